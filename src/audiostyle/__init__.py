@@ -1,0 +1,41 @@
+"""Neural style transfer for sound: the style of one recording, or a genre, applied to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from audiostyle.config import TransferConfig
+    from audiostyle.evaluation import evaluate
+    from audiostyle.files import transfer_file
+    from audiostyle.pipeline import Style, TransferResult, transfer
+
+__all__ = [
+    "Style",
+    "TransferConfig",
+    "TransferResult",
+    "__version__",
+    "evaluate",
+    "transfer",
+    "transfer_file",
+]
+
+_HOMES = {
+    "Style": "pipeline",
+    "TransferConfig": "config",
+    "TransferResult": "pipeline",
+    "evaluate": "evaluation",
+    "transfer": "pipeline",
+    "transfer_file": "files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names only when they are used: TensorFlow and librosa are slow to load."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'audiostyle' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"audiostyle.{_HOMES[name]}"), name)

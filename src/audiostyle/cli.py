@@ -1,0 +1,312 @@
+"""The command line: parse, call, echo, set the exit code. No numbers, no logic.
+
+Exit codes: 0 the output exists and was read back; 1 failure; 2 usage; 130 interrupted (143 by
+SIGTERM). Everything for people goes to standard error; ``--json`` alone writes to standard output.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+import audiostyle
+from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig, known, load_toml
+from audiostyle.errors import AudioStyleError, ConfigError
+
+EXAMPLE = """\b
+Examples:
+  audiostyle transfer song.wav piano.wav -o out.wav
+  audiostyle transfer song.mp3 genres/classical -o out.flac --preset best
+  audiostyle transfer song.wav a.wav b.wav --blend 2,1 -o out.wav --strength 0.7
+  audiostyle transfer song.wav style.wav -o try.wav --preview 5 --plot try.png
+"""
+
+
+class GroupedOption(click.Option):
+    """An option that is listed under a heading of its own in ``--help``."""
+
+    def __init__(self, *args: Any, group: str = "Run", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose ``--help`` lists its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section a group, in the order in which the groups first appear."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                group = getattr(parameter, "group", "Run")
+                sections.setdefault(group, []).append(record)
+        for group, records in sections.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+
+def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option for every field of `TransferConfig`, as its metadata says."""
+    for option in reversed(dataclasses.fields(TransferConfig)):
+        metadata = option.metadata
+        decorator = click.option(
+            "--" + option.name.replace("_", "-"),
+            option.name,
+            cls=GroupedOption,
+            group=metadata["group"],
+            default=None,
+            metavar=_metavar(option),
+            help=_help(option),
+        )
+        command = decorator(command)
+    return command
+
+
+def _metavar(option: dataclasses.Field[Any]) -> str:
+    if option.metadata["choices"]:
+        return "[" + "|".join(option.metadata["choices"]) + "]"
+    if option.metadata["bounds"]:
+        return "INTEGER" if option.type == "int" else "FLOAT"
+    return str(option.metadata["metavar"])
+
+
+def _help(option: dataclasses.Field[Any]) -> str:
+    facts = []
+    if option.metadata["unit"]:
+        facts.append(option.metadata["unit"])
+    if option.metadata["bounds"]:
+        low, high = option.metadata["bounds"]
+        facts.append(f"{low:.10g} to {high:.10g}")
+    if option.name in ("content_layers", "style_layers", "bands"):
+        default = getattr(TransferConfig(), option.name)
+        shown = default if isinstance(default, int) else ",".join(name for name, _ in default)
+        facts.append(f"default for vgg19: {shown}")
+    elif option.default is not None:
+        facts.append(f"default: {option.default}")
+    return option.metadata["help"] + (f"  [{'; '.join(facts)}]" if facts else "")
+
+
+def _presets_help() -> str:
+    listed = "; ".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS)
+    return f"Parameters to begin with ({listed}).  [default: balanced]"
+
+
+def build_config(
+    preset: str | None, config_file: str | None, options: dict[str, Any]
+) -> tuple[str, TransferConfig]:
+    """Put a configuration together: options win over the file, the file over the preset.
+
+    Parameters
+    ----------
+    preset, config_file : str or None
+    options : dict
+        Fields of `TransferConfig` that were given; None means not given.
+
+    Returns
+    -------
+    preset : str
+    config : TransferConfig
+
+    Raises
+    ------
+    ConfigError
+    """
+    values = load_toml(config_file) if config_file else {}
+    from_file = values.pop("preset", "balanced")
+    chosen = preset or from_file
+    values.update({name: value for name, value in options.items() if value is not None})
+    if "network" in values:
+        known("network", values["network"], NETWORKS)
+    return chosen, TransferConfig.from_preset(chosen, **values)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(audiostyle.__version__, prog_name="audiostyle")
+def cli() -> None:
+    """Neural style transfer for sound.
+
+    \b
+    Take the style of one recording, or of a whole genre, and apply it to another:
+      audiostyle transfer content.wav style.wav -o out.wav
+    """
+
+
+@cli.command("transfer", cls=GroupedCommand, epilog=EXAMPLE)
+@click.argument("content", type=click.Path(path_type=Path))
+@click.argument("style", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    cls=GroupedOption,
+    group="Output",
+    type=click.Path(path_type=Path),
+    help="Where the result goes; the extension says the format.  [required]",
+)
+@click.option(
+    "--subtype",
+    cls=GroupedOption,
+    group="Output",
+    help="Sample format, as PCM_16, PCM_24, FLOAT.  [default: as the content]",
+)
+@click.option(
+    "--plot",
+    cls=GroupedOption,
+    group="Output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw content, style, result and the loss curves.",
+)
+@click.option(
+    "-f",
+    "--force",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="Replace outputs that exist.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="Print the record of the run on standard output.",
+)
+@click.option("-q", "--quiet", is_flag=True, cls=GroupedOption, group="Output", help="Say nothing.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="Show TensorFlow's messages, timings, and tracebacks.",
+)
+@click.option(
+    "--start",
+    type=float,
+    default=0.0,
+    cls=GroupedOption,
+    group="Input",
+    help="Begin so far into the content.  [seconds; at least 0; default: 0]",
+)
+@click.option(
+    "--duration",
+    type=float,
+    cls=GroupedOption,
+    group="Input",
+    help="Take so much of the content.  [seconds; default: all]",
+)
+@click.option(
+    "--preview",
+    type=float,
+    cls=GroupedOption,
+    group="Input",
+    help="Take only the loudest excerpt of this length.  [seconds]",
+)
+@click.option(
+    "--blend",
+    cls=GroupedOption,
+    group="Input",
+    metavar="W,W,...",
+    help="Weights of the styles, one each.  [at least 0; default: equal]",
+)
+@click.option("--preset", cls=GroupedOption, group="Style", metavar="NAME", help=_presets_help())
+@click.option(
+    "--config",
+    "config_file",
+    cls=GroupedOption,
+    group="Style",
+    metavar="FILE.toml",
+    help="Parameters from a file: names as below, with _ for -. Options given here win over it.",
+)
+@_config_options
+@click.option(
+    "--device",
+    default="auto",
+    cls=GroupedOption,
+    group="Run",
+    metavar="[auto|cpu|gpu|gpu:N]",
+    help="Where to compute; an explicit GPU that is absent is an error.  [default: auto]",
+)
+def transfer_command(
+    content: Path, style: tuple[Path, ...], output: Path, **options: Any
+) -> None:
+    """Apply the style of STYLE... to CONTENT.
+
+    CONTENT is any file that libsndfile reads (WAV, FLAC, OGG, MP3, AIFF), of any rate and length
+    from half a second. STYLE is one or more such files, or folders whose clips together are one
+    style (a genre). The output keeps the content's rate, channels, length and loudness; beside it
+    OUTPUT.json records inputs, parameters, versions and losses.
+    """
+    names = {option.name for option in dataclasses.fields(TransferConfig)}
+    parameters = {name: options.pop(name) for name in list(options) if name in names}
+    preset, config = build_config(options.pop("preset"), options.pop("config_file"), parameters)
+    weights = _parse_blend(options.pop("blend"), len(style))
+
+    from audiostyle import runner
+
+    code = runner.run_transfer(
+        content,
+        list(style),
+        output,
+        config,
+        style_weights=weights,
+        preset=preset,
+        echo=lambda text: click.echo(text, err=True),
+        publish=lambda record: click.echo(json.dumps(record, indent=2)),
+        **options,
+    )
+    sys.exit(code)
+
+
+def _parse_blend(text: str | None, n_styles: int) -> list[float]:
+    if text is None:
+        return [1.0] * n_styles
+    try:
+        weights = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"blend={text!r} must be numbers with commas between, as 2,1") from None
+    if len(weights) != n_styles:
+        raise ConfigError(f"blend={text!r} has {len(weights)} weights for {n_styles} style(s)")
+    return weights
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit; the only place where errors become messages."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    verbose = any(a == "--verbose" or a == "-v" for a in arguments)
+    code = 0
+    try:
+        cli.main(args=arguments, prog_name="audiostyle", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except ConfigError as error:
+        code = _fail(str(error), 2)
+    except AudioStyleError as error:
+        code = _fail(str(error), 1)
+    except (KeyboardInterrupt, click.Abort):
+        code = _fail("interrupted; nothing was written", 130)
+    except MemoryError:
+        code = _fail("out of memory: use --start and --duration, or a shorter clip", 1)
+    except Exception as error:
+        if verbose:
+            raise
+        kind = type(error).__name__
+        code = _fail(f"internal error ({kind}: {error}); run with -v for the traceback", 1)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"audiostyle: error: {' '.join(message.split())}", err=True)
+    return code

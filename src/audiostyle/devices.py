@@ -1,0 +1,125 @@
+"""Choose a device, and load TensorFlow without its chatter."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from audiostyle.errors import DeviceError
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where TensorFlow runs.
+
+    Attributes
+    ----------
+    name : str
+        TensorFlow's name, as ``/CPU:0`` or ``/GPU:1``.
+    reason : str
+        One line for people: what was taken, and why.
+    """
+
+    name: str
+    reason: str
+
+
+def load_tensorflow(quiet: bool = True) -> Any:
+    """Import TensorFlow; keep what it writes to standard error, and show it only if it fails.
+
+    Parameters
+    ----------
+    quiet : bool
+        False lets everything through.
+
+    Returns
+    -------
+    module
+    """
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    if not quiet:
+        import tensorflow
+
+        return tensorflow
+    # Some lines are written by C++ before TF_CPP_MIN_LOG_LEVEL is read, hence the descriptor too.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _stderr_to_file() as log:
+        try:
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace"))
+            raise
+    return tensorflow
+
+
+@contextmanager
+def _stderr_to_file() -> Iterator[Any]:
+    """Point file descriptor 2 at a temporary file for a while."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield log
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def choose_device(wanted: str = "auto") -> Device:
+    """Find the device that was asked for.
+
+    Parameters
+    ----------
+    wanted : str
+        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
+
+    Returns
+    -------
+    Device
+
+    Raises
+    ------
+    DeviceError
+        If the word is none of these, or an explicit GPU is absent.
+    """
+    kind, _, index = wanted.lower().partition(":")
+    if kind not in ("auto", "cpu", "gpu") or (index and (kind != "gpu" or not index.isdigit())):
+        raise DeviceError(f"device {wanted!r} is not known: choose from auto, cpu, gpu, gpu:N")
+    tf = load_tensorflow()
+    if kind == "cpu":
+        return Device("/CPU:0", "CPU, as asked")
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except (RuntimeError, ValueError):
+            pass  # the GPU is in use already, or split into virtual ones: it stays as it is
+    if kind == "auto":
+        if gpus:
+            return Device("/GPU:0", f"GPU 0 of {len(gpus)}")
+        return Device("/CPU:0", f"CPU: {_why_no_gpu(tf)}")
+    number = int(index or 0)
+    if number >= len(gpus):
+        found = f"only {len(gpus)} found" if gpus else _why_no_gpu(tf)
+        raise DeviceError(f"device {wanted}: {found}; use --device auto or cpu")
+    return Device(f"/GPU:{number}", f"GPU {number} of {len(gpus)}, as asked")
+
+
+def _why_no_gpu(tf: Any) -> str:
+    if sys.platform == "darwin":
+        return "TensorFlow uses no GPU on macOS without tensorflow-metal"
+    if sys.platform == "win32":
+        return "TensorFlow uses no GPU on native Windows; run it under WSL 2"
+    if not tf.test.is_built_with_cuda():
+        return "this TensorFlow is built without GPU support"
+    return "TensorFlow sees no GPU (for NVIDIA: pip install 'audiostyle[cuda]')"

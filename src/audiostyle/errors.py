@@ -1,0 +1,31 @@
+"""Every error that audiostyle raises on purpose: one line that names the value and the remedy."""
+
+from __future__ import annotations
+
+
+class AudioStyleError(Exception):
+    """Base of all errors that audiostyle raises on purpose."""
+
+
+class ConfigError(AudioStyleError):
+    """A parameter is outside its bounds, or is not known."""
+
+
+class AudioFileError(AudioStyleError):
+    """An audio file cannot be read, or holds nothing that can be used."""
+
+
+class OutputError(AudioStyleError):
+    """The output cannot be written, or would destroy something."""
+
+
+class WeightsError(AudioStyleError):
+    """A weights file is missing, corrupt, or made for another network."""
+
+
+class DeviceError(AudioStyleError):
+    """A device that was asked for by name is not there."""
+
+
+class OptimizationError(AudioStyleError):
+    """The descent met a loss that is not finite, twice."""

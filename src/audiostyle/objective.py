@@ -1,0 +1,218 @@
+"""The style as statistics, and the objective that pulls a spectrogram towards them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from audiostyle import losses, spectral
+from audiostyle.config import TransferConfig
+from audiostyle.networks import FeatureExtractor
+from audiostyle.optimize import Objective
+
+Array = npt.NDArray[Any]
+Tensor = Any  # TensorFlow ships no types
+
+WINDOW_FRAMES = 1024  # a style is analysed in windows, so that its length costs no memory
+HEADROOM = 1.25  # upper bound of the spectrogram, as a share of top_db above the floor
+
+
+@dataclass
+class StyleTarget:
+    """The statistics that stand for a style, whatever its length.
+
+    Attributes
+    ----------
+    grams : dict of str to np.ndarray [shape=(bands, C, C)]
+        Gram matrix of each style layer, averaged over all positions of all clips.
+    mel_mean : np.ndarray [shape=(n_mels,), non-negative]
+        Mean mel power over time.
+    temporal : np.ndarray [shape=(ENVELOPE_QUANTILES,), dB]
+        Quantiles of the frames' power.
+    n_frames : int
+    """
+
+    grams: dict[str, Array]
+    mel_mean: Array
+    temporal: Array
+    n_frames: int
+
+
+class Analyzer:
+    """A network, compiled once for clips of any length.
+
+    Parameters
+    ----------
+    network : FeatureExtractor
+    config : TransferConfig
+    """
+
+    def __init__(self, network: FeatureExtractor, config: TransferConfig) -> None:
+        self.network = network
+        self.config = config
+        self._style_layers = [name for name, _ in config.style_layers]
+        self._content_layers = [name for name, _ in config.content_layers]
+        signature = [tf.TensorSpec((1, config.n_mels, None, 1), tf.float32)]
+        self._grams = tf.function(self._compute_grams, input_signature=signature)
+        self._features = tf.function(self._compute_features, input_signature=signature)
+
+    def _compute_grams(self, S: Tensor) -> dict[str, Tensor]:
+        activations = self.network(S)
+        bands = self.config.bands
+        return {n: losses.gram_matrix(activations[n], bands) for n in self._style_layers}
+
+    def _compute_features(self, S: Tensor) -> dict[str, Tensor]:
+        activations = self.network(S)
+        return {n: activations[n] for n in self._content_layers}
+
+    def content_features(self, S: Array) -> dict[str, Tensor]:
+        """Activations of the content layers.
+
+        Parameters
+        ----------
+        S : np.ndarray [shape=(n_mels, t), dB]
+        """
+        features: dict[str, Tensor] = self._features(tf.constant(S[None, :, :, None]))
+        return features
+
+    def style_target(self, spectrograms: Iterable[Array]) -> StyleTarget:
+        """Statistics of a style, accumulated over its clips as if they were one.
+
+        Parameters
+        ----------
+        spectrograms : iterable of np.ndarray [shape=(n_mels, t), dB]
+            The iterable may be lazy: one clip is held at a time.
+
+        Returns
+        -------
+        StyleTarget
+        """
+        sums: dict[str, Array] = {}
+        mel_sum: Array = np.zeros(self.config.n_mels)
+        temporal: Array = np.zeros(losses.ENVELOPE_QUANTILES)
+        n_frames = 0
+        for S in spectrograms:
+            for window in self._windows(S):
+                frames = window.shape[1]
+                for name, gram in self._grams(tf.constant(window[None, :, :, None])).items():
+                    sums[name] = sums.get(name, 0.0) + frames * gram.numpy().astype(np.float64)
+            mel_sum += spectral.db_to_power(S).sum(axis=1, dtype=np.float64)
+            temporal += S.shape[1] * losses.temporal_envelope(tf.constant(S)).numpy()
+            n_frames += S.shape[1]
+        grams = {n: (s / n_frames).astype(np.float32) for n, s in sums.items()}
+        return StyleTarget(grams, mel_sum / n_frames, temporal / n_frames, n_frames)
+
+    def _windows(self, S: Array) -> list[Array]:
+        """Cut a clip into windows of nearly equal length that cover it exactly."""
+        n_windows = -(-S.shape[1] // WINDOW_FRAMES)
+        return np.array_split(S, n_windows, axis=1)
+
+
+def blend(targets: Sequence[StyleTarget], weights: Sequence[float]) -> StyleTarget:
+    """Weighted mean of the statistics of several styles.
+
+    Parameters
+    ----------
+    targets : sequence of StyleTarget
+    weights : sequence of float >= 0
+        Relative; they are divided by their sum.
+
+    Returns
+    -------
+    StyleTarget
+    """
+    shares = np.asarray(weights, float) / np.sum(weights)
+    pairs = list(zip(shares, targets, strict=True))
+    return StyleTarget(
+        {
+            name: np.asarray(sum(share * t.grams[name] for share, t in pairs), np.float32)
+            for name in targets[0].grams
+        },
+        np.asarray(sum(share * t.mel_mean for share, t in pairs)),
+        np.asarray(sum(share * t.temporal for share, t in pairs)),
+        sum(t.n_frames for t in targets),
+    )
+
+
+def build_objective(
+    analyzer: Analyzer, S_content: Array, content: StyleTarget | None, style: StyleTarget
+) -> Objective:
+    """Make the function to minimise over a spectrogram of the content's shape.
+
+    Parameters
+    ----------
+    analyzer : Analyzer
+    S_content : np.ndarray [shape=(n_mels, t), dB]
+    content : StyleTarget or None
+        The content's own statistics, needed where ``strength < 1``: the target lies on the straight
+        line from them (strength 0) to those of the style (strength 1), so that at strength 0 the
+        content itself is the minimum of both losses.
+    style : StyleTarget
+
+    Returns
+    -------
+    Objective
+        Its variable is the spectrogram mapped to 0 (``-top_db``) .. 1 (0 dB).
+    """
+    config = analyzer.config
+    if content is not None and config.strength < 1:
+        style = blend([content, style], [1 - config.strength, config.strength])
+    grams = {name: tf.constant(gram) for name, gram in style.grams.items()}
+    features = analyzer.content_features(S_content)
+    spectral_target = tf.constant(
+        spectral.power_to_db(style.mel_mean[:, None], config)[:, 0], tf.float32
+    )
+    temporal_target = tf.constant(style.temporal, tf.float32)
+    top_db = config.top_db
+    content_scale = 1.0 / max(sum(w for _, w in config.content_layers), 1e-12)
+    style_scale = 1.0 / max(sum(w for _, w in config.style_layers), 1e-12)
+
+    def terms_of(x: Tensor) -> tuple[Tensor, Tensor]:
+        S = (x - 1.0) * top_db
+        activations = analyzer.network(S[None, :, :, None])
+        content_term = content_scale * tf.add_n(
+            [w * losses.content_loss(activations[n], features[n]) for n, w in config.content_layers]
+        )
+        layer_terms = [
+            losses.style_loss(losses.gram_matrix(activations[n], config.bands), grams[n])
+            for n, _ in config.style_layers
+        ]
+        style_term = style_scale * tf.add_n(
+            [w * term for (_, w), term in zip(config.style_layers, layer_terms, strict=True)]
+        )
+        envelope_term = tf.constant(0.0)
+        if config.envelope_weight > 0:
+            envelope_term = losses.envelope_loss(S, spectral_target, temporal_target, top_db)
+        total = losses.total_loss(
+            content_term,
+            style_term,
+            envelope_term,
+            config.content_weight,
+            config.style_weight,
+            config.envelope_weight,
+        )
+        return total, tf.stack([content_term, style_term, envelope_term, *layer_terms])
+
+    @tf.function(input_signature=[tf.TensorSpec(S_content.shape, tf.float32)])  # type: ignore[untyped-decorator]
+    def evaluate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total, terms = terms_of(x)
+        return total, tape.gradient(total, x), terms
+
+    return Objective(evaluate, [name for name, _ in config.style_layers], 0.0, HEADROOM)
+
+
+def to_variable(S: Array, config: TransferConfig) -> Tensor:
+    """Map dB to the variable of the descent: 0 (``-top_db``) .. 1 (0 dB)."""
+    return tf.constant(1.0 + np.asarray(S, np.float32) / config.top_db)
+
+
+def from_variable(x: Tensor, config: TransferConfig) -> Array:
+    """Inverse of `to_variable`."""
+    return np.asarray((x.numpy() - 1.0) * config.top_db, np.float32)

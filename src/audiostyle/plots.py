@@ -1,0 +1,104 @@
+"""Pictures of a transfer."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audiostyle.pipeline import TransferResult
+
+COLOUR_MAP = "magma"  # perceptually uniform, and monotonic in grey
+LOSS_COLOURS = {"total": "#222222", "content": "#2f6db5", "style": "#c8452f", "envelope": "#4f8f3a"}
+
+
+def transfer_figure(result: TransferResult, title: str = "") -> Any:
+    """Draw content, style and result on one dB scale, and the loss curves below them.
+
+    Parameters
+    ----------
+    result : TransferResult
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 7), dpi=120, layout="constrained")
+    figure.suptitle(title)
+    grid = figure.add_gridspec(2, 3, height_ratios=(3, 2))
+    top = max(S.max() for S in (result.S_content, result.S_style, result.S_result))
+    images = []
+    axes = []
+    for i, (name, S) in enumerate(
+        (("content", result.S_content), ("style", result.S_style), ("result", result.S_result))
+    ):
+        ax = figure.add_subplot(grid[0, i])
+        images.append(_spectrogram(ax, S, result, top))
+        ax.set_title(name)
+        ax.label_outer()
+        axes.append(ax)
+    bar = figure.colorbar(images[0], ax=axes, pad=0.01)
+    bar.set_label("dB")
+    _loss_curves(figure.add_subplot(grid[1, :]), result)
+    return figure
+
+
+def transfer_png(result: TransferResult, title: str = "") -> bytes:
+    """Draw `transfer_figure` as a PNG.
+
+    Parameters
+    ----------
+    result : TransferResult
+    title : str
+
+    Returns
+    -------
+    bytes
+    """
+    buffer = io.BytesIO()
+    transfer_figure(result, title).savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _spectrogram(ax: Any, S: Any, result: TransferResult, top: float) -> Any:
+    import librosa.display
+
+    config = result.config
+    return librosa.display.specshow(
+        S,
+        sr=config.sr,
+        hop_length=config.hop_length,
+        n_fft=config.n_fft,
+        x_axis="time",
+        y_axis="mel",
+        fmin=0.0,
+        fmax=config.sr / 2,
+        htk=config.mel_scale == "htk",
+        cmap=COLOUR_MAP,
+        vmin=top - config.top_db,
+        vmax=top,
+        ax=ax,
+    )
+
+
+def _loss_curves(ax: Any, result: TransferResult) -> None:
+    config = result.config
+    weights = {
+        "total": 1.0,
+        "content": config.content_weight,
+        "style": config.style_weight,
+        "envelope": config.envelope_weight,
+    }
+    steps = [iterate.step for iterate in result.history]
+    for name, weight in weights.items():
+        if weight > 0:
+            values = [weight * getattr(iterate, name) for iterate in result.history]
+            ax.plot(steps, values, label=name, color=LOSS_COLOURS[name], marker=".")
+    ax.set_yscale("symlog", linthresh=1e-6)
+    ax.set_xlabel(f"step (stopped: {result.stopped})")
+    ax.set_ylabel("weighted loss")
+    ax.grid(alpha=0.3)
+    ax.legend()

@@ -1,0 +1,188 @@
+"""Load the weights that ship with audiostyle, or a user's own; refuse what is corrupt."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiostyle.config import VGG19_LAYERS
+from audiostyle.errors import WeightsError
+
+Array = npt.NDArray[Any]
+
+WEIGHTS_DIR = Path(__file__).parent / "weights"
+SHIPPED = {"vgg19": "vgg19.npz", "musicnn-vgg": "musicnn-vgg.npz"}
+SEEDED = ("random-1d",)  # networks that have a seed in place of weights
+
+
+def load_weights(network: str, path: str | None = None) -> dict[str, Array]:
+    """Load the weights of a network.
+
+    Parameters
+    ----------
+    network : str
+        A network of `audiostyle.config.NETWORKS` that has weights.
+    path : str, optional
+        A file in place of the one that ships: an ``.npz`` of the same layout, or for `vgg19`
+        Keras' own ``.h5``.
+
+    Returns
+    -------
+    dict of str to np.ndarray
+        ``{layer}/kernel`` [shape=(h, w, in, out)] and ``{layer}/bias`` for every convolution.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, corrupt, not finite, or does not fit the network.
+    """
+    if network in SEEDED:
+        if path is not None:
+            raise WeightsError(f"{path}: {network} has a seed in place of weights; omit --weights")
+        return {}
+    if path is None:
+        file = WEIGHTS_DIR / SHIPPED[network]
+        arrays = _load_npz(file, _expected_digest(file))
+    else:
+        file = Path(path)
+        arrays = _load_keras(file) if _is_hdf5(file) else _load_npz(file, None)
+    arrays = _dequantise(arrays)
+    _check(network, arrays, file)
+    return arrays
+
+
+def provenance(network: str, path: str | None = None) -> dict[str, str]:
+    """Say which weights a network uses: source, licence, and SHA-256.
+
+    Parameters
+    ----------
+    network : str
+    path : str, optional
+
+    Returns
+    -------
+    dict of str to str
+    """
+    if network in SEEDED:
+        return {"source": "seeded random filters"}
+    if path is None:
+        return dict(_manifest()[SHIPPED[network]])
+    return {"source": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+
+
+def _manifest() -> dict[str, dict[str, str]]:
+    try:
+        manifest: dict[str, dict[str, str]] = json.loads((WEIGHTS_DIR / "MANIFEST.json").read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{WEIGHTS_DIR / 'MANIFEST.json'} cannot be read ({error}): reinstall audiostyle"
+        ) from None
+    return manifest
+
+
+def _expected_digest(file: Path) -> str:
+    return _manifest()[file.name]["sha256"]
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"weights file {file} cannot be read: {error.strerror}") from None
+
+
+def _is_hdf5(file: Path) -> bool:
+    return _read(file)[:8] == b"\x89HDF\r\n\x1a\n"
+
+
+def _load_npz(file: Path, digest: str | None) -> dict[str, Array]:
+    data = _read(file)
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise WeightsError(
+            f"weights file {file} is corrupt (its SHA-256 is not the published one): reinstall "
+            "audiostyle"
+        )
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError):
+        raise WeightsError(
+            f"weights file {file} is neither a converted .npz nor a Keras .h5 file"
+        ) from None
+
+
+def _load_keras(file: Path) -> dict[str, Array]:
+    try:
+        import h5py
+    except ImportError:
+        raise WeightsError(f"{file}: reading .h5 weights needs h5py: pip install h5py") from None
+    arrays: dict[str, Array] = {}
+    try:
+        with h5py.File(file, "r") as archive:
+            root = archive.get("model_weights", archive)
+            for layer in VGG19_LAYERS:
+                if layer in root:
+                    root[layer].visititems(
+                        lambda _, item, layer=layer: _keras_item(arrays, layer, item)
+                    )
+    except (OSError, RuntimeError, KeyError) as error:
+        raise WeightsError(f"weights file {file} is a broken HDF5 file: {error}") from None
+    return arrays
+
+
+def _keras_item(arrays: dict[str, Array], layer: str, item: Any) -> None:
+    """Take a kernel or a bias; the names below the layer differ between versions of Keras."""
+    ndim = getattr(item, "ndim", None)
+    if ndim in (1, 4):
+        arrays[f"{layer}/{'kernel' if ndim == 4 else 'bias'}"] = np.asarray(item, np.float32)
+
+
+def _dequantise(arrays: dict[str, Array]) -> dict[str, Array]:
+    result = {}
+    for name, array in arrays.items():
+        layer, _, part = name.rpartition("/")
+        if part == "codes":
+            table = arrays.get(f"{layer}/table")
+            if table is None or table.shape != (256,) or array.dtype != np.uint8:
+                raise WeightsError(f"layer {layer} has 8-bit codes without a table of 256 values")
+            result[f"{layer}/kernel"] = table[array]
+        elif part != "table":
+            result[name] = array
+    return result
+
+
+def _expected_shapes(network: str) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    if network == "vgg19":
+        n_in = 3
+        for layer, n_out in zip(
+            VGG19_LAYERS, (64, 64, 128, 128, 256, 256, 256, 256, *(5 * [512])), strict=True
+        ):
+            shapes[f"{layer}/kernel"], shapes[f"{layer}/bias"] = (3, 3, n_in, n_out), (n_out,)
+            n_in = n_out
+    else:
+        shapes["input/scale"] = shapes["input/shift"] = (1,)
+        for i in range(1, 6):
+            shapes[f"conv{i}/kernel"] = (3, 3, 1 if i == 1 else 128, 128)
+            for part in ("bias", "scale", "shift"):
+                shapes[f"conv{i}/{part}"] = (128,)
+    return shapes
+
+
+def _check(network: str, arrays: dict[str, Array], file: Path) -> None:
+    for name, shape in _expected_shapes(network).items():
+        if name not in arrays:
+            raise WeightsError(f"weights file {file} lacks {name}: it is not made for {network}")
+        if arrays[name].shape != shape:
+            raise WeightsError(
+                f"weights file {file}: {name} has shape {arrays[name].shape}, {network} needs {shape}"
+            )
+        if not np.isfinite(arrays[name]).all():
+            raise WeightsError(f"weights file {file}: {name} holds values that are not finite")

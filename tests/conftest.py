@@ -1,0 +1,87 @@
+"""Signals and configurations that all tests share; everything is synthesised, and seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile as sf
+
+from audiostyle.config import TransferConfig
+
+Array = npt.NDArray[Any]
+
+SR = 22050
+
+
+def make_tones(seconds: float = 1.0, sr: int = SR, base: float = 220.0) -> Array:
+    """Four notes of four partials each, plucked: something with pitch and onsets."""
+    t = np.arange(round(seconds * sr)) / sr
+    y = np.zeros_like(t)
+    for i, ratio in enumerate((1.0, 1.25, 1.5, 2.0)):
+        onset = i * seconds / 4
+        envelope = np.where(t >= onset, np.exp(-6 * np.maximum(t - onset, 0)), 0)
+        for partial in range(1, 5):
+            y += envelope * np.sin(2 * np.pi * base * ratio * partial * t) / partial
+    return (0.2 * y).astype(np.float32)
+
+
+def make_noise(seconds: float = 1.0, sr: int = SR, seed: int = 0) -> Array:
+    """Low-passed noise with a pulse: something without pitch."""
+    rng = np.random.default_rng(seed)
+    white = rng.standard_normal(round(seconds * sr))
+    brown = np.convolve(white, np.ones(8) / 8, mode="same")
+    t = np.arange(len(white)) / sr
+    return (0.2 * brown * (1 + np.sin(2 * np.pi * 5 * t))).astype(np.float32)
+
+
+@pytest.fixture
+def tones() -> Array:
+    return make_tones()
+
+
+@pytest.fixture
+def noise() -> Array:
+    return make_noise()
+
+
+@pytest.fixture
+def tiny_config() -> TransferConfig:
+    """The default, small enough for a second of sound to take about a second."""
+    return TransferConfig(
+        n_fft=1024,
+        hop_length=256,
+        n_mels=64,
+        bands=4,
+        iterations=3,
+        inversion_iterations=2,
+        style_layers=(("block1_conv1", 1.0), ("block2_conv1", 1.0)),
+    )
+
+
+TINY_OPTIONS = [
+    "--n-fft=1024",
+    "--hop-length=256",
+    "--n-mels=64",
+    "--bands=4",
+    "--iterations=3",
+    "--inversion-iterations=2",
+    "--style-layers=block1_conv1,block2_conv1",
+]
+
+
+@pytest.fixture
+def write_wav(tmp_path: Path) -> Callable[..., Path]:
+    """Write samples [shape=(n,) or (channels, n)] to a file under the test's own folder."""
+
+    def write(name: str, y: Array, sr: int = SR, **options: Any) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(path, np.asarray(y).T, sr, **options)
+        return path
+
+    return write

