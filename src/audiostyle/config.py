@@ -1,22 +1,19 @@
 """Every parameter of a transfer: default, unit, bounds and help text, each in this one place.
 
-The command line, the TOML files, the sidecar and the documentation are all generated from the fields
-of `TransferConfig`. This module imports neither TensorFlow nor librosa nor NumPy.
+The command line, the TOML files, the sidecar and the documentation are all generated from the
+fields of `TransferConfig`. This module imports neither TensorFlow nor librosa nor NumPy.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audiostyle.errors import ConfigError
-
-LayerWeights = tuple[tuple[str, float], ...]
+from audiostyle.options import LayerWeights, coerce, known, option
 
 MIN_SECONDS = 0.5  # shorter clips hold too few frames for the statistics of a style
 MAX_CHANNELS = 64  # more is a broken header, not a recording
@@ -33,7 +30,7 @@ class NetworkSpec:
     content, style : tuple of (str, float)
         Default layers and their weights.
     bands : int
-        Default number of frequency bands of the Gram matrices.
+        Default number of frequency bands of the style statistics.
     """
 
     layers: tuple[str, ...]
@@ -65,27 +62,6 @@ NETWORKS: dict[str, NetworkSpec] = {
 }
 
 
-def _option(
-    default: Any,
-    group: str,
-    help: str,
-    *,
-    unit: str = "",
-    bounds: tuple[float, float] | None = None,
-    choices: tuple[str, ...] = (),
-    metavar: str = "",
-) -> Any:
-    metadata = {
-        "group": group,
-        "help": help,
-        "unit": unit,
-        "bounds": bounds,
-        "choices": choices,
-        "metavar": metavar,
-    }
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True)
 class TransferConfig:
     """Every parameter that changes the result of a transfer.
@@ -99,82 +75,90 @@ class TransferConfig:
         If a value is of the wrong type, outside its bounds, or not a known name.
     """
 
-    strength: float = _option(
+    strength: float = option(
         1.0,
         "Style",
         "How far to go from the content (0: the content itself) to the full style (1).",
         bounds=(0.0, 1.0),
     )
-    content_weight: float = _option(
+    content_weight: float = option(
         1.0, "Style", "Weight alpha of the content loss.", bounds=(0.0, 1e6)
     )
-    style_weight: float = _option(1.0, "Style", "Weight beta of the style loss.", bounds=(0.0, 1e6))
-    envelope_weight: float = _option(
+    style_weight: float = option(2.0, "Style", "Weight beta of the style loss.", bounds=(0.0, 1e6))
+    style_statistic: str = option(
+        "wasserstein",
+        "Style",
+        "What of the activations is matched: their distribution (Wasserstein-2 distance of means "
+        "and covariances), their Gram matrix (the classic), or means and deviations alone.",
+        choices=("wasserstein", "gram", "moments"),
+    )
+    envelope_weight: float = option(
         0.0,
         "Style",
         "Weight of the temporal and spectral energy-envelope losses (Verma & Smith 2018).",
         bounds=(0.0, 1e6),
     )
-    network: str = _option(
+    network: str = option(
         "vgg19", "Network", "Network whose features are compared.", choices=tuple(NETWORKS)
     )
-    content_layers: LayerWeights = _option(
+    content_layers: tuple[tuple[str, float], ...] = option(
         (), "Network", "Layers of the content loss with their weights.", metavar="NAME[=WEIGHT],..."
     )
-    style_layers: LayerWeights = _option(
+    style_layers: tuple[tuple[str, float], ...] = option(
         (), "Network", "Layers of the style loss with their weights.", metavar="NAME[=WEIGHT],..."
     )
-    bands: int = _option(
+    bands: int = option(
         0,
         "Network",
-        "Frequency bands that get a Gram matrix each; 1 is the classic algorithm, 0 the network's "
-        "own default.",
+        "Frequency bands that get style statistics each; 1 is the classic algorithm, 0 the "
+        "network's own default.",
         bounds=(0, 256),
     )
-    pooling: str = _option(
+    pooling: str = option(
         "max", "Network", "Pooling between the blocks of VGG-19.", choices=("average", "max")
     )
-    precision: str = _option(
+    precision: str = option(
         "auto",
         "Network",
         "Arithmetic of the convolutions; auto takes bfloat16 where the processor has it.",
         choices=("auto", "float32", "bfloat16"),
     )
-    weights: str | None = _option(
+    weights: str | None = option(
         None,
         "Network",
-        "Weights file instead of the one that ships: a converted .npz, or Keras' own "
-        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5.",
+        "Weights file in place of the one that ships: a converted .npz, or the VGG-19 of Keras "
+        "(.h5, tf kernels, notop).",
         metavar="FILE",
     )
-    init: str = _option(
-        "envelope",
+    init: str = option(
+        "mosaic",
         "Descent",
         "Where the descent starts: the content, the content with the style's spectral envelope, "
-        "the style, or noise.",
-        choices=("content", "envelope", "style", "noise"),
+        "that blended with a mosaic of frames of the style, the style itself, or noise.",
+        choices=("content", "envelope", "mosaic", "style", "noise"),
     )
-    optimizer: str = _option("lbfgs", "Descent", "Method of the descent.", choices=("lbfgs", "adam"))
-    iterations: int = _option(
+    mosaic_share: float = option(
+        0.3, "Descent", "Share of the mosaic in the start of init=mosaic.", bounds=(0.0, 1.0)
+    )
+    optimizer: str = option("lbfgs", "Descent", "Method of the descent.", choices=("lbfgs", "adam"))
+    iterations: int = option(
         20, "Descent", "Most steps of the descent.", unit="steps", bounds=(0, 100_000)
     )
-    learning_rate: float = _option(
+    learning_rate: float = option(
         0.02,
         "Descent",
         "Step size of Adam, as a share of the dB range.",
         bounds=(1e-6, 1.0),
     )
-    tolerance: float = _option(
+    tolerance: float = option(
         1e-3,
         "Descent",
         "Stop when five steps together lower the total loss by less than this share; 0 never stops "
         "early.",
         bounds=(0.0, 1.0),
     )
-    seed: int = _option(
-        0, "Descent", "Seed of noise and of random filters.", bounds=(0, 2**31 - 1)
-    )
-    sr: int = _option(
+    seed: int = option(0, "Descent", "Seed of noise and of random filters.", bounds=(0, 2**31 - 1))
+    sr: int = option(
         22050,
         "Spectrogram",
         "Rate at which style is analysed and applied; what the content has above half of it is "
@@ -182,39 +166,39 @@ class TransferConfig:
         unit="Hz",
         bounds=(4000, 192_000),
     )
-    n_fft: int = _option(
+    n_fft: int = option(
         2048, "Spectrogram", "Length of the STFT window.", unit="samples", bounds=(64, 65_536)
     )
-    hop_length: int = _option(
+    hop_length: int = option(
         512, "Spectrogram", "Step of the STFT window.", unit="samples", bounds=(16, 32_768)
     )
-    n_mels: int = _option(256, "Spectrogram", "Mel bands.", unit="bands", bounds=(16, 2048))
-    mel_scale: str = _option(
+    n_mels: int = option(256, "Spectrogram", "Mel bands.", unit="bands", bounds=(16, 2048))
+    mel_scale: str = option(
         "slaney", "Spectrogram", "Formula of the mel scale.", choices=("slaney", "htk")
     )
-    top_db: float = _option(
+    top_db: float = option(
         80.0,
         "Spectrogram",
         "Dynamic range of the spectrogram; what lies below is treated as silence.",
         unit="dB",
         bounds=(20.0, 160.0),
     )
-    inversion: str = _option(
+    inversion: str = option(
         "content",
         "Inversion",
         "How the spectrogram becomes sound: from the content's own fine structure and phase, or by "
         "plain Griffin-Lim from random phase.",
         choices=("content", "griffinlim"),
     )
-    inversion_iterations: int = _option(
+    inversion_iterations: int = option(
         32, "Inversion", "Iterations of Griffin-Lim.", unit="iterations", bounds=(0, 10_000)
     )
 
     def __post_init__(self) -> None:
         """Bring every value to its type, check it, and fill in the defaults of the network."""
-        for option in dataclasses.fields(self):
-            value = _coerce(option, getattr(self, option.name))
-            object.__setattr__(self, option.name, value)
+        for field in dataclasses.fields(self):
+            value = coerce(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
         spec = NETWORKS[self.network]
         for name, default in (
             ("content_layers", spec.content),
@@ -246,6 +230,12 @@ class TransferConfig:
                 f"n_mels={self.n_mels} must be at most n_fft/2={self.n_fft // 2}: raise n_fft or "
                 "lower n_mels"
             )
+        for part in ("content", "style"):
+            layers = getattr(self, f"{part}_layers")
+            if getattr(self, f"{part}_weight") > 0 and not any(weight for _, weight in layers):
+                raise ConfigError(
+                    f"{part}_layers: all weights are 0; raise one, or use {part}_weight=0"
+                )
         if self.content_weight == 0 and self.style_weight == 0 and self.envelope_weight == 0:
             raise ConfigError(
                 "content_weight, style_weight and envelope_weight are all 0: nothing to optimise"
@@ -273,10 +263,12 @@ class TransferConfig:
             If the preset or a field is not known, or a value is out of bounds.
         """
         values = dict(PRESETS[known("preset", preset, PRESETS)])
-        names = [option.name for option in dataclasses.fields(cls)]
+        names = [field.name for field in dataclasses.fields(cls)]
         for name in overrides:
             known("parameter", name, names)
-        if overrides.get("network", values.get("network", "vgg19")) != values.get("network", "vgg19"):
+        if overrides.get("network", values.get("network", "vgg19")) != values.get(
+            "network", "vgg19"
+        ):
             for name in ("content_layers", "style_layers", "bands"):
                 values.pop(name, None)
         return cls(**{**values, **overrides})
@@ -297,6 +289,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {},
     "best": {"iterations": 60},
     "classic": {
+        "style_weight": 1.0,
+        "style_statistic": "gram",
         "content_layers": (("block4_conv2", 1.0),),
         "style_layers": tuple((f"block{i}_conv1", 0.2) for i in range(1, 6)),
         "bands": 1,
@@ -315,63 +309,6 @@ PRESET_HELP: dict[str, str] = {
 }
 
 
-def known(what: str, name: str, names: Any) -> str:
-    """Return `name` if it is one of `names`, or raise with the closest match.
-
-    Parameters
-    ----------
-    what : str
-        What is named, for the message.
-    name : str
-        The name to look up.
-    names : iterable of str
-        The names that exist.
-
-    Returns
-    -------
-    str
-        `name` itself.
-
-    Raises
-    ------
-    ConfigError
-        If `name` is not in `names`.
-    """
-    names = list(names)
-    if name in names:
-        return name
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else "choose from " + ", ".join(names)
-    raise ConfigError(f"{what} {name!r} is not known: {hint}")
-
-
-def parse_layers(value: str) -> LayerWeights:
-    """Read ``"block1_conv1=1,block2_conv1=0.5"``; a layer without a weight has weight 1.
-
-    Parameters
-    ----------
-    value : str
-        Comma-separated layers.
-
-    Returns
-    -------
-    tuple of (str, float)
-
-    Raises
-    ------
-    ConfigError
-        If a weight is not a number.
-    """
-    layers = []
-    for part in filter(None, (p.strip() for p in value.split(","))):
-        name, _, weight = part.partition("=")
-        try:
-            layers.append((name.strip(), float(weight) if weight else 1.0))
-        except ValueError:
-            raise ConfigError(f"layer weight {weight!r} in {part!r} is not a number") from None
-    return tuple(layers)
-
-
 def load_toml(path: str | Path) -> dict[str, Any]:
     """Read a configuration file: fields of `TransferConfig`, and optionally ``preset``.
 
@@ -388,22 +325,26 @@ def load_toml(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If the file cannot be read, is not TOML, or holds an unknown key.
+        If the file cannot be read, is not TOML, or holds an unknown key or a value that is out of
+        bounds.
     """
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ModuleNotFoundError:  # Python 3.10
+    else:
         import tomli as tomllib
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); check its path") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not a TOML file: {error}") from None
-    names = ["preset", *(option.name for option in dataclasses.fields(TransferConfig))]
-    for name in values:
+    fields = {field.name: field for field in dataclasses.fields(TransferConfig)}
+    for name, value in values.items():
         try:
-            known("parameter", name, names)
+            if known("parameter", name, ["preset", *fields]) == "preset":
+                known("preset", value, PRESETS)
+            else:
+                coerce(fields[name], value)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
     return dict(values)
@@ -416,54 +357,3 @@ def _check_layer(network: str, spec: NetworkSpec, layer: str) -> None:
         raise ConfigError(
             f"layer {layer!r} of {network} must be widthN with N frames from 1 to 512, as width11"
         )
-
-
-def _coerce(option: dataclasses.Field[Any], value: Any) -> Any:
-    name, metadata = option.name, option.metadata
-    if name in ("content_layers", "style_layers"):
-        return _coerce_layers(name, value)
-    if metadata["choices"]:
-        return known(name, value, metadata["choices"])
-    if metadata["bounds"]:
-        return _coerce_number(name, value, option.type == "int", metadata)
-    if value is not None and not isinstance(value, (str, Path)):
-        raise ConfigError(f"{name}={value!r} must be a path")
-    return None if value is None else str(value)
-
-
-def _coerce_layers(name: str, value: Any) -> LayerWeights:
-    if isinstance(value, str):
-        value = parse_layers(value)
-    elif isinstance(value, Mapping):
-        value = tuple(value.items())
-    try:
-        layers = tuple(
-            (layer, 1.0) if isinstance(layer, str) else (str(layer[0]), float(layer[1]))
-            for layer in value
-        )
-    except (TypeError, ValueError, IndexError):
-        raise ConfigError(
-            f"{name}={value!r} must be names, or names with weights: 'block1_conv1=1'"
-        ) from None
-    for layer, weight in layers:
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ConfigError(f"{name}: weight {weight} of {layer} must be finite and at least 0")
-    if len({layer for layer, _ in layers}) < len(layers):
-        raise ConfigError(f"{name}={value!r} names a layer twice")
-    return layers
-
-
-def _coerce_number(name: str, value: Any, integer: bool, metadata: Mapping[str, Any]) -> float | int:
-    low, high = metadata["bounds"]
-    unit = f" {metadata['unit']}" if metadata["unit"] else ""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name}={value!r} must be a number") from None
-    if integer and (not math.isfinite(number) or number != int(number)):
-        raise ConfigError(f"{name}={value!r} must be a whole number")
-    if not low <= number <= high:
-        raise ConfigError(f"{name}={value} must be from {low:g} to {high:g}{unit}")
-    return int(number) if integer else number

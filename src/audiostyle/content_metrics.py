@@ -1,8 +1,7 @@
 """What a clip says: its notes, onsets and dynamics, and how much of another clip turned up in it.
 
 Everything here takes mono audio as from `audiostyle.metrics.prepare`, returns plain NumPy arrays,
-and knows nothing of scores. librosa, mir_eval and SciPy are imported only when a function needs
-them.
+and knows nothing of scores. librosa and mir_eval are imported only when a function needs them.
 
 References
 ----------
@@ -21,16 +20,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.metrics import HOP_LENGTH, SAMPLE_RATE
+from audiostyle.metrics import HOP_LENGTH, SAMPLE_RATE, moving_average
 
 Array = npt.NDArray[Any]
 
 BINS_PER_OCTAVE = 36
 N_OCTAVES = 7
 FMIN_HZ = 65.406  # C2
+LEAST_CQT_S = 2.0
 HARMONICS = (0, 12, 19, 24, 28)  # of a note, in semitones above it
 N_NOTES = 12 * N_OCTAVES - HARMONICS[-1]
 MAX_POLYPHONY = 6
+STEADY_FRAMES = 7
 LEAST_SALIENCE_DB = 30.0  # sum of the harmonics above their surroundings
 LEAST_SHARE = 0.45  # of the salience of the strongest note of a frame
 ONSET_WINDOW_S = 0.05
@@ -52,8 +53,10 @@ def constant_q(y: Array) -> Array:
     """
     import librosa
 
+    # The longest filter is longer than a very short clip.
+    padded = np.pad(y, (0, max(0, int(LEAST_CQT_S * SAMPLE_RATE) - y.size)))
     transform = librosa.cqt(
-        y,
+        padded,
         sr=SAMPLE_RATE,
         hop_length=HOP_LENGTH,
         fmin=FMIN_HZ,
@@ -61,7 +64,7 @@ def constant_q(y: Array) -> Array:
         bins_per_octave=BINS_PER_OCTAVE,
         tuning=0.0,  # a tuning estimate may differ between clips that should be compared
     )
-    return np.asarray(np.abs(transform))
+    return np.asarray(np.abs(transform[:, : 1 + y.size // HOP_LENGTH]))
 
 
 def chroma(magnitude: Array) -> Array:
@@ -102,8 +105,6 @@ def note_frames(magnitude: Array) -> Array:
     notes : np.ndarray [shape=(N_NOTES, t), dtype=bool]
         Semitones from C2 upwards; at most `MAX_POLYPHONY` in a frame.
     """
-    from scipy.ndimage import median_filter
-
     left = _partials(magnitude)
     templates = np.zeros((N_NOTES, len(left)))
     for harmonic, semitones in enumerate(HARMONICS):
@@ -119,25 +120,24 @@ def note_frames(magnitude: Array) -> Array:
         notes[best[found], frames[found]] = True
         least = np.maximum(least, LEAST_SHARE * strength)  # of the first, the strongest note
         left = left * (1.0 - 0.9 * (templates[best].T > 0))
-    return np.asarray(median_filter(notes.astype(np.uint8), size=(1, 7)) > 0)
+    # A note holds in most of the frames around: what flickers is no note.
+    return np.asarray(moving_average(notes, STEADY_FRAMES) > 0.5)
 
 
 def _partials(magnitude: Array) -> Array:
     """Semitones [shape=(12 * N_OCTAVES, t)] in dB above the octave around, whatever the timbre."""
-    from scipy.ndimage import uniform_filter1d
-
     spectrum = 10.0 * np.log10(np.mean(magnitude**2, axis=1) + 1e-20)
-    envelope = uniform_filter1d(spectrum, BINS_PER_OCTAVE)
+    envelope = moving_average(spectrum, BINS_PER_OCTAVE)
     # Whitening undoes an equaliser; a limit keeps the noise of an empty band down.
     envelope = np.maximum(envelope, envelope.max() - 40.0)
     white = magnitude / 10.0 ** (envelope[:, None] / 20.0)
     level = 20.0 * np.log10(np.maximum(white / (white.max() + 1e-20), 10.0**-2.5))
-    raised = np.maximum(0.0, level - uniform_filter1d(level, BINS_PER_OCTAVE, axis=0))
+    raised = np.maximum(0.0, level - moving_average(level.T, BINS_PER_OCTAVE).T)
     # Bin 0 is C2 itself: move it to the middle of the bins of its semitone.
     per_note = BINS_PER_OCTAVE // 12
     centred = np.roll(raised, per_note // 2, axis=0)
     semitones = centred.reshape(-1, per_note, centred.shape[1]).max(axis=1)
-    return np.asarray(uniform_filter1d(semitones, 3, axis=1))
+    return moving_average(semitones, 3)
 
 
 def note_f_measure(reference: Array, estimate: Array) -> float:
@@ -262,13 +262,12 @@ def waveform_match(y: Array, source: Array) -> Array:
         best-fitting piece of the source, that is the share of the window's energy which a scaled
         copy of the piece explains: between 0 and 1, NaN where the window is silent.
     """
-    from scipy.fft import irfft, next_fast_len, rfft
-
     length = int(COPY_WINDOW_S * SAMPLE_RATE)
     source = np.pad(source.astype(np.float64), (0, max(0, length - source.size)))
     y = np.pad(y.astype(np.float64), (0, max(0, length - y.size)))
-    size = next_fast_len(source.size, real=True)  # circular, but only whole pieces are read
-    spectrum = rfft(source, size)
+    # Circular, but only lags at which the window lies within the source are read.
+    size = 2 ** (source.size - 1).bit_length()
+    spectrum = np.fft.rfft(source, size)
     power = np.concatenate([[0.0], np.cumsum(source**2)])
     quiet = 1e-4 * length  # 40 dB below the mean of the clip
     pieces = np.maximum(power[length:] - power[:-length], quiet * np.mean(source**2))
@@ -279,7 +278,9 @@ def waveform_match(y: Array, source: Array) -> Array:
         if energy < quiet * np.mean(y**2):
             shares.append(np.nan)
             continue
-        correlation = irfft(spectrum * np.conj(rfft(window, size)), size)[: pieces.size]
+        correlation = np.fft.irfft(spectrum * np.conj(np.fft.rfft(window, size)), size)[
+            : pieces.size
+        ]
         shares.append(float(np.max(correlation**2 / pieces)) / energy)
     return np.asarray(shares)
 

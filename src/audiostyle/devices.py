@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from audiostyle.errors import DeviceError
+from audiostyle.errors import ConfigError, DeviceError
+from audiostyle.native import captured_stderr
+from audiostyle.options import known
+
+KINDS = ("auto", "cpu", "gpu")
 
 
 @dataclass(frozen=True)
@@ -49,30 +50,42 @@ def load_tensorflow(quiet: bool = True) -> Any:
         return tensorflow
     # Some lines are written by C++ before TF_CPP_MIN_LOG_LEVEL is read, hence the descriptor too.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _stderr_to_file() as log:
-        try:
+    try:
+        with captured_stderr() as captured:
             import tensorflow
 
             tensorflow.config.list_physical_devices()
-        except BaseException:
-            log.seek(0)
-            sys.stderr.write(log.read().decode(errors="replace"))
-            raise
+    except Exception:
+        sys.stderr.write(captured.text)
+        raise
     return tensorflow
 
 
-@contextmanager
-def _stderr_to_file() -> Iterator[Any]:
-    """Point file descriptor 2 at a temporary file for a while."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as log:
-        os.dup2(log.fileno(), 2)
-        try:
-            yield log
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+def parse_device(wanted: str) -> tuple[str, int]:
+    """Read the name of a device. Needs no TensorFlow.
+
+    Parameters
+    ----------
+    wanted : str
+        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
+
+    Returns
+    -------
+    kind : str
+        ``auto``, ``cpu`` or ``gpu``.
+    number : int
+
+    Raises
+    ------
+    ConfigError
+        If it is none of these.
+    """
+    kind, colon, number = wanted.strip().lower().partition(":")
+    if not colon:
+        return known("device", kind, KINDS), 0
+    if known("device", kind, KINDS) != "gpu" or not number.isdecimal():
+        raise ConfigError(f"device {wanted!r} is not known: choose from auto, cpu, gpu, gpu:N")
+    return kind, int(number)
 
 
 def choose_device(wanted: str = "auto") -> Device:
@@ -89,12 +102,12 @@ def choose_device(wanted: str = "auto") -> Device:
 
     Raises
     ------
+    ConfigError
+        If the word is none of these.
     DeviceError
-        If the word is none of these, or an explicit GPU is absent.
+        If an explicit GPU is absent.
     """
-    kind, _, index = wanted.lower().partition(":")
-    if kind not in ("auto", "cpu", "gpu") or (index and (kind != "gpu" or not index.isdigit())):
-        raise DeviceError(f"device {wanted!r} is not known: choose from auto, cpu, gpu, gpu:N")
+    kind, number = parse_device(wanted)
     tf = load_tensorflow()
     if kind == "cpu":
         return Device("/CPU:0", "CPU, as asked")
@@ -108,7 +121,6 @@ def choose_device(wanted: str = "auto") -> Device:
         if gpus:
             return Device("/GPU:0", f"GPU 0 of {len(gpus)}")
         return Device("/CPU:0", f"CPU: {_why_no_gpu(tf)}")
-    number = int(index or 0)
     if number >= len(gpus):
         found = f"only {len(gpus)} found" if gpus else _why_no_gpu(tf)
         raise DeviceError(f"device {wanted}: {found}; use --device auto or cpu")

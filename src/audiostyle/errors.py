@@ -29,3 +29,17 @@ class DeviceError(AudioStyleError):
 
 class OptimizationError(AudioStyleError):
     """The descent met a loss that is not finite, twice."""
+
+
+class Interrupted(BaseException):
+    """A signal asked to stop now. Like `KeyboardInterrupt`, this is not an `Exception`.
+
+    Attributes
+    ----------
+    code : int
+        The exit code that says which: 130 for SIGINT, 143 for SIGTERM.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code

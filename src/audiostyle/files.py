@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
-import platform
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-import audiostyle
-from audiostyle import audio, weights_io
-from audiostyle.config import TransferConfig
+from audiostyle import audio, devices, outputs, sidecar, weights_io
+from audiostyle.config import MIN_SECONDS, TransferConfig
 from audiostyle.errors import AudioFileError, ConfigError, OutputError
 from audiostyle.events import Callback
 from audiostyle.pipeline import Style, TransferResult, check_clip, transfer
 
 Array = npt.NDArray[Any]
-
-SIDECAR_SCHEMA = 1
 
 
 @dataclass
@@ -50,6 +45,8 @@ class Request:
     device : str
     preset : str or None
         For the record only; `config` holds the values.
+    verbose : bool
+        Let TensorFlow's messages through.
     """
 
     content: Path
@@ -64,15 +61,48 @@ class Request:
     force: bool = False
     device: str = "auto"
     preset: str | None = None
+    verbose: bool = False
 
     @property
     def sidecar(self) -> Path:
         """Where the record of the run goes."""
         return self.output.with_name(self.output.name + ".json")
 
+    @property
+    def outputs(self) -> list[Path]:
+        """Every file that the run makes."""
+        return [self.output, self.sidecar, *([] if self.plot is None else [self.plot])]
+
+    def check(self) -> None:
+        """Raise a `ConfigError` if a value cannot be right, whatever the files hold."""
+        if not self.output.name:
+            raise ConfigError(f"output {str(self.output)!r} names no file: name one, as out.wav")
+        if not self.styles:
+            raise ConfigError("no style given: at least one file or folder is needed")
+        if len(self.style_weights) != len(self.styles):
+            raise ConfigError(
+                f"{len(self.style_weights)} blend weights do not fit {len(self.styles)} styles: "
+                "give one weight a style"
+            )
+        if not all(math.isfinite(w) and w >= 0 for w in self.style_weights):
+            raise ConfigError(f"blend={_joined(self.style_weights)} must be finite and at least 0")
+        if sum(self.style_weights) == 0:
+            raise ConfigError(
+                f"blend={_joined(self.style_weights)} leaves no style: raise a weight"
+            )
+        if not (math.isfinite(self.start) and self.start >= 0):
+            raise ConfigError(f"start={self.start:g} must be at least 0 seconds")
+        for name in ("duration", "preview"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= MIN_SECONDS):
+                raise ConfigError(f"{name}={value:g} must be at least {MIN_SECONDS} seconds")
+        if self.plot is not None and self.plot.suffix.lower() != ".png":
+            raise ConfigError(f"plot={self.plot} must end in .png")
+        devices.parse_device(self.device)
+
 
 @dataclass
-class _StyleFiles:
+class StyleFiles:
     """The clips of one style, and what became of them."""
 
     path: Path
@@ -80,25 +110,41 @@ class _StyleFiles:
     clips: list[Path]
     used: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def load(self, sr: int) -> Iterator[tuple[Array, int]]:
+    def check(self) -> None:
+        """Fail before TensorFlow is loaded if no clip can be used."""
+        reasons = []
+        for path in self.clips:
+            try:
+                self._load(path)
+                return
+            except AudioFileError as error:
+                reasons.append(str(error))
+        if not os.path.isdir(self.path):
+            raise AudioFileError(reasons[0])
+        raise AudioFileError(
+            f"{self.path}: none of its {len(reasons)} files can be used; the first: {reasons[0]}"
+        )
+
+    def load(self) -> Iterator[tuple[Array, int]]:
         """Yield clips one by one; in a folder, one that cannot be used is skipped and noted."""
         for path in self.clips:
             try:
-                clip = audio.load_audio(path)
-                check_clip(clip.y, clip.sr, str(path))
+                clip = self._load(path)
             except AudioFileError as error:
-                if not self.path.is_dir():
+                if not os.path.isdir(self.path):
                     raise
                 self.skipped.append({"path": str(path), "reason": str(error)})
                 continue
-            self.used.append(_describe(path, clip))
+            self.used.append(sidecar.describe(path, clip))
+            self.notes += clip.notes
             yield clip.y, clip.sr
-        if not self.used:
-            raise AudioFileError(
-                f"{self.path}: none of its {len(self.clips)} files can be used; the first: "
-                f"{self.skipped[0]['reason']}"
-            )
+
+    def _load(self, path: Path) -> audio.Audio:
+        clip = audio.load_audio(path)
+        check_clip(clip.y, clip.sr, str(path))
+        return clip
 
 
 def transfer_file(
@@ -139,6 +185,8 @@ def transfer_file(
     """
     styles = [style] if isinstance(style, (str, Path)) else list(style)
     weights = options.pop("style_weights", None) or [1.0] * len(styles)
+    if options.get("plot") is not None:
+        options["plot"] = Path(options["plot"])
     request = Request(
         content=Path(content),
         styles=[Path(s) for s in styles],
@@ -153,13 +201,9 @@ def run(
     request: Request, config: TransferConfig, callback: Callback | None = None
 ) -> tuple[TransferResult, dict[str, Any]]:
     """Carry out a `Request`; see `transfer_file`."""
-    if len(request.style_weights) != len(request.styles):
-        raise ConfigError(
-            f"{len(request.style_weights)} blend weights do not fit {len(request.styles)} styles: "
-            "give one weight a style"
-        )
+    request.check()
     style_files = [
-        _StyleFiles(path, weight, audio.find_clips(path) if path.is_dir() else [path])
+        StyleFiles(path, weight, audio.find_clips(path) if os.path.isdir(path) else [path])
         for path, weight in zip(request.styles, request.style_weights, strict=True)
     ]
     _check_outputs(request, [request.content, *(p for s in style_files for p in s.clips)])
@@ -167,57 +211,61 @@ def run(
     container, subtype = audio.output_format(request.output, request.subtype, source)
     audio.check_writable(request.output, source.sr, len(source.y), container, subtype)
     for files in style_files:
-        if not files.path.is_dir():
-            _check_single(files.path)
-    weights_io.load_weights(config.network, config.weights)
+        files.check()
+    weights_io.check_weights(config.network, config.weights)
+    if request.verbose:
+        devices.load_tensorflow(quiet=False)
     result = transfer(
         source.y,
-        [Style(files.load(config.sr), files.weight, str(files.path)) for files in style_files],
+        [Style(files.load(), files.weight, str(files.path)) for files in style_files],
         source.sr,
         config,
         callback,
         device=request.device,
     )
-    record = _record(request, config, source, style_files, result)
-    picture = None
-    if request.plot is not None:
-        from audiostyle import plots
-
-        names = " + ".join(path.name for path in request.styles)
-        picture = plots.transfer_png(result, f"{request.content.name} in the style of {names}")
-    digest = audio.save_audio(request.output, result.y, source.sr, container, subtype)
-    record["output"] = {
-        "path": str(request.output),
-        "sha256": digest,
-        "sr": source.sr,
-        "channels": len(result.y),
-        "samples": result.y.shape[1],
-        "format": container,
-        "subtype": subtype,
-    }
-    audio.write_atomically(request.sidecar, (json.dumps(record, indent=2) + "\n").encode())
-    if picture is not None and request.plot is not None:
-        audio.write_atomically(request.plot, picture)
+    record = sidecar.make_record(request, config, source, style_files, result)
+    picture = _draw(request, result)
+    with outputs.Staging() as staging:
+        part = staging.add(request.output)
+        audio.write_clip(part, result.y, source.sr, container, subtype, name=request.output)
+        record["output"] = {
+            "path": str(request.output),
+            "sha256": outputs.file_digest(part),
+            "sr": source.sr,
+            "channels": len(result.y),
+            "samples": result.y.shape[1],
+            "format": container,
+            "subtype": subtype,
+        }
+        staging.write(request.sidecar, sidecar.to_json(record).encode())
+        if picture is not None and request.plot is not None:
+            staging.write(request.plot, picture)
+        staging.publish()
     return result, record
 
 
-def _check_single(path: Path) -> None:
-    """Fail on a bad style file before TensorFlow is loaded."""
-    clip = audio.load_audio(path)
-    check_clip(clip.y, clip.sr, str(path))
+def _draw(request: Request, result: TransferResult) -> bytes | None:
+    if request.plot is None:
+        return None
+    from audiostyle import plots
+
+    names = " + ".join(path.name for path in request.styles)
+    return plots.transfer_png(result, f"{request.content.name} in the style of {names}")
+
+
+def _joined(weights: Sequence[float]) -> str:
+    return ",".join(f"{weight:g}" for weight in weights)
 
 
 def _load_content(request: Request) -> audio.Audio:
-    for name in ("start", "duration", "preview"):
-        value = getattr(request, name)
-        if value is not None and not (np.isfinite(value) and value >= 0):
-            raise ConfigError(f"{name}={value} must be finite and at least 0 seconds")
     source = audio.load_audio(request.content, start=request.start, duration=request.duration)
+    source.y = check_clip(source.y, source.sr, str(request.content))
     if request.preview is not None:
         first, n = _loudest(source.y, round(request.preview * source.sr))
-        source.y = source.y[:, first : first + n]
+        source.y = np.ascontiguousarray(source.y[:, first : first + n])
         source.start += first
-    source.y = check_clip(source.y, source.sr, str(request.content))
+        seconds = source.start / source.sr
+        source.notes.append(f"a preview: the loudest {n / source.sr:g} s, from {seconds:.2f} s on")
     return source
 
 
@@ -231,100 +279,16 @@ def _loudest(y: Array, n: int) -> tuple[int, int]:
 
 def _check_outputs(request: Request, inputs: list[Path]) -> None:
     """Refuse to overwrite an input, whatever it is called, or an output without --force."""
-    outputs = [request.output, request.sidecar]
-    if request.plot is not None:
-        if request.plot.suffix.lower() != ".png":
-            raise ConfigError(f"plot {request.plot} must end in .png")
-        outputs.append(request.plot)
-    if len({os.path.abspath(path) for path in outputs}) < len(outputs):
-        raise OutputError(f"{request.plot}: would overwrite another output; choose another name")
-    for output in outputs:
-        if output.is_dir():
+    for output in request.outputs:
+        if os.path.isdir(output):
             raise OutputError(f"{output}: is a folder; name a file in it")
-        if not output.exists():
-            continue
-        for path in inputs:
-            if path.exists() and os.path.samefile(path, output):
-                raise OutputError(
-                    f"{output}: is the same file as the input {path}; choose another name"
-                )
-        if not request.force:
-            raise OutputError(f"{output}: exists already; use --force to replace it")
-
-
-def _describe(path: Path, clip: audio.Audio) -> dict[str, Any]:
-    return {
-        "path": str(path),
-        "sha256": audio.file_digest(path),
-        "sr": clip.sr,
-        "channels": len(clip.y),
-        "samples": clip.y.shape[1],
-    }
-
-
-def _record(
-    request: Request,
-    config: TransferConfig,
-    source: audio.Audio,
-    styles: list[_StyleFiles],
-    result: TransferResult,
-) -> dict[str, Any]:
-    content = {**_describe(request.content, source), "start_sample": source.start}
-    return {
-        "schema": SIDECAR_SCHEMA,
-        "audiostyle": audiostyle.__version__,
-        "status": "interrupted" if result.stopped == "interrupted" else "complete",
-        "output": {},
-        "content": content,
-        "styles": [
-            {"path": str(s.path), "weight": s.weight, "clips": s.used, "skipped": s.skipped}
-            for s in styles
-        ],
-        "preset": request.preset,
-        "parameters": config.to_dict(),
-        "weights": weights_io.provenance(config.network, config.weights),
-        "seed": config.seed,
-        "device": result.device,
-        "precision": result.precision,
-        "versions": _versions(),
-        "stopped": result.stopped,
-        "restarts": result.restarts,
-        "losses": [asdict(iterate) for iterate in result.history],
-        "inversion_convergence_db": result.convergence,
-        "loudness_gain_db": result.gain,
-        "limiter_reduction_db": result.reduction,
-        "timings": result.timings,
-        "notes": _notes(config, source, styles, result),
-    }
-
-
-def _notes(
-    config: TransferConfig, source: audio.Audio, styles: list[_StyleFiles], result: TransferResult
-) -> list[str]:
-    notes = list(source.notes)
-    if source.sr != config.sr:
-        notes.append(f"content analysed at {config.sr} Hz; the output keeps its {source.sr} Hz")
-    rates = {clip["sr"] for s in styles for clip in s.used} - {config.sr}
-    if rates:
-        shown = ", ".join(str(rate) for rate in sorted(rates))
-        notes.append(f"style resampled from {shown} Hz to {config.sr} Hz")
-    for s in styles:
-        notes += [f"skipped {skipped['reason']}" for skipped in s.skipped]
-    if result.reduction > 0:
-        notes.append(f"peaks limited by up to {result.reduction:.2f} dB")
-    if result.restarts:
-        notes.append("a loss was not finite once; the descent began again with smaller steps")
-    return notes
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("librosa", "numpy", "soundfile"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
-    versions["tensorflow"] = str(getattr(sys.modules.get("tensorflow"), "__version__", "unknown"))
-    return versions
+        if os.path.exists(output):
+            for path in inputs:
+                if os.path.exists(path) and os.path.samefile(path, output):
+                    raise OutputError(
+                        f"{output}: is the same file as the input {path}; choose another name"
+                    )
+            if not request.force:
+                raise OutputError(f"{output}: exists already; use --force to replace it")
+        with outputs.part_file(output):
+            pass  # its folder can be written

@@ -11,6 +11,9 @@ Array = npt.NDArray[Any]
 
 ANALYSIS_LEVEL_DB = -20.0  # dBFS; every clip is brought to this level before it is analysed
 GATE_DB = -20.0  # blocks so far below the mean are pauses, and do not count
+LOUDNESS_PASSES = 4
+LOUDNESS_TOLERANCE_DB = 0.01
+MAX_GAIN_DB = 60.0
 SILENCE_DB = -90.0  # dBFS; a clip whose peak lies below is silent (one step of 16 bits)
 
 
@@ -77,6 +80,38 @@ def loudness(y: Array, sr: int) -> float:
         spectrum = np.fft.rfft(channel.astype(np.float64))
         power += float(weights @ (spectrum.real**2 + spectrum.imag**2)) / n**2
     return float(-0.691 + 10 * np.log10(max(power, 1e-20)))
+
+
+def match_loudness(y: Array, sr: int, target: float) -> tuple[Array, float, float]:
+    """Bring a clip to a loudness, with its peaks limited to full scale.
+
+    Limiting takes loudness away, so what it took is added once more, a few times over; a clip with
+    extreme peaks ends a little below the target.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(channels, n)]
+    sr : int, in Hz
+    target : float, in LUFS
+
+    Returns
+    -------
+    y : np.ndarray [shape=(channels, n), float32]
+    gain : float, in dB
+    reduction : float, in dB
+        Largest reduction by the limiter.
+    """
+    gain = 0.0
+    limited, reduction = y, 0.0
+    for _ in range(LOUDNESS_PASSES):
+        missing = target - loudness(limited, sr)
+        if abs(missing) < LOUDNESS_TOLERANCE_DB:
+            break
+        gain = float(np.clip(gain + missing, -MAX_GAIN_DB, MAX_GAIN_DB))
+        limited, reduction = limit_peaks(y * np.float32(10.0 ** (gain / 20)), sr)
+    if gain == 0.0:
+        limited, reduction = limit_peaks(y, sr)
+    return limited, gain, reduction
 
 
 def limit_peaks(

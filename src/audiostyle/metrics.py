@@ -7,7 +7,7 @@ librosa is imported only when a function needs it.
 References
 ----------
 .. [1] J. McDermott, E. Simoncelli, "Sound texture perception via statistics of the auditory
-   periphery", Neuron 71(5), 2011: envelope moments, correlations and modulation power.
+   periphery", Neuron 71(5), 2011: envelope variation, correlations and modulation power.
 .. [2] R. Bhatia, T. Jain, Y. Lim, "On the Bures-Wasserstein distance between positive definite
    matrices", Expositiones Mathematicae 37(2), 2019.
 .. [3] B. Glasberg, B. Moore, "Derivation of auditory filter shapes from notched-noise data",
@@ -44,7 +44,7 @@ MODULATION_EDGES_HZ = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 TEXTURE_FFT, TEXTURE_HOP = 1024, 128
 DRIFT_S = 0.5
 # Median distance between recordings of different kinds: with it, each group weighs the same.
-TEXTURE_SCALES = {"variation": 0.57, "skewness": 0.88, "modulation": 0.23, "correlation": 0.53}
+TEXTURE_SCALES = {"variation": 0.61, "modulation": 0.23, "correlation": 0.55}
 
 
 def prepare(y: Array, sr: float, name: str = "audio") -> Array:
@@ -129,6 +129,24 @@ def log_envelope(y: Array) -> Array:
 
     rms = librosa.feature.rms(y=y, frame_length=4 * HOP_LENGTH, hop_length=HOP_LENGTH)[0]
     return np.asarray(librosa.amplitude_to_db(rms, ref=np.max, top_db=-ACTIVE_DB))
+
+
+def moving_average(x: Array, length: int) -> Array:
+    """Average over a window along the last axis, with the ends held.
+
+    Parameters
+    ----------
+    x : np.ndarray [shape=(..., n)]
+    length : int > 0
+        Samples in the window, which is centred; even lengths look one sample further back.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(..., n)]
+    """
+    ends = [(0, 0)] * (x.ndim - 1) + [(length // 2 + 1, (length - 1) // 2)]
+    total = np.cumsum(np.pad(x.astype(np.float64), ends, mode="edge"), axis=-1)
+    return np.asarray((total[..., length:] - total[..., :-length]) / length)
 
 
 def mfcc_gaussian(y: Array) -> tuple[Array, Array]:
@@ -225,21 +243,20 @@ def texture_statistics(y: Array) -> dict[str, Array]:
     -------
     statistics : dict of str to np.ndarray
         Of the compressed envelopes of `N_BANDS` bands [1]_, without what is slower than about
-        1 Hz: ``"variation"`` [shape=(N_BANDS,)], deviation over mean; ``"skewness"``
-        [shape=(N_BANDS,)]; ``"modulation"`` [shape=(6 N_BANDS,)], logarithm of the share of the
-        variance in each octave of `MODULATION_EDGES_HZ`; ``"correlation"``
-        [shape=(N_BANDS (N_BANDS - 1) / 2,)], between the envelopes of two bands. All are
-        smoothed over neighbouring bands.
+        1 Hz: ``"variation"`` [shape=(N_BANDS,)], deviation over mean; ``"modulation"``
+        [shape=(6 N_BANDS,)], logarithm of the share of the variance in each octave of
+        `MODULATION_EDGES_HZ`; ``"correlation"`` [shape=(N_BANDS (N_BANDS - 1) / 2,)], between
+        the envelopes of two bands. All are smoothed over neighbouring bands. The third and
+        fourth moments of [1]_ are left out: they differ more between two halves of a clip than
+        is of use.
     """
     import librosa
-    from scipy.ndimage import uniform_filter1d
 
     power = np.abs(librosa.stft(y, n_fft=TEXTURE_FFT, hop_length=TEXTURE_HOP)) ** 2
     bands = erb_filters() @ power.astype(np.float64)
     envelopes = (bands + BAND_FLOOR * bands.mean()) ** (COMPRESSION / 2.0)
     # Slower changes are form, not texture, and a short clip holds too few of them to average.
-    drift = uniform_filter1d(envelopes, int(DRIFT_S * SAMPLE_RATE / TEXTURE_HOP), axis=1)
-    fast = envelopes - drift
+    fast = envelopes - moving_average(envelopes, round(DRIFT_S * SAMPLE_RATE / TEXTURE_HOP))
     fast -= fast.mean(axis=1, keepdims=True)
     mean = envelopes.mean(axis=1, keepdims=True)
     deviation = np.sqrt(np.mean(fast**2, axis=1, keepdims=True)) + 1e-9 * mean
@@ -247,7 +264,6 @@ def texture_statistics(y: Array) -> dict[str, Array]:
     correlation = _smooth_bands(_smooth_bands(standard @ standard.T / standard.shape[1]).T)
     return {
         "variation": _smooth_bands(deviation / mean).ravel(),
-        "skewness": _smooth_bands(np.mean(standard**3, axis=1, keepdims=True)).ravel(),
         "modulation": _smooth_bands(modulation_shares(standard)).ravel(),
         "correlation": correlation[np.triu_indices(N_BANDS, k=1)],
     }
@@ -255,10 +271,7 @@ def texture_statistics(y: Array) -> dict[str, Array]:
 
 def _smooth_bands(values: Array) -> Array:
     """Average over neighbouring bands (axis 0): they overlap, and single ones are noisy."""
-    from scipy.ndimage import convolve1d
-
-    kernel = np.hanning(9)[1:-1]
-    return np.asarray(convolve1d(values, kernel / kernel.sum(), axis=0, mode="nearest"))
+    return np.asarray(moving_average(moving_average(values.T, 3), 3).T)
 
 
 def modulation_shares(envelopes: Array) -> Array:

@@ -17,7 +17,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from audiostyle.config import NETWORKS, TransferConfig
-from audiostyle.errors import ConfigError
 from audiostyle.weights_io import load_weights
 
 Array = npt.NDArray[Any]
@@ -96,9 +95,10 @@ class VGG19:
     """VGG-19 (Simonyan & Zisserman 2015) trained on ImageNet, up to block5_conv1.
 
     The spectrogram stands in for all three colour planes at once, so the kernels of the first layer
-    are summed over them: one plane is convolved in place of three, with the same result. Of the mean
-    colour that Keras subtracts, its mean grey is subtracted from the plane, and what each colour
-    differs from grey becomes a map of constants; zero padding then falls exactly where Keras has it.
+    are summed over them: one plane is convolved in place of three, with the same result. Of the
+    mean colour that Keras subtracts, its mean grey is subtracted from the plane, and what each
+    colour differs from grey becomes a map of constants; zero padding then falls exactly where Keras
+    has it.
     """
 
     def __init__(self, layers: list[str], config: TransferConfig) -> None:
@@ -109,21 +109,21 @@ class VGG19:
         self._wanted = set(layers)
         self._pooling = config.pooling
         self._top_db = config.top_db
-        n_pools = int(self._names[-1][5]) - 1
-        self.min_frames = 2**n_pools
-        if config.n_mels < 2**n_pools:
-            raise ConfigError(
-                f"n_mels={config.n_mels} must be at least {2**n_pools} for {self._names[-1]}"
-            )
+        # The bounds of n_mels let every pooling through; time alone may be too short.
+        self.min_frames = 2 ** (int(self._names[-1][5]) - 1)
         first = weights["block1_conv1/kernel"]
         self._grey = float(np.mean(IMAGENET_MEAN_BGR)) / 255.0
-        tint = (np.float32(255.0 * self._grey) - np.float32(IMAGENET_MEAN_BGR)).reshape(1, 1, 3, 1)
+        tint = (np.float32(255.0 * self._grey) - np.asarray(IMAGENET_MEAN_BGR, np.float32)).reshape(
+            1, 1, 3, 1
+        )
         self._tint_kernel = tf.constant((first * tint).sum(axis=2, keepdims=True), self._dtype)
         weights["block1_conv1/kernel"] = 255.0 * first.sum(axis=2, keepdims=True)
         self._kernels = {
             n: tf.constant(weights[f"{n}/kernel"], dtype=self._dtype) for n in self._names
         }
-        self._biases = {n: tf.constant(weights[f"{n}/bias"], dtype=self._dtype) for n in self._names}
+        self._biases = {
+            n: tf.constant(weights[f"{n}/bias"], dtype=self._dtype) for n in self._names
+        }
 
     def __call__(self, S: Tensor) -> dict[str, Tensor]:
         """Return the activations of each layer for a dB mel spectrogram."""
@@ -174,9 +174,7 @@ class MusicnnVGG:
         power = self._power_scale * tf.exp(S * float(np.log(10) / 10))
         power = tf.einsum("fm,bmtc->bftc", self._rebin, power)
         log_power = tf.math.log1p(1e4 * power) / float(np.log(10))
-        frames = tf.cast(
-            tf.round(tf.cast(tf.shape(S)[2], tf.float32) * self._time_scale), tf.int32
-        )
+        frames = tf.cast(tf.round(tf.cast(tf.shape(S)[2], tf.float32) * self._time_scale), tf.int32)
         x = tf.cast(tf.image.resize(log_power, (MUSICNN_MELS, frames)), self._dtype)
         x = x * self._weights["input/scale"] + self._weights["input/shift"]
         activations = {}
@@ -196,9 +194,7 @@ def _musicnn_rebin(config: TransferConfig) -> Array:
     import librosa
 
     htk = config.mel_scale == "htk"
-    centres = librosa.mel_frequencies(
-        config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=htk
-    )
+    centres = librosa.mel_frequencies(config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=htk)
     theirs = librosa.mel_frequencies(MUSICNN_MELS + 2, fmin=0.0, fmax=MUSICNN_SR / 2)
     spacing = np.gradient(centres)[1:-1]
     rows = []
@@ -216,9 +212,9 @@ class Random1D:
     """Random filters with frequency as channels (Ulyanov & Lebedev 2016).
 
     Each layer ``widthN`` is one convolution over N frames and all bands, He-normal, with a ReLU.
-    Unlike the published system, which has one width (11) and takes log1p of the linear STFT, several
-    widths can be combined (Antognini et al. 2019 found separate layers better than a stack), and the
-    input is the dB mel spectrogram that all networks here share.
+    Unlike the published system, which has one width (11) and takes log1p of the linear STFT,
+    several widths can be combined (Antognini et al. 2019 found separate layers better than a
+    stack), and the input is the dB mel spectrogram that all networks here share.
     """
 
     def __init__(self, layers: list[str], config: TransferConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ class StyleTarget:
     ----------
     grams : dict of str to np.ndarray [shape=(bands, C, C)]
         Gram matrix of each style layer, averaged over all positions of all clips.
+    means : dict of str to np.ndarray [shape=(bands, C)]
+        Mean activations, likewise.
     mel_mean : np.ndarray [shape=(n_mels,), non-negative]
         Mean mel power over time.
     temporal : np.ndarray [shape=(ENVELOPE_QUANTILES,), dB]
@@ -38,6 +40,7 @@ class StyleTarget:
     """
 
     grams: dict[str, Array]
+    means: dict[str, Array]
     mel_mean: Array
     temporal: Array
     n_frames: int
@@ -58,13 +61,16 @@ class Analyzer:
         self._style_layers = [name for name, _ in config.style_layers]
         self._content_layers = [name for name, _ in config.content_layers]
         signature = [tf.TensorSpec((1, config.n_mels, None, 1), tf.float32)]
-        self._grams = tf.function(self._compute_grams, input_signature=signature)
+        self._statistics = tf.function(self._compute_statistics, input_signature=signature)
         self._features = tf.function(self._compute_features, input_signature=signature)
 
-    def _compute_grams(self, S: Tensor) -> dict[str, Tensor]:
+    def _compute_statistics(self, S: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         activations = self.network(S)
         bands = self.config.bands
-        return {n: losses.gram_matrix(activations[n], bands) for n in self._style_layers}
+        return {
+            n: (losses.gram_matrix(activations[n], bands), losses.band_means(activations[n], bands))
+            for n in self._style_layers
+        }
 
     def _compute_features(self, S: Tensor) -> dict[str, Tensor]:
         activations = self.network(S)
@@ -93,19 +99,23 @@ class Analyzer:
         StyleTarget
         """
         sums: dict[str, Array] = {}
+        mean_sums: dict[str, Array] = {}
         mel_sum: Array = np.zeros(self.config.n_mels)
         temporal: Array = np.zeros(losses.ENVELOPE_QUANTILES)
         n_frames = 0
         for S in spectrograms:
             for window in self._windows(S):
                 frames = window.shape[1]
-                for name, gram in self._grams(tf.constant(window[None, :, :, None])).items():
+                found = self._statistics(tf.constant(window[None, :, :, None]))
+                for name, (gram, mean) in found.items():
                     sums[name] = sums.get(name, 0.0) + frames * gram.numpy().astype(np.float64)
+                    mean_sums[name] = mean_sums.get(name, 0.0) + frames * mean.numpy()
             mel_sum += spectral.db_to_power(S).sum(axis=1, dtype=np.float64)
             temporal += S.shape[1] * losses.temporal_envelope(tf.constant(S)).numpy()
             n_frames += S.shape[1]
         grams = {n: (s / n_frames).astype(np.float32) for n, s in sums.items()}
-        return StyleTarget(grams, mel_sum / n_frames, temporal / n_frames, n_frames)
+        means = {n: (s / n_frames).astype(np.float32) for n, s in mean_sums.items()}
+        return StyleTarget(grams, means, mel_sum / n_frames, temporal / n_frames, n_frames)
 
     def _windows(self, S: Array) -> list[Array]:
         """Cut a clip into windows of nearly equal length that cover it exactly."""
@@ -131,6 +141,10 @@ def blend(targets: Sequence[StyleTarget], weights: Sequence[float]) -> StyleTarg
     return StyleTarget(
         {
             name: np.asarray(sum(share * t.grams[name] for share, t in pairs), np.float32)
+            for name in targets[0].grams
+        },
+        {
+            name: np.asarray(sum(share * t.means[name] for share, t in pairs), np.float32)
             for name in targets[0].grams
         },
         np.asarray(sum(share * t.mel_mean for share, t in pairs)),
@@ -162,7 +176,9 @@ def build_objective(
     config = analyzer.config
     if content is not None and config.strength < 1:
         style = blend([content, style], [1 - config.strength, config.strength])
-    grams = {name: tf.constant(gram) for name, gram in style.grams.items()}
+    style_losses = {
+        name: _style_loss(config, style.grams[name], style.means[name]) for name in style.grams
+    }
     features = analyzer.content_features(S_content)
     spectral_target = tf.constant(
         spectral.power_to_db(style.mel_mean[:, None], config)[:, 0], tf.float32
@@ -178,10 +194,7 @@ def build_objective(
         content_term = content_scale * tf.add_n(
             [w * losses.content_loss(activations[n], features[n]) for n, w in config.content_layers]
         )
-        layer_terms = [
-            losses.style_loss(losses.gram_matrix(activations[n], config.bands), grams[n])
-            for n, _ in config.style_layers
-        ]
+        layer_terms = [style_losses[n](activations[n]) for n, _ in config.style_layers]
         style_term = style_scale * tf.add_n(
             [w * term for (_, w), term in zip(config.style_layers, layer_terms, strict=True)]
         )
@@ -206,6 +219,35 @@ def build_objective(
         return total, tape.gradient(total, x), terms
 
     return Objective(evaluate, [name for name, _ in config.style_layers], 0.0, HEADROOM)
+
+
+def _style_loss(config: TransferConfig, gram: Array, mean: Array) -> Callable[[Tensor], Tensor]:
+    """Make the style loss of one layer: activations in, scalar out."""
+    bands, statistic = config.bands, config.style_statistic
+    target_gram, target_mean = tf.constant(gram), tf.constant(mean)
+    if statistic == "gram":
+        return lambda A: losses.style_loss(losses.gram_matrix(A, bands), target_gram)
+    if statistic == "moments":
+        return lambda A: losses.moments_loss(
+            losses.gram_matrix(A, bands), losses.band_means(A, bands), target_gram, target_mean
+        )
+    target_covariance = losses.covariance(target_gram, target_mean)
+    target_root = tf.constant(_exact_root(target_covariance.numpy()))
+    return lambda A: losses.wasserstein_loss(
+        losses.gram_matrix(A, bands),
+        losses.band_means(A, bands),
+        target_mean,
+        target_covariance,
+        target_root,
+    )
+
+
+def _exact_root(matrices: Array) -> Array:
+    """Square roots of symmetric matrices, by eigenvalues: slow, but needed only once a style."""
+    values, vectors = np.linalg.eigh(matrices.astype(np.float64))
+    roots = np.sqrt(np.maximum(values, 0.0))
+    product = (vectors * roots[:, None, :]) @ np.swapaxes(vectors, 1, 2)
+    return np.asarray(product, np.float32)
 
 
 def to_variable(S: Array, config: TransferConfig) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import devices, levels, render
+from audiostyle import devices, levels, mosaic, render, spectral
 from audiostyle.config import MAX_CHANNELS, MIN_SECONDS, TransferConfig
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.events import Callback, Iterate, Stage
@@ -108,14 +108,14 @@ def check_clip(y: Any, sr: int, name: str) -> Array:
     AudioFileError
         If it is of another shape, too short, not finite, or silent.
     """
-    y = np.asarray(y)
+    y = np.asarray(y)  # what it is, is checked next
     if y.ndim not in (1, 2) or y.dtype.kind not in "fiu":
         raise AudioFileError(f"{name}: samples of shape {y.shape} and type {y.dtype} are not audio")
     if y.dtype.kind in "iu":
         raise AudioFileError(
             f"{name}: samples are integers; divide by full scale to get floats from -1 to 1"
         )
-    y = np.atleast_2d(y).astype(np.float32)
+    y = np.asarray(np.atleast_2d(y), np.float32)
     if not 1 <= y.shape[0] <= MAX_CHANNELS:
         raise AudioFileError(
             f"{name}: {y.shape[0]} channels; from 1 to {MAX_CHANNELS} are supported, as "
@@ -132,7 +132,7 @@ def check_clip(y: Any, sr: int, name: str) -> Array:
     peak = float(np.abs(y).max())
     if peak < 10 ** (levels.SILENCE_DB / 20):
         raise AudioFileError(f"{name}: is silent (peak below {levels.SILENCE_DB:g} dBFS)")
-    return y
+    return np.asarray(y)
 
 
 def transfer(
@@ -197,17 +197,17 @@ def transfer(
 
     chosen = devices.choose_device(device)
     tf = devices.load_tensorflow()
-    from audiostyle import networks, objective, optimize, spectral
+    from audiostyle import networks, objective, optimize
 
     with tf.device(chosen.name):
         analyzer = objective.Analyzer(networks.build_network(config), config)
         clock.lap("start-up")
-        target, example = _analyse_styles(styles, analyzer, report)
+        target, sound, S_style = _analyse_styles(styles, analyzer, report)
         clock.lap("style")
         report(Stage("features", chosen.reason))
         clip = render.analyse(y, sr, config)
         _check_frames(clip.S.shape[1], analyzer.network.min_frames, "content", config)
-        start = render.make_start(clip, target.mel_mean, example.y[:1], config)
+        start = render.make_start(clip, sound, config)
         own = analyzer.style_target([clip.S]) if config.strength < 1 else None
         function = objective.build_objective(analyzer, clip.S, own, target)
         clock.lap("features")
@@ -234,7 +234,7 @@ def transfer(
         sr=sr,
         config=config,
         S_content=clip.S,
-        S_style=example.S,
+        S_style=S_style,
         S_result=S_result,
         history=descent.history,
         stopped=descent.stopped,
@@ -281,37 +281,41 @@ def _as_styles(style: Any, sr: int) -> list[Style]:
 def _check_frames(n_frames: int, needed: int, name: str, config: TransferConfig) -> None:
     if n_frames < needed:
         raise AudioFileError(
-            f"{name}: {n_frames} frames are too few for {config.network}, which needs {needed}: use "
-            f"a longer clip, a smaller hop_length than {config.hop_length}, or shallower layers"
+            f"{name}: {n_frames} frames are too few for {config.network}, which needs {needed}; "
+            f"use a longer clip, a smaller hop_length than {config.hop_length}, or shallower layers"
         )
 
 
 def _analyse_styles(
     styles: Sequence[Style], analyzer: Analyzer, report: Callback
-) -> tuple[StyleTarget, render.Clip]:
-    """Statistics of all styles, blended, and the beginning of the first clip as an example."""
+) -> tuple[StyleTarget, render.StyleSound, Array]:
+    """Statistics of all styles, blended; what a start needs of them; and a picture of the first."""
     from audiostyle import objective
 
     config = analyzer.config
     examples: list[render.Clip] = []
 
-    def spectrograms(style: Style) -> Iterable[Array]:
+    def spectrograms(style: Style, pool: mosaic.FramePool) -> Iterable[Array]:
         for i, (y, sr) in enumerate(style.clips, 1):
             report(Stage("style", f"{style.name}, clip {i}"))
-            checked = check_clip(y, sr, style.name)
-            clip = render.analyse(checked, sr, config)
+            clip = render.analyse(check_clip(y, sr, style.name), sr, config)
             _check_frames(clip.S.shape[1], analyzer.network.min_frames, style.name, config)
+            pool.add(spectral.channel_power(clip.D))
             if not examples:
-                examples.append(_beginning(clip, config))
+                examples.append(clip)
             yield clip.S
 
     used = [style for style in styles if style.weight > 0]
-    targets = [analyzer.style_target(spectrograms(style)) for style in used]
-    return objective.blend(targets, [style.weight for style in used]), examples[0]
-
-
-def _beginning(clip: render.Clip, config: TransferConfig) -> render.Clip:
+    pools = [mosaic.FramePool(config.seed) for _ in used]
+    targets = [
+        analyzer.style_target(spectrograms(style, pool))
+        for style, pool in zip(used, pools, strict=True)
+    ]
+    weights = np.array([style.weight for style in used])
+    shares = weights / weights.sum()
+    target = objective.blend(targets, shares)
+    frames = np.concatenate([p.take(share) for p, share in zip(pools, shares, strict=True)], axis=1)
     n = int(EXAMPLE_SECONDS * config.sr)
-    t = 1 + n // config.hop_length
-    mono = clip.y[:, :n].mean(axis=0, keepdims=True)
-    return render.Clip(mono, clip.gain, clip.D[:1, :, :0], clip.mel[:, :t], clip.S[:, :t])
+    example = examples[0].y[:, :n].mean(axis=0, keepdims=True)
+    S_style = examples[0].S[:, : 1 + n // config.hop_length]
+    return target, render.StyleSound(target.mel_mean, frames, example), S_style

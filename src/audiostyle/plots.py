@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from audiostyle.pipeline import TransferResult
 
+MAX_COLUMNS = 1000  # of a spectrogram
+MAX_TITLE = 120  # characters
 COLOUR_MAP = "magma"  # perceptually uniform, and monotonic in grey
 LOSS_COLOURS = {"total": "#222222", "content": "#2f6db5", "style": "#c8452f", "envelope": "#4f8f3a"}
 
@@ -27,7 +32,7 @@ def transfer_figure(result: TransferResult, title: str = "") -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 7), dpi=120, layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(_shown(title), parse_math=False)
     grid = figure.add_gridspec(2, 3, height_ratios=(3, 2))
     top = max(S.max() for S in (result.S_content, result.S_style, result.S_result))
     images = []
@@ -38,7 +43,9 @@ def transfer_figure(result: TransferResult, title: str = "") -> Any:
         ax = figure.add_subplot(grid[0, i])
         images.append(_spectrogram(ax, S, result, top))
         ax.set_title(name)
-        ax.label_outer()
+        if i > 0:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
         axes.append(ax)
     bar = figure.colorbar(images[0], ax=axes, pad=0.01)
     bar.set_label("dB")
@@ -59,18 +66,30 @@ def transfer_png(result: TransferResult, title: str = "") -> bytes:
     bytes
     """
     buffer = io.BytesIO()
-    transfer_figure(result, title).savefig(buffer, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a title in any script
+        transfer_figure(result, title).savefig(buffer, format="png")
     return buffer.getvalue()
 
 
+def _shown(title: str) -> str:
+    """Cut a title to one line, and replace what is no text (names of files may be any bytes)."""
+    text = title.encode("utf-8", "replace").decode("utf-8")
+    return text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"
+
+
 def _spectrogram(ax: Any, S: Any, result: TransferResult, top: float) -> Any:
-    import librosa.display
+    from librosa.display import specshow
 
     config = result.config
-    return librosa.display.specshow(
+    step = -(-S.shape[1] // MAX_COLUMNS)  # more columns than pixels cost minutes and show nothing
+    if step > 1:
+        first = np.arange(0, S.shape[1], step)
+        S = np.add.reduceat(S, first, axis=1) / np.diff(first, append=S.shape[1])
+    return specshow(
         S,
         sr=config.sr,
-        hop_length=config.hop_length,
+        hop_length=config.hop_length * step,
         n_fft=config.n_fft,
         x_axis="time",
         y_axis="mel",
@@ -98,6 +117,7 @@ def _loss_curves(ax: Any, result: TransferResult) -> None:
             values = [weight * getattr(iterate, name) for iterate in result.history]
             ax.plot(steps, values, label=name, color=LOSS_COLOURS[name], marker=".")
     ax.set_yscale("symlog", linthresh=1e-6)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel(f"step (stopped: {result.stopped})")
     ax.set_ylabel("weighted loss")
     ax.grid(alpha=0.3)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import levels, spectral
+from audiostyle import levels, mosaic, spectral
 from audiostyle.config import TransferConfig
 
 Array = npt.NDArray[Any]
@@ -43,6 +43,25 @@ class Clip:
     D: Array
     mel: Array
     S: Array
+
+
+@dataclass
+class StyleSound:
+    """What a start needs of the style, whatever its length.
+
+    Attributes
+    ----------
+    mel_mean : np.ndarray [shape=(n_mels,), non-negative]
+        Mean mel power over time.
+    frames : np.ndarray [shape=(n_fft // 2 + 1, k), non-negative]
+        Power of some of its frames.
+    y : np.ndarray [shape=(1, n)]
+        The beginning of its first clip, levelled.
+    """
+
+    mel_mean: Array
+    frames: Array
+    y: Array
 
 
 @dataclass
@@ -130,35 +149,24 @@ def analyse(y: Array, sr: int, config: TransferConfig) -> Clip:
     return Clip(at_rate, gain, D, mel, spectral.power_to_db(mel, config))
 
 
-def make_start(
-    content: Clip, style_mel: Array, style_y: Array | None, config: TransferConfig
-) -> Start:
+def make_start(content: Clip, style: StyleSound, config: TransferConfig) -> Start:
     """Make the starting point that ``config.init`` names, ``config.strength`` of the way to it.
 
     Parameters
     ----------
     content : Clip
-    style_mel : np.ndarray [shape=(n_mels,), non-negative]
-        Mean mel power of the style.
-    style_y : np.ndarray [shape=(1, n)], optional
-        A clip of the style, levelled; needed for ``init="style"``, repeated to the content's length.
+    style : StyleSound
 
     Returns
     -------
     Start
     """
     s = config.strength
-    if config.init == "envelope":
-        gain = s * spectral.envelope_gain(content.mel.mean(axis=1), style_mel, config)
-        linear = 10.0 ** (spectral.mel_to_bins(gain, config) / 20)
-        D = content.D * linear[:, None].astype(np.float32)
-        mel = spectral.mel_power(spectral.channel_power(D), config)
-        return Start(D, spectral.power_to_db(mel, config))
+    if config.init in ("envelope", "mosaic"):
+        return _envelope_start(content, style, config)
     if config.init == "style":
-        if style_y is None:
-            raise ValueError("init='style' needs a clip of the style")
         n = content.y.shape[-1]
-        tiled = np.tile(style_y, -(-n // style_y.shape[-1]))[:, :n]
+        tiled = np.tile(style.y, -(-n // style.y.shape[-1]))[:, :n]
         D = (1 - s) * content.D + s * spectral.stft(tiled, config)
         mel = spectral.mel_power(spectral.channel_power(D), config)
         return Start(D, spectral.power_to_db(mel, config))
@@ -168,6 +176,25 @@ def make_start(
         S = (1 - s) * content.S + s * noise
         return Start(content.D, np.asarray(S, np.float32))
     return Start(content.D, content.S)
+
+
+def _envelope_start(content: Clip, style: StyleSound, config: TransferConfig) -> Start:
+    """Give the content the style's spectral envelope, and for ``init="mosaic"`` a part of mosaic.
+
+    The mosaic enters the spectrogram only: the fine structure stays that of the content.
+    """
+    gain = config.strength * spectral.envelope_gain(
+        content.mel.mean(axis=1), style.mel_mean, config
+    )
+    linear = 10.0 ** (spectral.mel_to_bins(gain, config) / 20)
+    D = content.D * linear[:, None].astype(np.float32)
+    mel = spectral.mel_power(spectral.channel_power(D), config)
+    S = spectral.power_to_db(mel, config)
+    share = config.strength * config.mosaic_share
+    if config.init == "mosaic" and share > 0:
+        tiles = spectral.power_to_db(mosaic.mosaic(mel, style.frames, config), config)
+        S = np.asarray((1 - share) * S + share * tiles, np.float32)
+    return Start(D, S)
 
 
 def render(
@@ -207,9 +234,7 @@ def render(
     )
     convergence = spectral.spectral_convergence(styled, magnitude, config)
     y = _restore(content, sr, clip, styled, fitted, config)
-    gain = float(np.clip(levels.loudness(content, sr) - levels.loudness(y, sr), -60, 60))
-    y = y * np.float32(10.0 ** (gain / 20))
-    y, reduction = levels.limit_peaks(y, sr)
+    y, gain, reduction = levels.match_loudness(y, sr, levels.loudness(content, sr))
     return Rendered(np.asarray(y, np.float32), convergence, gain, reduction)
 
 

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from audiostyle import devices, files
+from audiostyle import files, sidecar
 from audiostyle.config import TransferConfig
+from audiostyle.errors import Interrupted
 from audiostyle.events import Iterate, Stage
+from audiostyle.pipeline import TransferResult
 
 PLAIN_INTERVAL = 5.0  # seconds between lines where standard error is not a terminal
 
@@ -21,34 +23,44 @@ class Interrupt:
 
     Attributes
     ----------
-    asked : bool
-        A signal came.
+    signals : int
+        How many came.
     code : int
         The exit code that says which: 130 for SIGINT, 143 for SIGTERM.
+    stage : str
+        Name of the last `Stage`; empty before the first, ``done`` when there is nothing to stop.
     """
 
     def __init__(self, echo: Callable[[str], None]) -> None:
-        self.asked = False
+        self.signals = 0
         self.code = 130
-        self.descending = False
+        self.stage = ""
         self._echo = echo
         self._saved: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
+        """Take over the signals."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._saved[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Give the signals back."""
         for number, handler in self._saved.items():
             signal.signal(number, handler)
+        if self.signals and isinstance(error, Exception):
+            # An import that is interrupted half-way can fail with any error.
+            raise Interrupted(self.code) from None
 
     def _handle(self, number: int, _frame: object) -> None:
+        if self.stage == "done":
+            return
+        self.signals += 1
         self.code = 128 + number
-        if self.asked or not self.descending:
-            raise KeyboardInterrupt
-        self.asked = True
-        self._echo("stopping; the best so far will be written (once more to stop now)")
+        if self.signals > 1 or self.stage not in ("descent", "inversion"):
+            raise Interrupted(self.code)
+        what = "the best so far" if self.stage == "descent" else "the result"
+        self._echo(f"stopping; {what} will be written (once more to stop now)")
 
 
 class Progress:
@@ -60,8 +72,10 @@ class Progress:
         self._terminal = sys.stderr.isatty()
         self._bar: Any = None
         self._last_line = 0.0
+        self._unsaid = ""
 
     def __call__(self, event: Stage | Iterate) -> None:
+        """Show an event."""
         if self._quiet:
             return
         if isinstance(event, Iterate):
@@ -86,12 +100,19 @@ class Progress:
             self._bar.update(event.step - self._bar.n)
             return
         now = time.monotonic()
-        if event.step in (0, event.n_steps) or now - self._last_line >= PLAIN_INTERVAL:
+        self._unsaid = f"step {event.step}/{event.n_steps}: {losses}"
+        if event.step == 0 or now - self._last_line >= PLAIN_INTERVAL:
             self._last_line = now
-            self._echo(f"step {event.step}/{event.n_steps}: {losses}")
+            self._say_last()
+
+    def _say_last(self) -> None:
+        if self._unsaid:
+            self._echo(self._unsaid)
+            self._unsaid = ""
 
     def close(self) -> None:
-        """Finish the bar, if there is one."""
+        """Finish the bar, or say the last step, if either is left to do."""
+        self._say_last()
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -104,7 +125,7 @@ def run_transfer(
     config: TransferConfig,
     *,
     echo: Callable[[str], None],
-    publish: Callable[[dict[str, Any]], None],
+    publish: Callable[[str], None],
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -121,7 +142,7 @@ def run_transfer(
     echo : callable
         Gets every line for people.
     publish : callable
-        Gets the record of the run, if `as_json`.
+        Gets the record of the run as JSON, if `as_json`.
     as_json, quiet, verbose : bool
     **options
         Further fields of `audiostyle.files.Request`.
@@ -134,37 +155,46 @@ def run_transfer(
     Raises
     ------
     AudioStyleError
-    KeyboardInterrupt
+    Interrupted
         At the second signal, or at the first before there is anything to keep.
     """
     began = time.perf_counter()
     progress = Progress(echo, quiet)
 
-    with Interrupt(echo) as interrupt:
+    with Interrupt((lambda text: None) if quiet else echo) as interrupt:
 
         def callback(event: Stage | Iterate) -> bool:
             if isinstance(event, Stage):
-                interrupt.descending = event.name in ("descent", "inversion")
+                interrupt.stage = event.name
             progress(event)
-            return interrupt.asked
+            return interrupt.signals > 0
 
-        files_request = files.Request(
-            content=content, styles=styles, output=output, **options
+        request = files.Request(
+            content=content, styles=styles, output=output, verbose=verbose, **options
         )
-        if verbose:
-            devices.load_tensorflow(quiet=False)
         try:
-            result, record = files.run(files_request, config, callback)
+            result, record = files.run(request, config, callback)
         finally:
             progress.close()
-    if not quiet:
-        for note in record["notes"]:
-            echo(note)
-        if verbose:
-            echo(", ".join(f"{name} {seconds:.2f} s" for name, seconds in result.timings.items()))
-        seconds = time.perf_counter() - began
-        stopped = f", {result.stopped}" if result.stopped != "iterations" else ""
-        echo(f"{output.resolve()} ({len(result.history) - 1} steps{stopped}, {seconds:.1f} s)")
-    if as_json:
-        publish(record)
-    return interrupt.code if interrupt.asked else 0
+        interrupt.stage = "done"
+        if not quiet:
+            _report(result, record, output, time.perf_counter() - began, verbose, echo)
+        if as_json:
+            publish(sidecar.to_json(record))
+    return interrupt.code if interrupt.signals else 0
+
+
+def _report(
+    result: TransferResult,
+    record: dict[str, Any],
+    output: Path,
+    seconds: float,
+    verbose: bool,
+    echo: Callable[[str], None],
+) -> None:
+    for note in record["notes"]:
+        echo(note)
+    if verbose:
+        echo(", ".join(f"{name} {lap:.2f} s" for name, lap in result.timings.items()))
+    stopped = f", {result.stopped}" if result.stopped != "iterations" else ""
+    echo(f"{output.resolve()} ({len(result.history) - 1} steps{stopped}, {seconds:.1f} s)")

@@ -25,14 +25,16 @@ Array = npt.NDArray[Any]
 
 REFERENCE_POWER = 100.0  # mel power of 0 dB: the loudest bands of music at -20 dBFS lie near it
 ENVELOPE_LIMIT_DB = 30.0  # a band that the content hardly has is not dug out of its noise floor
-ENVELOPE_SMOOTHING_BANDS = 4.0  # of 256; standard deviation of the Gaussian that smooths the envelope
+ENVELOPE_SMOOTHING_BANDS = (
+    4.0  # of 256; standard deviation of the Gaussian that smooths the envelope
+)
 
 
 @lru_cache(maxsize=8)
 def _mel_filters(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> Array:
-    import librosa
+    from librosa.filters import mel as make_filters
 
-    filters = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, htk=mel_scale == "htk")
+    filters = make_filters(sr=sr, n_fft=n_fft, n_mels=n_mels, htk=mel_scale == "htk")
     filters.flags.writeable = False
     return np.asarray(filters)
 
@@ -60,9 +62,7 @@ def stft(y: Array, config: TransferConfig) -> Array:
     """
     import librosa
 
-    D = librosa.stft(
-        np.asarray(y, np.float32), n_fft=config.n_fft, hop_length=config.hop_length
-    )
+    D = librosa.stft(np.asarray(y, np.float32), n_fft=config.n_fft, hop_length=config.hop_length)
     return np.asarray(D)
 
 
@@ -262,13 +262,12 @@ def griffin_lim(
     np.ndarray [shape=(..., length), float32]
     """
     magnitude = np.asarray(magnitude, np.float32)
-    angles = np.asarray(phase, np.complex64)
-    previous: Array | float = 0.0
+    angles: Array = np.asarray(phase, np.complex64)
+    previous: Array = np.zeros(1, np.complex64)
     for _ in range(n_iter):
         rebuilt = stft(istft(magnitude * angles, config, length), config)
-        angles = rebuilt - (momentum / (1 + momentum)) * previous
+        angles = unit_phase(rebuilt - np.float32(momentum / (1 + momentum)) * previous)
         previous = rebuilt
-        angles = unit_phase(angles)
     return istft(magnitude * angles, config, length)
 
 
@@ -301,5 +300,5 @@ def spectral_convergence(y: Array, magnitude: Array, config: TransferConfig) -> 
     float
         ``20 log10(|| |STFT(y)| - magnitude || / || magnitude ||)``, dB; lower is better.
     """
-    error = np.linalg.norm(np.abs(stft(y, config)) - magnitude)
-    return float(20 * np.log10(max(error, 1e-30) / max(np.linalg.norm(magnitude), 1e-30)))
+    error = float(np.linalg.norm(np.abs(stft(y, config)) - magnitude))
+    return 20 * float(np.log10(max(error, 1e-30) / max(float(np.linalg.norm(magnitude)), 1e-30)))

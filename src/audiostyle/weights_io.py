@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +48,31 @@ def load_weights(network: str, path: str | None = None) -> dict[str, Array]:
         return {}
     if path is None:
         file = WEIGHTS_DIR / SHIPPED[network]
-        arrays = _load_npz(file, _expected_digest(file))
+        arrays = _load_npz(file, _read_shipped(file))
     else:
         file = Path(path)
-        arrays = _load_keras(file) if _is_hdf5(file) else _load_npz(file, None)
-    arrays = _dequantise(arrays)
-    _check(network, arrays, file)
-    return arrays
+        data = _read(file)
+        arrays = _load_keras(file, data) if _is_hdf5(data) else _load_npz(file, data)
+    arrays = _dequantise(arrays, file)
+    return _check(network, arrays, file)
+
+
+def check_weights(network: str, path: str | None = None) -> None:
+    """Fail as `load_weights` would; for weights that ship, comparing their SHA-256 is enough.
+
+    Parameters
+    ----------
+    network : str
+    path : str, optional
+
+    Raises
+    ------
+    WeightsError
+    """
+    if network in SHIPPED and path is None:
+        _read_shipped(WEIGHTS_DIR / SHIPPED[network])
+    else:
+        load_weights(network, path)
 
 
 def provenance(network: str, path: str | None = None) -> dict[str, str]:
@@ -79,7 +96,9 @@ def provenance(network: str, path: str | None = None) -> dict[str, str]:
 
 def _manifest() -> dict[str, dict[str, str]]:
     try:
-        manifest: dict[str, dict[str, str]] = json.loads((WEIGHTS_DIR / "MANIFEST.json").read_text())
+        manifest: dict[str, dict[str, str]] = json.loads(
+            (WEIGHTS_DIR / "MANIFEST.json").read_text()
+        )
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"{WEIGHTS_DIR / 'MANIFEST.json'} cannot be read ({error}): reinstall audiostyle"
@@ -88,52 +107,64 @@ def _manifest() -> dict[str, dict[str, str]]:
 
 
 def _expected_digest(file: Path) -> str:
-    return _manifest()[file.name]["sha256"]
+    try:
+        return _manifest()[file.name]["sha256"]
+    except (KeyError, TypeError):
+        raise WeightsError(
+            f"{WEIGHTS_DIR / 'MANIFEST.json'} does not name {file.name}: reinstall audiostyle"
+        ) from None
+
+
+def _read_shipped(file: Path) -> bytes:
+    data = _read(file)
+    if hashlib.sha256(data).hexdigest() != _expected_digest(file):
+        raise WeightsError(
+            f"weights file {file} is corrupt (its SHA-256 is not the published one): reinstall "
+            "audiostyle"
+        )
+    return data
 
 
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise WeightsError(f"weights file {file} cannot be read: {error.strerror}") from None
-
-
-def _is_hdf5(file: Path) -> bool:
-    return _read(file)[:8] == b"\x89HDF\r\n\x1a\n"
-
-
-def _load_npz(file: Path, digest: str | None) -> dict[str, Array]:
-    data = _read(file)
-    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
         raise WeightsError(
-            f"weights file {file} is corrupt (its SHA-256 is not the published one): reinstall "
-            "audiostyle"
-        )
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError):
-        raise WeightsError(
-            f"weights file {file} is neither a converted .npz nor a Keras .h5 file"
+            f"weights file {file} cannot be read ({error.strerror}); check its path"
         ) from None
 
 
-def _load_keras(file: Path) -> dict[str, Array]:
+def _is_hdf5(data: bytes) -> bool:
+    return data.startswith(b"\x89HDF\r\n\x1a\n")
+
+
+def _load_npz(file: Path, data: bytes) -> dict[str, Array]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name]) for name in archive.files}
+    except Exception:  # on broken bytes, NumPy and zipfile raise a dozen kinds
+        raise WeightsError(
+            f"weights file {file} is neither a converted .npz nor a Keras .h5 file, or is damaged"
+        ) from None
+
+
+def _load_keras(file: Path, data: bytes) -> dict[str, Array]:
     try:
         import h5py
     except ImportError:
         raise WeightsError(f"{file}: reading .h5 weights needs h5py: pip install h5py") from None
     arrays: dict[str, Array] = {}
     try:
-        with h5py.File(file, "r") as archive:
+        with h5py.File(io.BytesIO(data), "r") as archive:
             root = archive.get("model_weights", archive)
             for layer in VGG19_LAYERS:
                 if layer in root:
                     root[layer].visititems(
                         lambda _, item, layer=layer: _keras_item(arrays, layer, item)
                     )
-    except (OSError, RuntimeError, KeyError) as error:
-        raise WeightsError(f"weights file {file} is a broken HDF5 file: {error}") from None
+    except Exception as error:  # on broken bytes, HDF5 raises a dozen kinds
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"weights file {file} is a damaged HDF5 file ({reason})") from None
     return arrays
 
 
@@ -141,17 +172,19 @@ def _keras_item(arrays: dict[str, Array], layer: str, item: Any) -> None:
     """Take a kernel or a bias; the names below the layer differ between versions of Keras."""
     ndim = getattr(item, "ndim", None)
     if ndim in (1, 4):
-        arrays[f"{layer}/{'kernel' if ndim == 4 else 'bias'}"] = np.asarray(item, np.float32)
+        arrays[f"{layer}/{'kernel' if ndim == 4 else 'bias'}"] = np.asarray(item)
 
 
-def _dequantise(arrays: dict[str, Array]) -> dict[str, Array]:
+def _dequantise(arrays: dict[str, Array], file: Path) -> dict[str, Array]:
     result = {}
     for name, array in arrays.items():
         layer, _, part = name.rpartition("/")
         if part == "codes":
             table = arrays.get(f"{layer}/table")
             if table is None or table.shape != (256,) or array.dtype != np.uint8:
-                raise WeightsError(f"layer {layer} has 8-bit codes without a table of 256 values")
+                raise WeightsError(
+                    f"weights file {file}: {layer} has 8-bit codes without a table of 256 values"
+                )
             result[f"{layer}/kernel"] = table[array]
         elif part != "table":
             result[name] = array
@@ -176,13 +209,19 @@ def _expected_shapes(network: str) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _check(network: str, arrays: dict[str, Array], file: Path) -> None:
+def _check(network: str, arrays: dict[str, Array], file: Path) -> dict[str, Array]:
+    checked = {}
     for name, shape in _expected_shapes(network).items():
         if name not in arrays:
             raise WeightsError(f"weights file {file} lacks {name}: it is not made for {network}")
-        if arrays[name].shape != shape:
+        array = arrays[name]
+        if array.shape != shape:
             raise WeightsError(
-                f"weights file {file}: {name} has shape {arrays[name].shape}, {network} needs {shape}"
+                f"weights file {file}: {name} has shape {array.shape}, {network} needs {shape}"
             )
-        if not np.isfinite(arrays[name]).all():
+        if array.dtype.kind != "f":
+            raise WeightsError(f"weights file {file}: {name} is {array.dtype}, not floating-point")
+        checked[name] = array.astype(np.float32, copy=False)
+        if not np.isfinite(checked[name]).all():
             raise WeightsError(f"weights file {file}: {name} holds values that are not finite")
+    return checked

@@ -1,0 +1,42 @@
+"""Use audiostyle from Python: arrays in, arrays out, progress as data.
+
+Run ``python examples/transfer_arrays.py`` after ``make demo``; it writes ``demo/arrays.wav``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+import audiostyle
+from audiostyle import TransferConfig
+from audiostyle.events import Iterate, Stage
+
+HERE = Path(__file__).parent
+
+
+def show(event: Stage | Iterate) -> None:
+    """Print every fifth step."""
+    if isinstance(event, Iterate) and event.step % 5 == 0:
+        print(f"step {event.step}: content {event.content:.4f}, style {event.style:.4f}")
+
+
+def main() -> None:
+    """Style one clip with another at three strengths, and write them one after the other."""
+    content, sr = sf.read(HERE / "pluck.flac", dtype="float32")
+    style, _ = sf.read(HERE / "strings.flac", dtype="float32")
+    takes = [content]
+    for strength in (0.5, 1.0):
+        config = TransferConfig.from_preset("fast", strength=strength)
+        result = audiostyle.transfer(content, style, sr, config, callback=show)
+        takes.append(result.y)
+    output = HERE.parent / "demo" / "arrays.wav"
+    output.parent.mkdir(exist_ok=True)
+    sf.write(output, np.concatenate(takes), sr)
+    print(output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""What a parameter may be: its declaration, and how a value from anywhere is read and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from audiostyle.errors import ConfigError
+
+LayerWeights = tuple[tuple[str, float], ...]
+
+
+def option(
+    default: Any,
+    group: str,
+    help: str,
+    *,
+    unit: str = "",
+    bounds: tuple[float, float] | None = None,
+    choices: tuple[str, ...] = (),
+    metavar: str = "",
+) -> Any:
+    """Declare a parameter as a field of a dataclass.
+
+    Parameters
+    ----------
+    default : Any
+    group : str
+        Heading in ``--help``.
+    help : str
+        One sentence.
+    unit : str
+    bounds : (float, float), optional
+        Smallest and largest value.
+    choices : tuple of str
+        The names that are allowed.
+    metavar : str
+        What stands for the value in ``--help``.
+
+    Returns
+    -------
+    dataclasses.Field
+    """
+    metadata = {
+        "group": group,
+        "help": help,
+        "unit": unit,
+        "bounds": bounds,
+        "choices": choices,
+        "metavar": metavar,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def known(what: str, name: str, names: Collection[str]) -> str:
+    """Return `name` if it is one of `names`, or raise with the closest match.
+
+    Parameters
+    ----------
+    what : str
+        What is named, for the message.
+    name : str
+        The name to look up.
+    names : collection of str
+        The names that exist.
+
+    Returns
+    -------
+    str
+        `name` itself.
+
+    Raises
+    ------
+    ConfigError
+        If `name` is not in `names`.
+    """
+    by_lower = {other.lower(): other for other in names}
+    if name in by_lower.values():
+        return name
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
+    hint = f"did you mean {by_lower[close[0]]}?" if close else "choose from " + ", ".join(names)
+    raise ConfigError(f"{what} {name!r} is not known: {hint}")
+
+
+def parse_layers(value: str) -> LayerWeights:
+    """Read ``"block1_conv1=1,block2_conv1=0.5"``; a layer without a weight has weight 1.
+
+    Parameters
+    ----------
+    value : str
+        Comma-separated layers.
+
+    Returns
+    -------
+    tuple of (str, float)
+
+    Raises
+    ------
+    ConfigError
+        If a weight is not a number.
+    """
+    layers = []
+    for part in filter(None, (p.strip() for p in value.split(","))):
+        name, _, weight = part.partition("=")
+        try:
+            layers.append((name.strip(), float(weight) if weight else 1.0))
+        except ValueError:
+            raise ConfigError(f"layer weight {weight!r} in {part!r} is not a number") from None
+    return tuple(layers)
+
+
+def coerce(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Bring a value to the type of its field, and check it.
+
+    Parameters
+    ----------
+    field : dataclasses.Field
+        As `option` makes them.
+    value : Any
+
+    Returns
+    -------
+    Any
+
+    Raises
+    ------
+    ConfigError
+        If it is of another type, out of bounds, or not a known name.
+    """
+    name, metadata = field.name, field.metadata
+    if name in ("content_layers", "style_layers"):
+        return _coerce_layers(name, value)
+    if metadata["choices"]:
+        return known(name, value, metadata["choices"])
+    if metadata["bounds"]:
+        return _coerce_number(name, value, field.type == "int", metadata)
+    if value is not None and not isinstance(value, (str, Path)):
+        raise ConfigError(f"{name}={value!r} must be a path")
+    return None if value is None else str(value)
+
+
+def _coerce_layers(name: str, value: Any) -> LayerWeights:
+    if isinstance(value, str):
+        value = parse_layers(value)
+    elif isinstance(value, Mapping):
+        value = tuple(value.items())
+    try:
+        layers = tuple(
+            (layer, 1.0) if isinstance(layer, str) else (str(layer[0]), float(layer[1]))
+            for layer in value
+        )
+    except (TypeError, ValueError, LookupError, OverflowError):
+        raise ConfigError(
+            f"{name}={value!r} must be names, or names with weights: 'block1_conv1=1'"
+        ) from None
+    for layer, weight in layers:
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ConfigError(f"{name}: weight {weight} of {layer} must be finite and at least 0")
+    if len({layer for layer, _ in layers}) < len(layers):
+        raise ConfigError(f"{name}={value!r} names a layer twice")
+    return layers
+
+
+def _coerce_number(
+    name: str, value: Any, integer: bool, metadata: Mapping[str, Any]
+) -> float | int:
+    low, high = metadata["bounds"]
+    unit = f" {metadata['unit']}" if metadata["unit"] else ""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"{name}={value!r} must be a number") from None
+    if integer and (not math.isfinite(number) or number != int(number)):
+        raise ConfigError(f"{name}={value!r} must be a whole number")
+    if not low <= number <= high:
+        raise ConfigError(f"{name}={value} must be from {low:.10g} to {high:.10g}{unit}")
+    return int(number) if integer else number

@@ -1,0 +1,139 @@
+"""Files that appear whole or not at all: written under another name, and renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from audiostyle.errors import OutputError
+
+
+@contextlib.contextmanager
+def part_file(path: Path) -> Iterator[Path]:
+    """Make a temporary file beside `path`, and remove it in the end unless it was moved away.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    Path
+
+    Raises
+    ------
+    OutputError
+        If no file of that name can be made there.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # fails where the name is too long, or lies below a file
+        descriptor, name = tempfile.mkstemp(prefix=".audiostyle-", suffix=".part", dir=path.parent)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise OutputError(
+                f"{path}: there is no folder {path.parent}; create it first"
+            ) from None
+        raise OutputError(
+            f"{path}: cannot be made in {path.parent} ({error.strerror}); choose another place or "
+            "name"
+        ) from None
+    os.close(descriptor)
+    part = Path(name)
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def publish(part: Path, path: Path) -> None:
+    """Flush a finished temporary file to disk and rename it to its final name.
+
+    Parameters
+    ----------
+    part, path : Path
+
+    Raises
+    ------
+    OutputError
+    """
+    try:
+        with part.open("r+b") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+class Staging:
+    """Several files that appear together, or not at all.
+
+    Examples
+    --------
+    >>> with Staging() as staging:
+    ...     staging.add(Path("a.txt")).write_text("a")
+    ...     staging.add(Path("b.txt")).write_text("b")
+    ...     staging.publish()
+    """
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._staged: list[tuple[Path, Path]] = []
+
+    def __enter__(self) -> Staging:
+        """Begin with no file."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Remove the temporary files that were not published."""
+        self._stack.close()
+
+    def add(self, path: Path) -> Path:
+        """Make a temporary file that will become `path`; write into it."""
+        part = self._stack.enter_context(part_file(path))
+        self._staged.append((part, path))
+        return part
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Add a small file, all of it at once."""
+        part = self.add(path)
+        try:
+            part.write_bytes(data)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+
+    def publish(self) -> None:
+        """Give all of them their names, in the order in which they were added."""
+        for part, path in self._staged:
+            publish(part, path)
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    str
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

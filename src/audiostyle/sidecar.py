@@ -1,0 +1,161 @@
+"""The record of a run, which lies beside its output."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import audiostyle
+from audiostyle import audio, outputs, weights_io
+from audiostyle.config import TransferConfig
+from audiostyle.pipeline import TransferResult
+
+if TYPE_CHECKING:
+    from audiostyle.files import Request, StyleFiles
+
+SCHEMA = 1
+
+
+def describe(path: Path, clip: audio.Audio) -> dict[str, Any]:
+    """Say what an input is.
+
+    Parameters
+    ----------
+    path : Path
+    clip : Audio
+
+    Returns
+    -------
+    dict
+    """
+    return {
+        "path": str(path),
+        "sha256": outputs.file_digest(path),
+        "sr": clip.sr,
+        "channels": len(clip.y),
+        "samples": clip.y.shape[1],
+    }
+
+
+def make_record(
+    request: Request,
+    config: TransferConfig,
+    source: audio.Audio,
+    styles: list[StyleFiles],
+    result: TransferResult,
+) -> dict[str, Any]:
+    """Put together everything that is needed to judge a run and to repeat it.
+
+    Parameters
+    ----------
+    request : Request
+    config : TransferConfig
+    source : Audio
+        The content as it was read.
+    styles : list of StyleFiles
+        After they were read.
+    result : TransferResult
+
+    Returns
+    -------
+    dict
+        Of plain values; what JSON has no number for is None. ``output`` is still empty.
+    """
+    content = {**describe(request.content, source), "start_sample": source.start}
+    record = {
+        "schema": SCHEMA,
+        "audiostyle": audiostyle.__version__,
+        "status": "interrupted" if result.stopped == "interrupted" else "complete",
+        "output": {},
+        "content": content,
+        "styles": [
+            {"path": str(s.path), "weight": s.weight, "clips": s.used, "skipped": s.skipped}
+            for s in styles
+        ],
+        "preset": request.preset,
+        "request": {
+            name: getattr(request, name) for name in ("start", "duration", "preview", "subtype")
+        },
+        "parameters": config.to_dict(),
+        "weights": weights_io.provenance(config.network, config.weights),
+        "seed": config.seed,
+        "device": result.device,
+        "precision": result.precision,
+        "versions": _versions(),
+        "stopped": result.stopped,
+        "restarts": result.restarts,
+        "losses": [asdict(iterate) for iterate in result.history],
+        "inversion_convergence_db": result.convergence,
+        "loudness_gain_db": result.gain,
+        "limiter_reduction_db": result.reduction,
+        "timings": result.timings,
+        "notes": _notes(config, source, styles, result),
+    }
+    finite: dict[str, Any] = _finite(record)
+    return finite
+
+
+def to_json(record: dict[str, Any]) -> str:
+    """Write a record as JSON, for the sidecar and for standard output alike.
+
+    Parameters
+    ----------
+    record : dict
+
+    Returns
+    -------
+    str
+        Ends with a new line.
+    """
+    return json.dumps(record, indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON has no number for by null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _notes(
+    config: TransferConfig, source: audio.Audio, styles: list[StyleFiles], result: TransferResult
+) -> list[str]:
+    notes = list(source.notes)
+    if source.sr != config.sr:
+        notes.append(f"content analysed at {config.sr} Hz; the output keeps its {source.sr} Hz")
+    rates = {clip["sr"] for s in styles for clip in s.used} - {config.sr}
+    if rates:
+        shown = ", ".join(str(rate) for rate in sorted(rates))
+        notes.append(f"style resampled from {shown} Hz to {config.sr} Hz")
+    for s in styles:
+        notes += s.notes
+        notes += [f"skipped {skipped['reason']}" for skipped in s.skipped]
+    if result.reduction > 0:
+        notes.append(f"peaks limited by up to {result.reduction:.2f} dB")
+    if result.restarts:
+        notes.append("a loss was not finite once; the descent began again with smaller steps")
+    return notes
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("librosa", "numpy", "soundfile"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    versions["tensorflow"] = str(getattr(sys.modules.get("tensorflow"), "__version__", "unknown"))
+    return versions

@@ -1,0 +1,271 @@
+"""Signals, progress and messages; the signals also against a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from audiostyle import runner
+from audiostyle.config import TransferConfig
+from audiostyle.errors import Interrupted
+from audiostyle.events import Iterate, Stage
+from tests.conftest import SR, TINY_OPTIONS, make_noise, make_tones
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+
+ENDLESS = ["--optimizer=adam", "--tolerance=0", "--iterations=100000"]
+
+
+def step(number: int, total: int = 5) -> Iterate:
+    return Iterate(number, total, 1.0, 0.25, 0.75, 0.0, {}, 0.0)
+
+
+class Run:
+    """A transfer without an end, in a process of its own."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        sf.write(folder / "content.wav", make_tones(), SR)
+        sf.write(folder / "style.wav", make_noise(), SR)
+        self.folder = folder
+        command = [sys.executable, "-m", "audiostyle", "transfer", "content.wav", "style.wav"]
+        command += ["-o", "out.wav", *TINY_OPTIONS, *ENDLESS, *options]
+        self.process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.lines: list[str] = []
+        self.watchdog = threading.Timer(120, self.process.kill)  # a test that hangs fails
+        self.watchdog.start()
+
+    def wait_for(self, start: str) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            if line.startswith(start):
+                return
+        pytest.fail(f"ended before it said {start!r}: {self.lines}")
+
+    def end(self) -> int:
+        _, rest = self.process.communicate()
+        self.watchdog.cancel()
+        self.lines += rest.splitlines()
+        return self.process.returncode
+
+    def left(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir()} - {"content.wav", "style.wav"}
+
+
+def test_the_first_signal_stops_the_descent_and_writes_the_best_so_far(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.wait_for("step 0/")
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == 130
+    assert run.left() == {"out.wav", "out.wav.json"}
+    y, sr = sf.read(tmp_path / "out.wav")
+    assert (len(y), sr) == (SR, SR)
+    assert np.abs(y).max() > 0.01
+    record = json.loads((tmp_path / "out.wav.json").read_text())
+    assert record["status"] == record["stopped"] == "interrupted"
+    assert 0 < len(record["losses"]) < 100_000
+    assert "stopping; the best so far will be written (once more to stop now)" in run.lines
+    assert "interrupted" in run.lines[-1]
+
+
+def test_the_second_signal_stops_now_and_leaves_nothing(tmp_path: Path) -> None:
+    run = Run(tmp_path, "--inversion-iterations=10000")
+    run.wait_for("step 0/")
+    run.process.send_signal(signal.SIGINT)
+    run.wait_for("turning the spectrogram into sound")
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == 130
+    assert run.left() == set()
+    assert run.lines[-1] == "audiostyle: error: interrupted; nothing was written"
+
+
+def test_a_signal_while_tensorflow_is_imported_stops_at_once(tmp_path: Path) -> None:
+    run = Run(tmp_path, "--verbose")
+    run.wait_for("")  # the first words of TensorFlow, of an import that takes seconds
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end() == 143
+    assert run.left() == set()
+    assert run.lines[-1] == "audiostyle: error: interrupted; nothing was written"
+    assert not any(line.startswith(("step", "Traceback")) for line in run.lines)
+
+
+@pytest.fixture
+def interrupt() -> Iterator[tuple[runner.Interrupt, list[str]]]:
+    said: list[str] = []
+    with runner.Interrupt(said.append) as handler:
+        yield handler, said
+
+
+Handler = tuple[runner.Interrupt, list[str]]
+
+
+@pytest.mark.parametrize("stage", ["", "style", "features"])
+def test_before_the_descent_a_signal_stops_at_once(stage: str, interrupt: Handler) -> None:
+    handler, said = interrupt
+    handler.stage = stage
+    with pytest.raises(Interrupted) as error:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert error.value.code == handler.code == 143
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "what"), [("descent", "the best so far"), ("inversion", "the result")]
+)
+def test_during_the_work_the_first_signal_asks_and_the_second_stops(
+    stage: str, what: str, interrupt: Handler
+) -> None:
+    handler, said = interrupt
+    handler.stage = stage
+    os.kill(os.getpid(), signal.SIGINT)
+    assert (handler.signals, handler.code) == (1, 130)
+    assert said == [f"stopping; {what} will be written (once more to stop now)"]
+    with pytest.raises(Interrupted):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_after_the_work_signals_come_too_late(interrupt: Handler) -> None:
+    handler, said = interrupt
+    handler.stage = "done"
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (handler.signals, said) == (0, [])
+
+
+def test_the_handlers_of_before_come_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with runner.Interrupt(print):
+        during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert after == before
+    assert not set(map(id, during)) & set(map(id, before))
+
+
+def test_any_error_after_a_signal_is_an_interruption() -> None:
+    """An import that is interrupted half-way fails with whatever its module makes of it."""
+    with pytest.raises(Interrupted) as error, runner.Interrupt(print):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except Interrupted:
+            raise ImportError("initialization failed") from None
+    assert error.value.code == 130
+    with pytest.raises(ImportError, match="by itself"), runner.Interrupt(print):
+        raise ImportError("by itself")
+
+
+def make_progress(
+    monkeypatch: pytest.MonkeyPatch, *, terminal: bool = False, quiet: bool = False
+) -> tuple[runner.Progress, list[str]]:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    said: list[str] = []
+    return runner.Progress(said.append, quiet), said
+
+
+def events() -> list[Stage | Iterate]:
+    stages = [Stage("style", "a.wav, clip 1"), Stage("features", "x"), Stage("descent", "CPU: x")]
+    return [*stages, *(step(i) for i in range(6)), Stage("inversion")]
+
+
+def test_without_a_terminal_progress_is_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress, said = make_progress(monkeypatch)
+    monkeypatch.setattr(runner.time, "monotonic", lambda: 1000.0)
+    for event in events():
+        progress(event)
+    progress.close()
+    assert said == [
+        "listening to a.wav, clip 1",
+        "CPU: x",
+        "step 0/5: total 1, content 0.25, style 0.75",
+        "step 5/5: total 1, content 0.25, style 0.75",
+        "turning the spectrogram into sound",
+    ]
+
+
+def test_a_long_descent_says_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress, said = make_progress(monkeypatch)
+    clock = iter(np.arange(0, 100, runner.PLAIN_INTERVAL / 2))
+    monkeypatch.setattr(runner.time, "monotonic", lambda: 1000.0 + next(clock))
+    for i in range(6):
+        progress(step(i))
+    assert [line.split(":")[0] for line in said] == ["step 0/5", "step 2/5", "step 4/5"]
+    progress.close()  # a descent that stops early says its last step all the same
+    assert said[-1].startswith("step 5/5: ")
+
+
+def test_on_a_terminal_there_is_a_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress, said = make_progress(monkeypatch, terminal=True)
+    for event in events():
+        progress(event)
+    bar = capsys.readouterr().err
+    assert "5/5 [" in bar
+    assert "content 0.25, style 0.75" in bar
+    assert "step/s" in bar
+    assert not any(line.startswith("step") for line in said)
+
+
+def test_quiet_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress, said = make_progress(monkeypatch, terminal=True, quiet=True)
+    for event in events():
+        progress(event)
+    progress.close()
+    assert (said, capsys.readouterr()) == ([], ("", ""))
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (None, 0)]
+)
+def test_a_signal_stops_the_descent_and_decides_the_exit_code(
+    number: signal.Signals | None, code: int, quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = []
+    record = {"notes": ["a note"]}
+
+    def work(_: Any, __: Any, callback: Callable[[Stage | Iterate], Any]) -> Any:
+        callback(Stage("descent", "CPU"))
+        answers.append(callback(step(0)))
+        if number is not None:
+            os.kill(os.getpid(), number)
+        answers.append(callback(step(1)))
+        return SimpleNamespace(history=[step(0), step(1)], stopped="interrupted"), record
+
+    monkeypatch.setattr(runner.files, "run", work)
+    said: list[str] = []
+    published: list[str] = []
+    result = runner.run_transfer(
+        Path("a"),
+        [Path("b")],
+        Path("c"),
+        TransferConfig(),
+        echo=said.append,
+        publish=published.append,
+        as_json=True,
+        quiet=quiet,
+        verbose=False,
+        style_weights=[1.0],
+    )
+    assert (result, answers) == (code, [False, number is not None])
+    assert [json.loads(text) for text in published] == [record]
+    if quiet:
+        assert said == []
+    else:
+        assert said[-2] == "a note"
+        assert said[-1].startswith(f"{Path('c').resolve()} (1 steps, interrupted, ")
