@@ -65,7 +65,18 @@ def test_style_loss_of_a_silent_style_is_zero_and_not_nan() -> None:
 
 
 def test_total_loss_is_the_weighted_sum() -> None:
-    assert losses.total_loss(2.0, 3.0, 5.0, alpha=7, beta=11, gamma=13) == 14 + 33 + 65
+    assert losses.total_loss([2.0, 3.0, 5.0], [7, 11, 13]) == 14 + 33 + 65
+
+
+def test_rhythm_loss_sees_the_course_of_the_level_and_nothing_else() -> None:
+    S = np.random.default_rng(0).normal(-30, 10, (8, 36)).astype(np.float32)
+    target = losses.frame_levels(S)
+    energy = 10 * np.log10((10 ** (S / 10)).mean(axis=0))
+    np.testing.assert_allclose(target, energy - energy.mean(), atol=1e-3)
+    assert float(losses.rhythm_loss(S + 7, target, 80.0)) == pytest.approx(0, abs=1e-9)
+    assert float(losses.rhythm_loss(S[::-1], target, 80.0)) == pytest.approx(0, abs=1e-9)
+    pulse = S + np.where(np.arange(36) % 2, 4, -4).astype(np.float32)
+    assert float(losses.rhythm_loss(pulse, target, 80.0)) == pytest.approx((4 / 80) ** 2, rel=1e-3)
 
 
 def test_gradient_of_the_gram_style_loss_is_the_analytic_one() -> None:

@@ -10,14 +10,15 @@ from audiostyle import losses, networks, objective, spectral
 from audiostyle.config import TransferConfig
 from tests.conftest import make_noise, make_tones
 
-
 # The root in the Wasserstein distance is iterated only so far: its zero is not quite zero.
 ZERO = {"gram": 1e-6, "moments": 1e-6, "wasserstein": 2e-3}
 
 
 @pytest.fixture(params=list(ZERO))
 def analyzer(tiny_config: TransferConfig, request: pytest.FixtureRequest) -> objective.Analyzer:
-    config = dataclasses.replace(tiny_config, precision="float32", style_statistic=request.param)
+    config = dataclasses.replace(
+        tiny_config, precision="float32", style_statistic=request.param, style_norm="target"
+    )
     return objective.Analyzer(networks.build_network(config), config)
 
 
@@ -117,15 +118,34 @@ def test_the_total_is_the_weighted_sum_of_its_terms(analyzer: objective.Analyzer
         analyzer.config,
         content_weight=3.0,
         style_weight=5.0,
+        rhythm_weight=11.0,
         envelope_weight=7.0,
         style_layers=(("block1_conv1", 1.0), ("block2_conv1", 3.0)),
     )
     weighted = objective.Analyzer(analyzer.network, config)
     function = objective.build_objective(weighted, A, None, weighted.style_target([B]))
     total, _, terms = function.evaluate(objective.to_variable(A, config) * 0.9)
-    content, style, envelope, first, second = (float(t) for t in terms)
+    content, style, rhythm, envelope, first, second = (float(t) for t in terms)
     assert style == pytest.approx((first + 3 * second) / 4, rel=1e-5)
-    assert float(total) == pytest.approx(3 * content + 5 * style + 7 * envelope, rel=1e-5)
+    expected = 3 * content + 5 * style + 11 * rhythm + 7 * envelope
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_style_loss_of_a_pair_is_1_at_the_content_and_scales_nothing_else(
+    analyzer: objective.Analyzer,
+) -> None:
+    A, B = spectrograms(analyzer.config)
+    x = objective.to_variable(A, analyzer.config)
+    terms = {}
+    for norm in ("pair", "target"):
+        config = dataclasses.replace(analyzer.config, style_norm=norm)
+        scaled = objective.Analyzer(analyzer.network, config)
+        function = objective.build_objective(scaled, A, None, scaled.style_target([B]))
+        assert float(function.evaluate(x)[2][1]) == pytest.approx(1, rel=1e-4) or norm == "target"
+        terms[norm] = function.evaluate(0.9 * x)[2].numpy()
+    ratio = terms["target"][1] / terms["pair"][1]
+    np.testing.assert_allclose(terms["pair"][[0, 2, 3]], terms["target"][[0, 2, 3]], rtol=1e-5)
+    np.testing.assert_allclose(terms["pair"][4:] * ratio, terms["target"][4:], rtol=1e-4)
 
 
 def test_the_variable_maps_the_range_to_0_and_1_and_back(tiny_config: TransferConfig) -> None:

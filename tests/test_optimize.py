@@ -16,7 +16,7 @@ def objective(function: Any, lower: float = -10.0, upper: float = 10.0) -> Objec
         with tf.GradientTape() as tape:
             tape.watch(x)
             total = function(x)
-        return total, tape.gradient(total, x), tf.stack([total, total, total, total])
+        return total, tape.gradient(total, x), tf.stack([total, total, total, total, total])
 
     return Objective(evaluate, ["layer"], lower, upper)
 

@@ -21,6 +21,7 @@ from audiostyle import runner
 from audiostyle.config import TransferConfig
 from audiostyle.errors import Interrupted
 from audiostyle.events import Iterate, Stage
+from audiostyle.request import Request
 from tests.conftest import SR, TINY_OPTIONS, make_noise, make_tones
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
@@ -251,16 +252,12 @@ def test_a_signal_stops_the_descent_and_decides_the_exit_code(
     said: list[str] = []
     published: list[str] = []
     result = runner.run_transfer(
-        Path("a"),
-        [Path("b")],
-        Path("c"),
+        Request(Path("a"), [Path("b")], Path("c"), style_weights=[1.0]),
         TransferConfig(),
         echo=said.append,
         publish=published.append,
         as_json=True,
         quiet=quiet,
-        verbose=False,
-        style_weights=[1.0],
     )
     assert (result, answers) == (code, [False, number is not None])
     assert [json.loads(text) for text in published] == [record]

@@ -258,18 +258,18 @@ def transfer_command(content: Path, style: tuple[Path, ...], output: Path, **opt
     preset, config = build_config(options.pop("preset"), options.pop("config_file"), parameters)
     weights = _parse_blend(options.pop("blend"), len(style))
 
-    from audiostyle import runner
+    from audiostyle import request, runner
 
+    as_json, quiet = options.pop("as_json"), options.pop("quiet")
     code = runner.run_transfer(
-        content,
-        list(style),
-        output,
+        request.Request(
+            content, list(style), output, style_weights=weights, preset=preset, **options
+        ),
         config,
-        style_weights=weights,
-        preset=preset,
+        as_json=as_json,
+        quiet=quiet,
         echo=lambda text: click.echo(text, err=True),
         publish=lambda text: click.echo(text, nl=False),
-        **options,
     )
     sys.exit(code)
 

@@ -84,7 +84,20 @@ class TransferConfig:
     content_weight: float = option(
         1.0, "Style", "Weight alpha of the content loss.", bounds=(0.0, 1e6)
     )
-    style_weight: float = option(2.0, "Style", "Weight beta of the style loss.", bounds=(0.0, 1e6))
+    style_weight: float = option(0.5, "Style", "Weight beta of the style loss.", bounds=(0.0, 1e6))
+    style_norm: str = option(
+        "pair",
+        "Style",
+        "What the style loss is relative to: the distance of this content from this style, so that "
+        "a weight means the same for every pair, or the energy of the target.",
+        choices=("pair", "target"),
+    )
+    rhythm_weight: float = option(
+        5.0,
+        "Style",
+        "Weight of the rhythm loss: how far the course of the level leaves the content's.",
+        bounds=(0.0, 1e6),
+    )
     style_statistic: str = option(
         "wasserstein",
         "Style",
@@ -153,8 +166,8 @@ class TransferConfig:
     tolerance: float = option(
         1e-3,
         "Descent",
-        "Stop when five steps together lower the total loss by less than this share; 0 never stops "
-        "early.",
+        "Stop when five steps together lower the total loss by less than this share; at 0 only "
+        "where no step lowers it.",
         bounds=(0.0, 1.0),
     )
     seed: int = option(0, "Descent", "Seed of noise and of random filters.", bounds=(0, 2**31 - 1))
@@ -236,10 +249,9 @@ class TransferConfig:
                 raise ConfigError(
                     f"{part}_layers: all weights are 0; raise one, or use {part}_weight=0"
                 )
-        if self.content_weight == 0 and self.style_weight == 0 and self.envelope_weight == 0:
-            raise ConfigError(
-                "content_weight, style_weight and envelope_weight are all 0: nothing to optimise"
-            )
+        names = ("content_weight", "style_weight", "rhythm_weight", "envelope_weight")
+        if not any(getattr(self, name) for name in names):
+            raise ConfigError(f"{', '.join(names)} are all 0: nothing to optimise")
 
     @classmethod
     def from_preset(cls, preset: str, **overrides: Any) -> TransferConfig:
@@ -250,8 +262,8 @@ class TransferConfig:
         preset : str
             A key of `PRESETS`.
         **overrides
-            Fields of `TransferConfig`. A network other than the preset's brings its own layers and
-            bands, unless they are given too.
+            Fields of `TransferConfig`. A network other than the preset's brings its own layers,
+            unless they are given too.
 
         Returns
         -------
@@ -269,7 +281,7 @@ class TransferConfig:
         if overrides.get("network", values.get("network", "vgg19")) != values.get(
             "network", "vgg19"
         ):
-            for name in ("content_layers", "style_layers", "bands"):
+            for name in ("content_layers", "style_layers"):
                 values.pop(name, None)
         return cls(**{**values, **overrides})
 
@@ -290,6 +302,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "best": {"iterations": 60},
     "classic": {
         "style_weight": 1.0,
+        "style_norm": "target",
+        "rhythm_weight": 0.0,
         "style_statistic": "gram",
         "content_layers": (("block4_conv2", 1.0),),
         "style_layers": tuple((f"block{i}_conv1", 0.2) for i in range(1, 6)),

@@ -31,8 +31,8 @@ class Iterate:
     ----------
     step, n_steps : int
         Steps done, and at most to do; step 0 is the start.
-    total, content, style, envelope : float
-        Losses; the last three before the weights alpha, beta and gamma are applied.
+    total, content, style, rhythm, envelope : float
+        Losses; all but the total before their weights are applied.
     layers : dict of str to float
         The style loss of each layer, before its weight.
     seconds : float
@@ -44,6 +44,7 @@ class Iterate:
     total: float
     content: float
     style: float
+    rhythm: float
     envelope: float
     layers: dict[str, float]
     seconds: float

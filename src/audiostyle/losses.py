@@ -23,6 +23,7 @@ Departures, each for a reason:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -269,11 +270,51 @@ def moments_loss(gram: Tensor, mean: Tensor, target_gram: Tensor, target_mean: T
     return tf.reduce_mean(tf.math.divide_no_nan(tf.reduce_sum(error, axis=1), energy))
 
 
-def total_loss(
-    content: Tensor, style: Tensor, envelope: Tensor, alpha: float, beta: float, gamma: float
-) -> Tensor:
-    """Return ``alpha * content + beta * style + gamma * envelope``."""
-    return alpha * content + beta * style + gamma * envelope
+def total_loss(terms: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Add up the terms with their weights: ``alpha * L_content + beta * L_style + ...``."""
+    return tf.add_n([weight * term for weight, term in zip(weights, terms, strict=True)])
+
+
+def frame_levels(S: Tensor) -> Tensor:
+    """Mean power of each frame, less its mean over time.
+
+    Parameters
+    ----------
+    S : tf.Tensor [shape=(n_mels, t), dB]
+
+    Returns
+    -------
+    tf.Tensor [shape=(t,), dB]
+    """
+    levels = _frame_power_db(S)
+    return levels - tf.reduce_mean(levels)
+
+
+def rhythm_loss(S: Tensor, target: Tensor, top_db: float) -> Tensor:
+    """How far the course of the level has left that of the content.
+
+    Statistics of a style say how its frames differ, not when: unchecked, the descent places the
+    differences anywhere. After the temporal envelope loss of Verma & Smith 2018, which takes the
+    envelope of the style; this one keeps that of the content, and with it its onsets.
+
+    Parameters
+    ----------
+    S : tf.Tensor [shape=(n_mels, t), dB]
+    target : tf.Tensor [shape=(t,), dB]
+        `frame_levels` of the content.
+    top_db : float > 0
+
+    Returns
+    -------
+    tf.Tensor [scalar]
+        Mean squared difference, in units of ``top_db`` squared.
+    """
+    return tf.reduce_mean(tf.square(frame_levels(S) - target)) / top_db**2
+
+
+def _frame_power_db(S: Tensor) -> Tensor:
+    bands = tf.cast(tf.shape(S)[0], tf.float32)
+    return (tf.reduce_logsumexp(S / _DB, axis=0) - tf.math.log(bands)) * _DB
 
 
 def spectral_envelope(S: Tensor) -> Tensor:
@@ -302,8 +343,7 @@ def temporal_envelope(S: Tensor) -> Tensor:
     -------
     tf.Tensor [shape=(ENVELOPE_QUANTILES,), dB]
     """
-    bands = tf.cast(tf.shape(S)[0], tf.float32)
-    energy = tf.sort((tf.reduce_logsumexp(S / _DB, axis=0) - tf.math.log(bands)) * _DB)
+    energy = tf.sort(_frame_power_db(S))
     last = tf.cast(tf.shape(energy)[0] - 1, tf.float32)
     position = tf.linspace(0.0, last, ENVELOPE_QUANTILES)
     low = tf.floor(position)

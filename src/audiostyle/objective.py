@@ -14,11 +14,13 @@ from audiostyle import losses, spectral
 from audiostyle.config import TransferConfig
 from audiostyle.networks import FeatureExtractor
 from audiostyle.optimize import Objective
+from audiostyle.options import LayerWeights
 
 Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
 
 WINDOW_FRAMES = 1024  # a style is analysed in windows, so that its length costs no memory
+MIN_PAIR_DISTANCE = 0.02  # below it content and style are one style, and nothing is scaled up
 HEADROOM = 1.25  # upper bound of the spectrogram, as a share of top_db above the floor
 
 
@@ -174,51 +176,65 @@ def build_objective(
         Its variable is the spectrogram mapped to 0 (``-top_db``) .. 1 (0 dB).
     """
     config = analyzer.config
+    scale = 1.0
+    if config.style_norm == "pair":
+        unscaled = _make_terms(analyzer, S_content, style, 1.0)
+        scale = 1.0 / max(float(unscaled(tf.constant(S_content))[1]), MIN_PAIR_DISTANCE)
     if content is not None and config.strength < 1:
         style = blend([content, style], [1 - config.strength, config.strength])
-    style_losses = {
-        name: _style_loss(config, style.grams[name], style.means[name]) for name in style.grams
-    }
-    features = analyzer.content_features(S_content)
-    spectral_target = tf.constant(
-        spectral.power_to_db(style.mel_mean[:, None], config)[:, 0], tf.float32
-    )
-    temporal_target = tf.constant(style.temporal, tf.float32)
-    top_db = config.top_db
-    content_scale = 1.0 / max(sum(w for _, w in config.content_layers), 1e-12)
-    style_scale = 1.0 / max(sum(w for _, w in config.style_layers), 1e-12)
-
-    def terms_of(x: Tensor) -> tuple[Tensor, Tensor]:
-        S = (x - 1.0) * top_db
-        activations = analyzer.network(S[None, :, :, None])
-        content_term = content_scale * tf.add_n(
-            [w * losses.content_loss(activations[n], features[n]) for n, w in config.content_layers]
-        )
-        layer_terms = [style_losses[n](activations[n]) for n, _ in config.style_layers]
-        style_term = style_scale * tf.add_n(
-            [w * term for (_, w), term in zip(config.style_layers, layer_terms, strict=True)]
-        )
-        envelope_term = tf.constant(0.0)
-        if config.envelope_weight > 0:
-            envelope_term = losses.envelope_loss(S, spectral_target, temporal_target, top_db)
-        total = losses.total_loss(
-            content_term,
-            style_term,
-            envelope_term,
-            config.content_weight,
-            config.style_weight,
-            config.envelope_weight,
-        )
-        return total, tf.stack([content_term, style_term, envelope_term, *layer_terms])
+    terms_of = _make_terms(analyzer, S_content, style, scale)
 
     @tf.function(input_signature=[tf.TensorSpec(S_content.shape, tf.float32)])  # type: ignore[untyped-decorator]
     def evaluate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(x)
-            total, terms = terms_of(x)
+            terms = terms_of((x - 1.0) * config.top_db)
+            weights = (
+                config.content_weight,
+                config.style_weight,
+                config.rhythm_weight,
+                config.envelope_weight,
+            )
+            total = losses.total_loss(tf.unstack(terms[: len(weights)]), weights)
         return total, tape.gradient(total, x), terms
 
     return Objective(evaluate, [name for name, _ in config.style_layers], 0.0, HEADROOM)
+
+
+def _make_terms(
+    analyzer: Analyzer, S_content: Array, style: StyleTarget, scale: float
+) -> Callable[[Tensor], Tensor]:
+    """Make the terms: content, style, rhythm, envelope, and the style of each layer."""
+    config = analyzer.config
+    features = analyzer.content_features(S_content)
+    style_losses = {
+        name: _style_loss(config, style.grams[name], style.means[name]) for name in style.grams
+    }
+    spectral_target = spectral.power_to_db(style.mel_mean[:, None], config)[:, 0]
+    temporal_target = np.asarray(style.temporal, np.float32)
+    rhythm_target = losses.frame_levels(tf.constant(S_content))
+
+    def terms_of(S: Tensor) -> Tensor:
+        activations = analyzer.network(S[None, :, :, None])
+        content_terms = [
+            losses.content_loss(activations[n], features[n]) for n, _ in config.content_layers
+        ]
+        style_terms = [scale * style_losses[n](activations[n]) for n, _ in config.style_layers]
+        rhythm = losses.rhythm_loss(S, rhythm_target, config.top_db)
+        envelope = tf.constant(0.0)
+        if config.envelope_weight > 0:
+            envelope = losses.envelope_loss(S, spectral_target, temporal_target, config.top_db)
+        content = _weighted_mean(content_terms, config.content_layers)
+        style = _weighted_mean(style_terms, config.style_layers)
+        return tf.stack([content, style, rhythm, envelope, *style_terms])
+
+    return terms_of
+
+
+def _weighted_mean(terms: Sequence[Tensor], layers: LayerWeights) -> Tensor:
+    """Weigh the terms of the layers; weights that are all 0 (with alpha or beta 0) give 0."""
+    total = max(sum(weight for _, weight in layers), 1e-12)
+    return tf.add_n([w / total * term for (_, w), term in zip(layers, terms, strict=True)])
 
 
 def _style_loss(config: TransferConfig, gram: Array, mean: Array) -> Callable[[Tensor], Tensor]:

@@ -35,7 +35,7 @@ class Objective:
     ----------
     evaluate : callable
         ``x -> (total, gradient, terms)``: the total as a scalar, the gradient of the shape of
-        ``x``, and the terms content, style, envelope and one a style layer, as a vector.
+        ``x``, and the terms content, style, rhythm, envelope and one a style layer, as a vector.
     layers : list of str
         Names of the style layers, in the order of the terms.
     lower, upper : float
@@ -98,13 +98,14 @@ class _Watch:
 
     def record(self, x: Tensor, total: float, terms: Tensor) -> bool:
         """Note a step; return True if the descent should stop."""
-        content, style, envelope, *layers = (float(t) for t in terms.numpy())
+        content, style, rhythm, envelope, *layers = (float(t) for t in terms.numpy())
         iterate = Iterate(
             step=len(self.history),
             n_steps=self.n_steps,
             total=total,
             content=content,
             style=style,
+            rhythm=rhythm,
             envelope=envelope,
             layers=dict(zip(self.objective.layers, layers, strict=True)),
             seconds=time.perf_counter() - self.began,

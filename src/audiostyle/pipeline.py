@@ -17,6 +17,7 @@ from audiostyle.events import Callback, Iterate, Stage
 
 if TYPE_CHECKING:
     from audiostyle.objective import Analyzer, StyleTarget
+    from audiostyle.optimize import Descent
 
 Array = npt.NDArray[Any]
 
@@ -176,15 +177,6 @@ def transfer(
         If an explicit GPU is absent.
     OptimizationError
         If the losses are not finite.
-
-    Examples
-    --------
-    >>> import librosa, audiostyle
-    >>> content, sr = librosa.load("content.wav", sr=None, mono=False)
-    >>> style, _ = librosa.load("style.wav", sr=sr)
-    >>> result = audiostyle.transfer(content, style, sr)
-    >>> result.y.shape == content.shape
-    True
     """
     config = config or TransferConfig()
     if not (isinstance(sr, (int, np.integer)) and sr > 0):
@@ -192,26 +184,71 @@ def transfer(
     y = check_clip(content, sr, "content")
     styles = _as_styles(style, sr)
     report: Callback = callback or (lambda event: None)
-    timings: dict[str, float] = {}
-    clock = _Clock(timings)
+    clock = _Clock()
+    styled = _descend(y, sr, styles, config, report, devices.choose_device(device), clock)
+    report(Stage("inversion"))
+    rendered = render.render(y, sr, styled.clip, styled.start, styled.S, config)
+    at_level = render.resample(rendered.y, sr, config.sr) * np.float32(styled.clip.gain)
+    S_result = spectral.mel_spectrogram(at_level, config)
+    clock.lap("inversion")
+    return TransferResult(
+        y=rendered.y.reshape(np.shape(content)),
+        sr=sr,
+        config=config,
+        S_content=styled.clip.S,
+        S_style=styled.S_style,
+        S_result=S_result,
+        history=styled.descent.history,
+        stopped=styled.descent.stopped,
+        restarts=styled.descent.restarts,
+        device=styled.device,
+        precision=styled.precision,
+        convergence=rendered.convergence,
+        gain=rendered.gain,
+        reduction=rendered.reduction,
+        timings=clock.timings,
+    )
 
-    chosen = devices.choose_device(device)
+
+@dataclass
+class _Styled:
+    """What a descent leaves to be turned into sound."""
+
+    clip: render.Clip
+    start: render.Start
+    S: Array
+    S_style: Array
+    descent: Descent
+    device: str
+    precision: str
+
+
+def _descend(
+    y: Array,
+    sr: int,
+    styles: Sequence[Style],
+    config: TransferConfig,
+    report: Callback,
+    device: devices.Device,
+    clock: _Clock,
+) -> _Styled:
+    """Analyse, and optimise the spectrogram: all that needs TensorFlow."""
     tf = devices.load_tensorflow()
     from audiostyle import networks, objective, optimize
 
-    with tf.device(chosen.name):
+    with tf.device(device.name):
         analyzer = objective.Analyzer(networks.build_network(config), config)
         clock.lap("start-up")
         target, sound, S_style = _analyse_styles(styles, analyzer, report)
         clock.lap("style")
-        report(Stage("features", chosen.reason))
+        report(Stage("features"))
         clip = render.analyse(y, sr, config)
         _check_frames(clip.S.shape[1], analyzer.network.min_frames, "content", config)
         start = render.make_start(clip, sound, config)
         own = analyzer.style_target([clip.S]) if config.strength < 1 else None
         function = objective.build_objective(analyzer, clip.S, own, target)
         clock.lap("features")
-        report(Stage("descent", chosen.reason))
+        report(Stage("descent", device.reason))
         descent = optimize.minimize(
             function,
             objective.to_variable(start.S, config),
@@ -222,42 +259,21 @@ def transfer(
             callback=report,
         )
         S = objective.from_variable(descent.x, config)
+        precision = networks.resolve_precision(config.precision)
         clock.lap("descent")
-    report(Stage("inversion"))
-    rendered = render.render(y, sr, clip, start, S, config)
-    S_result = spectral.mel_spectrogram(
-        render.resample(rendered.y, sr, config.sr) * np.float32(clip.gain), config
-    )
-    clock.lap("inversion")
-    return TransferResult(
-        y=rendered.y.reshape(np.shape(content)),
-        sr=sr,
-        config=config,
-        S_content=clip.S,
-        S_style=S_style,
-        S_result=S_result,
-        history=descent.history,
-        stopped=descent.stopped,
-        restarts=descent.restarts,
-        device=chosen.name,
-        precision=networks.resolve_precision(config.precision),
-        convergence=rendered.convergence,
-        gain=rendered.gain,
-        reduction=rendered.reduction,
-        timings=timings,
-    )
+    return _Styled(clip, start, S, S_style, descent, device.name, precision)
 
 
 class _Clock:
     """Seconds between laps."""
 
-    def __init__(self, timings: dict[str, float]) -> None:
-        self._timings = timings
+    def __init__(self) -> None:
+        self.timings: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()
-        self._timings[name] = now - self._last
+        self.timings[name] = now - self._last
         self._last = now
 
 
@@ -289,7 +305,7 @@ def _check_frames(n_frames: int, needed: int, name: str, config: TransferConfig)
 def _analyse_styles(
     styles: Sequence[Style], analyzer: Analyzer, report: Callback
 ) -> tuple[StyleTarget, render.StyleSound, Array]:
-    """Statistics of all styles, blended; what a start needs of them; and a picture of the first."""
+    """Return statistics of all styles, what a start needs of them, and the first spectrogram."""
     from audiostyle import objective
 
     config = analyzer.config
@@ -297,7 +313,7 @@ def _analyse_styles(
 
     def spectrograms(style: Style, pool: mosaic.FramePool) -> Iterable[Array]:
         for i, (y, sr) in enumerate(style.clips, 1):
-            report(Stage("style", f"{style.name}, clip {i}"))
+            report(Stage("style", style.name if i == 1 else f"{style.name}, clip {i}"))
             clip = render.analyse(check_clip(y, sr, style.name), sr, config)
             _check_frames(clip.S.shape[1], analyzer.network.min_frames, style.name, config)
             pool.add(spectral.channel_power(clip.D))

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 MAX_COLUMNS = 1000  # of a spectrogram
 MAX_TITLE = 120  # characters
 COLOUR_MAP = "magma"  # perceptually uniform, and monotonic in grey
-LOSS_COLOURS = {"total": "#222222", "content": "#2f6db5", "style": "#c8452f", "envelope": "#4f8f3a"}
+LOSS_COLOURS = {
+    "total": "#222222",
+    "content": "#2f6db5",
+    "style": "#c8452f",
+    "rhythm": "#8a6bb8",
+    "envelope": "#4f8f3a",
+}
 
 
 def transfer_figure(result: TransferResult, title: str = "") -> Any:
@@ -109,6 +115,7 @@ def _loss_curves(ax: Any, result: TransferResult) -> None:
         "total": 1.0,
         "content": config.content_weight,
         "style": config.style_weight,
+        "rhythm": config.rhythm_weight,
         "envelope": config.envelope_weight,
     }
     steps = [iterate.step for iterate in result.history]

@@ -6,7 +6,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from audiostyle import files, sidecar
@@ -14,6 +13,7 @@ from audiostyle.config import TransferConfig
 from audiostyle.errors import Interrupted
 from audiostyle.events import Iterate, Stage
 from audiostyle.pipeline import TransferResult
+from audiostyle.request import Request
 
 PLAIN_INTERVAL = 5.0  # seconds between lines where standard error is not a terminal
 
@@ -119,33 +119,25 @@ class Progress:
 
 
 def run_transfer(
-    content: Path,
-    styles: list[Path],
-    output: Path,
+    request: Request,
     config: TransferConfig,
     *,
     echo: Callable[[str], None],
     publish: Callable[[str], None],
     as_json: bool,
     quiet: bool,
-    verbose: bool,
-    **options: Any,
 ) -> int:
     """Run one transfer and report on it.
 
     Parameters
     ----------
-    content : Path
-    styles : list of Path
-    output : Path
+    request : Request
     config : TransferConfig
     echo : callable
         Gets every line for people.
     publish : callable
         Gets the record of the run as JSON, if `as_json`.
-    as_json, quiet, verbose : bool
-    **options
-        Further fields of `audiostyle.files.Request`.
+    as_json, quiet : bool
 
     Returns
     -------
@@ -169,32 +161,28 @@ def run_transfer(
             progress(event)
             return interrupt.signals > 0
 
-        request = files.Request(
-            content=content, styles=styles, output=output, verbose=verbose, **options
-        )
         try:
             result, record = files.run(request, config, callback)
         finally:
             progress.close()
         interrupt.stage = "done"
         if not quiet:
-            _report(result, record, output, time.perf_counter() - began, verbose, echo)
+            _report(request, result, record, time.perf_counter() - began, echo)
         if as_json:
             publish(sidecar.to_json(record))
     return interrupt.code if interrupt.signals else 0
 
 
 def _report(
+    request: Request,
     result: TransferResult,
     record: dict[str, Any],
-    output: Path,
     seconds: float,
-    verbose: bool,
     echo: Callable[[str], None],
 ) -> None:
     for note in record["notes"]:
         echo(note)
-    if verbose:
+    if request.verbose:
         echo(", ".join(f"{name} {lap:.2f} s" for name, lap in result.timings.items()))
     stopped = f", {result.stopped}" if result.stopped != "iterations" else ""
-    echo(f"{output.resolve()} ({len(result.history) - 1} steps{stopped}, {seconds:.1f} s)")
+    echo(f"{request.output.resolve()} ({len(result.history) - 1} steps{stopped}, {seconds:.1f} s)")

@@ -7,41 +7,17 @@ import math
 import platform
 import sys
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import audiostyle
-from audiostyle import audio, outputs, weights_io
+from audiostyle import audio, weights_io
 from audiostyle.config import TransferConfig
 from audiostyle.pipeline import TransferResult
-
-if TYPE_CHECKING:
-    from audiostyle.files import Request, StyleFiles
+from audiostyle.request import Request, StyleFiles, describe
 
 SCHEMA = 1
-
-
-def describe(path: Path, clip: audio.Audio) -> dict[str, Any]:
-    """Say what an input is.
-
-    Parameters
-    ----------
-    path : Path
-    clip : Audio
-
-    Returns
-    -------
-    dict
-    """
-    return {
-        "path": str(path),
-        "sha256": outputs.file_digest(path),
-        "sr": clip.sr,
-        "channels": len(clip.y),
-        "samples": clip.y.shape[1],
-    }
 
 
 def make_record(

@@ -1,0 +1,170 @@
+"""What to do with which files, before any of it is done."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from audiostyle import audio, devices, outputs
+from audiostyle.config import MIN_SECONDS
+from audiostyle.errors import AudioFileError, ConfigError
+from audiostyle.pipeline import check_clip
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class Request:
+    """What to do with which files.
+
+    Attributes
+    ----------
+    content : Path
+    styles : list of Path
+        Files, or folders whose clips together are one style.
+    output : Path
+    style_weights : list of float
+        One a style.
+    start : float, in seconds
+        Where in the content to begin.
+    duration : float or None, in seconds
+    preview : float or None, in seconds
+        Style only the loudest excerpt of this length.
+    subtype : str or None
+    plot : Path or None
+    force : bool
+        Replace outputs that exist.
+    device : str
+    preset : str or None
+        For the record only; `config` holds the values.
+    verbose : bool
+        Let TensorFlow's messages through.
+    """
+
+    content: Path
+    styles: list[Path]
+    output: Path
+    style_weights: list[float]
+    start: float = 0.0
+    duration: float | None = None
+    preview: float | None = None
+    subtype: str | None = None
+    plot: Path | None = None
+    force: bool = False
+    device: str = "auto"
+    preset: str | None = None
+    verbose: bool = False
+
+    @property
+    def sidecar(self) -> Path:
+        """Where the record of the run goes."""
+        return self.output.with_name(self.output.name + ".json")
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Every file that the run makes."""
+        return [self.output, self.sidecar, *([] if self.plot is None else [self.plot])]
+
+    def check(self) -> None:
+        """Raise a `ConfigError` if a value cannot be right, whatever the files hold."""
+        if not self.output.name:
+            raise ConfigError(f"output {str(self.output)!r} names no file: name one, as out.wav")
+        if not self.styles:
+            raise ConfigError("no style given: at least one file or folder is needed")
+        if len(self.style_weights) != len(self.styles):
+            raise ConfigError(
+                f"{len(self.style_weights)} blend weights do not fit {len(self.styles)} styles: "
+                "give one weight a style"
+            )
+        if not all(math.isfinite(w) and w >= 0 for w in self.style_weights):
+            raise ConfigError(f"blend={_joined(self.style_weights)} must be finite and at least 0")
+        if sum(self.style_weights) == 0:
+            raise ConfigError(
+                f"blend={_joined(self.style_weights)} leaves no style: raise a weight"
+            )
+        if not (math.isfinite(self.start) and self.start >= 0):
+            raise ConfigError(f"start={self.start:g} must be at least 0 seconds")
+        for name in ("duration", "preview"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= MIN_SECONDS):
+                raise ConfigError(f"{name}={value:g} must be at least {MIN_SECONDS} seconds")
+        if self.plot is not None and self.plot.suffix.lower() != ".png":
+            raise ConfigError(f"plot={self.plot} must end in .png")
+        devices.parse_device(self.device)
+
+
+@dataclass
+class StyleFiles:
+    """The clips of one style, and what became of them."""
+
+    path: Path
+    weight: float
+    clips: list[Path]
+    used: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Fail before TensorFlow is loaded if no clip can be used."""
+        reasons = []
+        for path in self.clips:
+            try:
+                self._load(path)
+                return
+            except AudioFileError as error:
+                reasons.append(str(error))
+        if not os.path.isdir(self.path):
+            raise AudioFileError(reasons[0])
+        raise AudioFileError(
+            f"{self.path}: none of its {len(reasons)} files can be used; the first: {reasons[0]}"
+        )
+
+    def load(self) -> Iterator[tuple[Array, int]]:
+        """Yield clips one by one; in a folder, one that cannot be used is skipped and noted."""
+        for path in self.clips:
+            try:
+                clip = self._load(path)
+            except AudioFileError as error:
+                if not os.path.isdir(self.path):
+                    raise
+                self.skipped.append({"path": str(path), "reason": str(error)})
+                continue
+            self.used.append(describe(path, clip))
+            self.notes += clip.notes
+            yield clip.y, clip.sr
+
+    def _load(self, path: Path) -> audio.Audio:
+        clip = audio.load_audio(path)
+        check_clip(clip.y, clip.sr, str(path))
+        return clip
+
+
+def _joined(weights: Sequence[float]) -> str:
+    return ",".join(f"{weight:g}" for weight in weights)
+
+
+def describe(path: Path, clip: audio.Audio) -> dict[str, Any]:
+    """Say what an input is.
+
+    Parameters
+    ----------
+    path : Path
+    clip : Audio
+
+    Returns
+    -------
+    dict
+    """
+    return {
+        "path": str(path),
+        "sha256": outputs.file_digest(path),
+        "sr": clip.sr,
+        "channels": len(clip.y),
+        "samples": clip.y.shape[1],
+    }
