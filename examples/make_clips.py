@@ -45,6 +45,7 @@ def pluck(note: int, seconds: float, rng: np.random.Generator) -> Array:
     """
     period = round(SR / frequency(note))
     loop = rng.uniform(-1, 1, period)
+    loop -= loop.mean()  # what does not move is not heard, and would never fade
     periods = []
     for _ in range(int(seconds * SR) // period + 1):
         periods.append(loop)

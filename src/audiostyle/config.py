@@ -84,7 +84,7 @@ class TransferConfig:
     content_weight: float = option(
         1.0, "Style", "Weight alpha of the content loss.", bounds=(0.0, 1e6)
     )
-    style_weight: float = option(0.5, "Style", "Weight beta of the style loss.", bounds=(0.0, 1e6))
+    style_weight: float = option(1.0, "Style", "Weight beta of the style loss.", bounds=(0.0, 1e6))
     style_norm: str = option(
         "pair",
         "Style",
@@ -151,7 +151,7 @@ class TransferConfig:
         choices=("content", "envelope", "mosaic", "style", "noise"),
     )
     mosaic_share: float = option(
-        0.3, "Descent", "Share of the mosaic in the start of init=mosaic.", bounds=(0.0, 1.0)
+        0.5, "Descent", "Share of the mosaic in the start of init=mosaic.", bounds=(0.0, 1.0)
     )
     optimizer: str = option("lbfgs", "Descent", "Method of the descent.", choices=("lbfgs", "adam"))
     iterations: int = option(
@@ -301,14 +301,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {},
     "best": {"iterations": 60},
     "classic": {
-        "style_weight": 1.0,
         "style_norm": "target",
         "rhythm_weight": 0.0,
         "style_statistic": "gram",
         "content_layers": (("block4_conv2", 1.0),),
         "style_layers": tuple((f"block{i}_conv1", 0.2) for i in range(1, 6)),
         "bands": 1,
-        "init": "content",
+        "pooling": "average",
+        "init": "noise",
         "iterations": 100,
         "inversion": "griffinlim",
         "inversion_iterations": 100,
