@@ -101,7 +101,10 @@ def test_every_choice_is_taken_and_a_slip_is_answered_with_the_close_match(name:
         ({"bands": 128, "n_mels": 64}, "bands=128 must be at most n_mels=64"),
         ({"hop_length": 1025}, "hop_length=1025 must be at most n_fft/2=1024"),
         ({"n_mels": 1025}, "n_mels=1025 must be at most n_fft/2=1024"),
-        ({"content_weight": 0, "style_weight": 0}, "are all 0: nothing to optimise"),
+        (
+            {"content_weight": 0, "style_weight": 0, "rhythm_weight": 0},
+            "are all 0: nothing to optimise",
+        ),
         ({"weights": 3}, "weights=3 must be a path"),
     ],
 )
@@ -164,8 +167,9 @@ def test_classic_is_the_textbook_system() -> None:
     assert config.network == "vgg19"
     assert [name for name, _ in config.content_layers] == ["block4_conv2"]
     assert [name for name, _ in config.style_layers] == [f"block{i}_conv1" for i in range(1, 6)]
-    assert (config.bands, config.init, config.inversion) == (1, "content", "griffinlim")
-    assert config.envelope_weight == 0
+    assert (config.bands, config.init, config.inversion) == (1, "noise", "griffinlim")
+    assert (config.style_statistic, config.style_norm) == ("gram", "target")
+    assert (config.rhythm_weight, config.envelope_weight) == (0, 0)
 
 
 def test_a_preset_with_another_network_takes_the_layers_of_that_network() -> None:

@@ -21,7 +21,7 @@ from audiostyle.pipeline import TransferResult
 from tests.conftest import SR, Array, make_noise, make_tones
 
 HISTORY = [
-    Iterate(i, 2, 3.0 - i, 1.0, 2.0 - i, 0.0, {"block1_conv1": 2.0 - i}, 0.1) for i in (0, 1)
+    Iterate(i, 2, 3.0 - i, 1.0, 2.0 - i, 0.0, 0.0, {"block1_conv1": 2.0 - i}, 0.1) for i in (0, 1)
 ]
 
 
@@ -281,6 +281,6 @@ def test_a_picture_of_any_name_and_length(fake: FakeTransfer) -> None:
     seconds = S.shape[1] * 512 / SR
     assert content.get_xlim()[1] == pytest.approx(seconds, rel=0.01)
     assert style.collections[0].get_array().shape[1] == 9
-    assert {line.get_label() for line in losses.lines} == {"total", "content", "style"}
+    assert {line.get_label() for line in losses.lines} == {"total", "content", "style", "rhythm"}
     total = next(line for line in losses.lines if line.get_label() == "total")
     assert list(total.get_ydata()) == [3.0, 2.0]

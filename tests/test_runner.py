@@ -30,7 +30,7 @@ ENDLESS = ["--optimizer=adam", "--tolerance=0", "--iterations=100000"]
 
 
 def step(number: int, total: int = 5) -> Iterate:
-    return Iterate(number, total, 1.0, 0.25, 0.75, 0.0, {}, 0.0)
+    return Iterate(number, total, 1.0, 0.25, 0.75, 0.0, 0.0, {}, 0.0)
 
 
 class Run:

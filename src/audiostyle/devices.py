@@ -111,7 +111,8 @@ def choose_device(wanted: str = "auto") -> Device:
     tf = load_tensorflow()
     if kind == "cpu":
         return Device("/CPU:0", "CPU, as asked")
-    gpus = tf.config.list_physical_devices("GPU")
+    with captured_stderr():  # the first look at the devices may complain of absent drivers
+        gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
