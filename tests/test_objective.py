@@ -74,11 +74,11 @@ def test_content_loss_is_zero_at_the_content_and_style_loss_at_the_style(
 ) -> None:
     A, B = spectrograms(analyzer.config)
     own, style = analyzer.style_target([A]), analyzer.style_target([B])
-    at_content = objective.build_objective(analyzer, A, None, style)
+    at_content = objective.build_objective(analyzer, A, A, None, style)
     _, _, terms = at_content.evaluate(objective.to_variable(A, analyzer.config))
     assert float(terms[0]) == pytest.approx(0, abs=1e-9)
     assert float(terms[1]) > 0.05
-    at_style = objective.build_objective(analyzer, A, None, own)
+    at_style = objective.build_objective(analyzer, A, A, None, own)
     _, _, terms = at_style.evaluate(objective.to_variable(A, analyzer.config))
     assert float(terms[1]) == pytest.approx(0, abs=ZERO[analyzer.config.style_statistic])
 
@@ -88,7 +88,7 @@ def test_at_strength_0_the_content_is_the_minimum(analyzer: objective.Analyzer) 
     config = dataclasses.replace(analyzer.config, strength=0.0)
     at_zero = objective.Analyzer(analyzer.network, config)
     function = objective.build_objective(
-        at_zero, A, at_zero.style_target([A]), at_zero.style_target([B])
+        at_zero, A, A, at_zero.style_target([A]), at_zero.style_target([B])
     )
     total, gradient, _ = function.evaluate(objective.to_variable(A, config))
     zero = ZERO[config.style_statistic]
@@ -100,7 +100,7 @@ def test_the_gradient_is_that_of_finite_differences(analyzer: objective.Analyzer
     A, B = spectrograms(analyzer.config)
     config = dataclasses.replace(analyzer.config, envelope_weight=1.0)
     weighted = objective.Analyzer(analyzer.network, config)
-    function = objective.build_objective(weighted, A, None, weighted.style_target([B]))
+    function = objective.build_objective(weighted, A, A, None, weighted.style_target([B]))
     rng = np.random.default_rng(0)
     # Silence is a tie in every maximum of the pooling, where there is no derivative to compare.
     x = objective.to_variable(A, config) + tf.constant(rng.uniform(0, 0.2, A.shape), tf.float32)
@@ -123,7 +123,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms(analyzer: objective.Analyzer
         style_layers=(("block1_conv1", 1.0), ("block2_conv1", 3.0)),
     )
     weighted = objective.Analyzer(analyzer.network, config)
-    function = objective.build_objective(weighted, A, None, weighted.style_target([B]))
+    function = objective.build_objective(weighted, A, A, None, weighted.style_target([B]))
     total, _, terms = function.evaluate(objective.to_variable(A, config) * 0.9)
     content, style, rhythm, envelope, first, second = (float(t) for t in terms)
     assert style == pytest.approx((first + 3 * second) / 4, rel=1e-5)
@@ -140,7 +140,7 @@ def test_the_style_loss_of_a_pair_is_1_at_the_content_and_scales_nothing_else(
     for norm in ("pair", "target"):
         config = dataclasses.replace(analyzer.config, style_norm=norm)
         scaled = objective.Analyzer(analyzer.network, config)
-        function = objective.build_objective(scaled, A, None, scaled.style_target([B]))
+        function = objective.build_objective(scaled, A, A, None, scaled.style_target([B]))
         assert float(function.evaluate(x)[2][1]) == pytest.approx(1, rel=1e-4) or norm == "target"
         terms[norm] = function.evaluate(0.9 * x)[2].numpy()
     ratio = terms["target"][1] / terms["pair"][1]
@@ -153,3 +153,12 @@ def test_the_variable_maps_the_range_to_0_and_1_and_back(tiny_config: TransferCo
     x = objective.to_variable(S, tiny_config)
     np.testing.assert_allclose(x, [[0, 0.5, 1, 1.0625]])
     np.testing.assert_allclose(objective.from_variable(x, tiny_config), S, atol=1e-5)
+
+
+def test_no_band_may_get_louder_than_it_ever_is_in_start_or_style(
+    analyzer: objective.Analyzer,
+) -> None:
+    A, B = spectrograms(analyzer.config)
+    function = objective.build_objective(analyzer, A, A + 1, None, analyzer.style_target([B]))
+    loudest = objective.from_variable(function.upper, analyzer.config)[:, 0]
+    np.testing.assert_allclose(loudest, np.maximum((A + 1).max(axis=1), B.max(axis=1)), atol=1e-3)

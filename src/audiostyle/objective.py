@@ -21,7 +21,6 @@ Tensor = Any  # TensorFlow ships no types
 
 WINDOW_FRAMES = 1024  # a style is analysed in windows, so that its length costs no memory
 MIN_PAIR_DISTANCE = 0.02  # below it content and style are one style, and nothing is scaled up
-HEADROOM = 1.25  # upper bound of the spectrogram, as a share of top_db above the floor
 
 
 @dataclass
@@ -38,6 +37,8 @@ class StyleTarget:
         Mean mel power over time.
     temporal : np.ndarray [shape=(ENVELOPE_QUANTILES,), dB]
         Quantiles of the frames' power.
+    peak : np.ndarray [shape=(n_mels,), dB]
+        The loudest that each band ever is.
     n_frames : int
     """
 
@@ -45,6 +46,7 @@ class StyleTarget:
     means: dict[str, Array]
     mel_mean: Array
     temporal: Array
+    peak: Array
     n_frames: int
 
 
@@ -104,6 +106,7 @@ class Analyzer:
         mean_sums: dict[str, Array] = {}
         mel_sum: Array = np.zeros(self.config.n_mels)
         temporal: Array = np.zeros(losses.ENVELOPE_QUANTILES)
+        peak: Array = np.full(self.config.n_mels, -self.config.top_db)
         n_frames = 0
         for S in spectrograms:
             for window in self._windows(S):
@@ -114,10 +117,11 @@ class Analyzer:
                     mean_sums[name] = mean_sums.get(name, 0.0) + frames * mean.numpy()
             mel_sum += spectral.db_to_power(S).sum(axis=1, dtype=np.float64)
             temporal += S.shape[1] * losses.temporal_envelope(tf.constant(S)).numpy()
+            peak = np.maximum(peak, S.max(axis=1))
             n_frames += S.shape[1]
         grams = {n: (s / n_frames).astype(np.float32) for n, s in sums.items()}
         means = {n: (s / n_frames).astype(np.float32) for n, s in mean_sums.items()}
-        return StyleTarget(grams, means, mel_sum / n_frames, temporal / n_frames, n_frames)
+        return StyleTarget(grams, means, mel_sum / n_frames, temporal / n_frames, peak, n_frames)
 
     def _windows(self, S: Array) -> list[Array]:
         """Cut a clip into windows of nearly equal length that cover it exactly."""
@@ -151,19 +155,26 @@ def blend(targets: Sequence[StyleTarget], weights: Sequence[float]) -> StyleTarg
         },
         np.asarray(sum(share * t.mel_mean for share, t in pairs)),
         np.asarray(sum(share * t.temporal for share, t in pairs)),
+        np.max([t.peak for t in targets], axis=0),
         sum(t.n_frames for t in targets),
     )
 
 
 def build_objective(
-    analyzer: Analyzer, S_content: Array, content: StyleTarget | None, style: StyleTarget
+    analyzer: Analyzer,
+    S_content: Array,
+    S_start: Array,
+    content: StyleTarget | None,
+    style: StyleTarget,
 ) -> Objective:
     """Make the function to minimise over a spectrogram of the content's shape.
 
     Parameters
     ----------
     analyzer : Analyzer
-    S_content : np.ndarray [shape=(n_mels, t), dB]
+    S_content, S_start : np.ndarray [shape=(n_mels, t), dB]
+        No band of the result gets louder than it ever is in the start or in the style: a peak of a
+        single frame would cost the statistics little, and could not be turned into sound.
     content : StyleTarget or None
         The content's own statistics, needed where ``strength < 1``: the target lies on the straight
         line from them (strength 0) to those of the style (strength 1), so that at strength 0 the
@@ -198,7 +209,9 @@ def build_objective(
             total = losses.total_loss(tf.unstack(terms[: len(weights)]), weights)
         return total, tape.gradient(total, x), terms
 
-    return Objective(evaluate, [name for name, _ in config.style_layers], 0.0, HEADROOM)
+    loudest = np.maximum(S_start.max(axis=1), style.peak)[:, None]
+    layers = [name for name, _ in config.style_layers]
+    return Objective(evaluate, layers, 0.0, to_variable(loudest, config))
 
 
 def _make_terms(

@@ -38,14 +38,19 @@ class Objective:
         ``x``, and the terms content, style, rhythm, envelope and one a style layer, as a vector.
     layers : list of str
         Names of the style layers, in the order of the terms.
-    lower, upper : float
-        Bounds of every value of ``x``.
+    lower, upper : float or tf.Tensor
+        Bounds of every value of ``x``; a tensor is broadcast to its shape.
     """
 
     evaluate: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
     layers: list[str]
-    lower: float
-    upper: float
+    lower: Any
+    upper: Any
+
+    @property
+    def span(self) -> float:
+        """The widest range of a value, to which steps are relative."""
+        return float(tf.reduce_max(self.upper - self.lower))
 
 
 @dataclass
@@ -214,7 +219,7 @@ def _lbfgs(watch: _Watch, x: Tensor, first_step: float) -> None:
             direction = _direction(gradient, pairs, free)
         if not pairs or _dot(direction, gradient) >= 0:
             pairs.clear()
-            direction = -gradient * free * (first_step * (high - low) / largest)
+            direction = -gradient * free * (first_step * watch.objective.span / largest)
         found = _line_search(watch, x, total, gradient, direction)
         if found is None:
             if not pairs:
@@ -263,7 +268,7 @@ def _adam(watch: _Watch, x: Tensor, learning_rate: float) -> None:
     for step in range(1, watch.n_steps + 1):
         mean = beta1 * mean + (1 - beta1) * gradient
         square = beta2 * square + (1 - beta2) * tf.square(gradient)
-        rate = learning_rate * (high - low) * (1 - beta2**step) ** 0.5 / (1 - beta1**step)
+        rate = learning_rate * watch.objective.span * (1 - beta2**step) ** 0.5 / (1 - beta1**step)
         x = tf.clip_by_value(x - rate * mean / (tf.sqrt(square) + 1e-12), low, high)
         total, gradient, terms = watch.evaluate(x)
         if watch.record(x, total, terms):

@@ -246,7 +246,7 @@ def _descend(
         _check_frames(clip.S.shape[1], analyzer.network.min_frames, "content", config)
         start = render.make_start(clip, sound, config)
         own = analyzer.style_target([clip.S]) if config.strength < 1 else None
-        function = objective.build_objective(analyzer, clip.S, own, target)
+        function = objective.build_objective(analyzer, clip.S, start.S, own, target)
         clock.lap("features")
         report(Stage("descent", device.reason))
         descent = optimize.minimize(
