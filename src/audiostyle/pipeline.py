@@ -327,8 +327,8 @@ def _analyse_styles(
         analyzer.style_target(spectrograms(style, pool))
         for style, pool in zip(used, pools, strict=True)
     ]
-    weights = np.array([style.weight for style in used])
-    shares = weights / weights.sum()
+    total = sum(style.weight for style in used)
+    shares = [style.weight / total for style in used]
     target = objective.blend(targets, shares)
     frames = np.concatenate([p.take(share) for p, share in zip(pools, shares, strict=True)], axis=1)
     n = int(EXAMPLE_SECONDS * config.sr)
