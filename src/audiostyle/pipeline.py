@@ -191,23 +191,8 @@ def transfer(
     at_level = render.resample(rendered.y, sr, config.sr) * np.float32(styled.clip.gain)
     S_result = spectral.mel_spectrogram(at_level, config)
     clock.lap("inversion")
-    return TransferResult(
-        y=rendered.y.reshape(np.shape(content)),
-        sr=sr,
-        config=config,
-        S_content=styled.clip.S,
-        S_style=styled.S_style,
-        S_result=S_result,
-        history=styled.descent.history,
-        stopped=styled.descent.stopped,
-        restarts=styled.descent.restarts,
-        device=styled.device,
-        precision=styled.precision,
-        convergence=rendered.convergence,
-        gain=rendered.gain,
-        reduction=rendered.reduction,
-        timings=clock.timings,
-    )
+    y = rendered.y.reshape(np.shape(content))
+    return _make_result(y, sr, config, styled, rendered, S_result, clock.timings)
 
 
 @dataclass
@@ -262,6 +247,34 @@ def _descend(
         precision = networks.resolve_precision(config.precision)
         clock.lap("descent")
     return _Styled(clip, start, S, S_style, descent, device.name, precision)
+
+
+def _make_result(
+    y: Array,
+    sr: int,
+    config: TransferConfig,
+    styled: _Styled,
+    rendered: render.Rendered,
+    S_result: Array,
+    timings: dict[str, float],
+) -> TransferResult:
+    return TransferResult(
+        y=y,
+        sr=sr,
+        config=config,
+        S_content=styled.clip.S,
+        S_style=styled.S_style,
+        S_result=S_result,
+        history=styled.descent.history,
+        stopped=styled.descent.stopped,
+        restarts=styled.descent.restarts,
+        device=styled.device,
+        precision=styled.precision,
+        convergence=rendered.convergence,
+        gain=rendered.gain,
+        reduction=rendered.reduction,
+        timings=timings,
+    )
 
 
 class _Clock:
