@@ -53,6 +53,7 @@ def noise() -> Array:
 def tiny_config() -> TransferConfig:
     """Make the default small enough for a second of sound to take about a second."""
     return TransferConfig(
+        precision="float32",  # the same on every processor
         n_fft=1024,
         hop_length=256,
         n_mels=64,
