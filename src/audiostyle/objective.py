@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
 
 WINDOW_FRAMES = 1024  # a style is analysed in windows, so that its length costs no memory
+N_TERMS = 4  # content, style, rhythm, envelope; those of the style layers follow
 MIN_PAIR_DISTANCE = 0.02  # below it content and style are one style, and nothing is scaled up
 
 
@@ -187,26 +188,27 @@ def build_objective(
         Its variable is the spectrogram mapped to 0 (``-top_db``) .. 1 (0 dB).
     """
     config = analyzer.config
-    scale = 1.0
+    terms_of = _make_terms(analyzer, S_content, style)
+    scale = np.ones(N_TERMS + len(config.style_layers), np.float32)
     if config.style_norm == "pair":
-        unscaled = _make_terms(analyzer, S_content, style, 1.0)
-        scale = 1.0 / max(float(unscaled(tf.constant(S_content))[1]), MIN_PAIR_DISTANCE)
+        distance = float(terms_of(tf.constant(S_content))[1])
+        scale[[1, *range(N_TERMS, len(scale))]] /= max(distance, MIN_PAIR_DISTANCE)
     if content is not None and config.strength < 1:
-        style = blend([content, style], [1 - config.strength, config.strength])
-    terms_of = _make_terms(analyzer, S_content, style, scale)
+        target = blend([content, style], [1 - config.strength, config.strength])
+        terms_of = _make_terms(analyzer, S_content, target)
 
     @tf.function(input_signature=[tf.TensorSpec(S_content.shape, tf.float32)])  # type: ignore[untyped-decorator]
     def evaluate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(x)
-            terms = terms_of((x - 1.0) * config.top_db)
+            terms = scale * terms_of((x - 1.0) * config.top_db)
             weights = (
                 config.content_weight,
                 config.style_weight,
                 config.rhythm_weight,
                 config.envelope_weight,
             )
-            total = losses.total_loss(tf.unstack(terms[: len(weights)]), weights)
+            total = losses.total_loss(tf.unstack(terms[:N_TERMS]), weights)
         return total, tape.gradient(total, x), terms
 
     loudest = np.maximum(S_start.max(axis=1), style.peak)[:, None]
@@ -215,7 +217,7 @@ def build_objective(
 
 
 def _make_terms(
-    analyzer: Analyzer, S_content: Array, style: StyleTarget, scale: float
+    analyzer: Analyzer, S_content: Array, style: StyleTarget
 ) -> Callable[[Tensor], Tensor]:
     """Make the terms: content, style, rhythm, envelope, and the style of each layer."""
     config = analyzer.config
@@ -232,7 +234,7 @@ def _make_terms(
         content_terms = [
             losses.content_loss(activations[n], features[n]) for n, _ in config.content_layers
         ]
-        style_terms = [scale * style_losses[n](activations[n]) for n, _ in config.style_layers]
+        style_terms = [style_losses[n](activations[n]) for n, _ in config.style_layers]
         rhythm = losses.rhythm_loss(S, rhythm_target, config.top_db)
         envelope = tf.constant(0.0)
         if config.envelope_weight > 0:
