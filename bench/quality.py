@@ -1,10 +1,12 @@
-"""Measure how well configurations transfer style, over a folder of clips laid out like GTZAN.
+"""Measure how well configurations transfer style: on recordings, and on pairs with known targets.
 
 Runs every configuration on every pair, adds the trivial outputs that any configuration has to beat,
-and writes ``quality.csv`` (a row a pair and configuration) and ``quality.md`` (the mean over pairs
-with a 95 % interval)::
+and writes a row for each pair and configuration (``quality.csv``, ``synthetic.csv``) and the means
+over pairs with 95 % intervals (``quality.md``)::
 
     python bench/quality.py genres --config fast --config balanced:bands=8,iterations=30
+    python bench/quality.py --synthetic tune --config balanced
+    python bench/quality.py genres --strengths --config balanced
 
 The folder holds a folder for each genre, ``genres/jazz/jazz.00000.wav``. Pairs are of different
 genres and chosen by a fixed rule: ``held-out`` takes a pair of clips with odd numbers for each
@@ -12,100 +14,40 @@ ordered pair of genres, and ``tune`` the same of clips with even numbers, so tha
 default never judges it. ``all`` takes every ordered pair of clips. Clips with different numbers may
 still be parts of one recording: where that matters, give a CSV file of
 ``content,style[,start_content,start_style]`` (paths in the folder, seconds).
+
+Synthetic pairs need no folder. Their halves, too, share no phrase and no pair of timbres.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import dataclasses
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from pairs import MIN_SECONDS, Pair, choose_pairs, list_clips, load_excerpt, read_pairs, spread
+from runs import STRENGTHS, TRIVIAL, Entry, Row, list_entries, run, stylise
+from synthetic import choose_synthetic, run_synthetic
+from tables import best_trivial, mean_table, strength_table, timbre_table
 
-import audiostyle
-from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioStyleError, ConfigError
 from audiostyle.evaluation import PairJudge, baselines
 
-SUMMARY = ("score", "style", "content", "copying", "style_network", "content_notes", "seconds")
-N_RESAMPLES = 10_000
+HALVES = ("held-out", "tune", "all")
+JUDGED = ("score", "style", "content", "copying")
+COST = ("convergence", "seconds")
+SUMMARY = (*JUDGED, "style_network", "content_notes", *COST)
+TARGETED = ("lsd_reduction", "lsd_frames_reduction", "lsd")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    Attributes
-    ----------
-    pair : Pair
-    config : str
-        As it was given, or the name of a trivial output.
-    measures : dict of str to float
-        What `audiostyle.evaluate` returns, and ``seconds``.
-    """
-
-    pair: Pair
-    config: str
-    measures: dict[str, float]
-
-
-# --- configurations ----------------------------------------------------------------------------
-
-
-def parse_config(text: str) -> TransferConfig:
-    """Read a preset and what differs from it, ``balanced:bands=8,iterations=30``.
-
-    Parameters
-    ----------
-    text : str
-        Values are converted as `TransferConfig` does. A part that does not begin with the name of
-        a field goes on with the one before: ``fast:style_layers=block1_conv1=1,block2_conv1=0.5``.
-
-    Returns
-    -------
-    config : TransferConfig
-
-    Raises
-    ------
-    ConfigError
-        If the preset, a field or a value is not valid.
-    """
-    preset, _, rest = text.partition(":")
-    fields = {field.name for field in dataclasses.fields(TransferConfig)}
-    overrides: dict[str, Any] = {}
-    name = ""
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if name.endswith("_layers") and key not in fields:
-            overrides[name] += f",{part}"
-        elif equals:
-            name = key
-            overrides[name] = value
-        else:
-            raise ConfigError(f"{part!r} in {text!r} must be name=value")
-    return TransferConfig.from_preset(preset, **overrides)
-
-
-# --- running -----------------------------------------------------------------------------------
-
-
-def run_pair(
-    folder: Path, pair: Pair, configs: dict[str, TransferConfig], seconds: float
-) -> Iterator[Row]:
-    """Evaluate the trivial outputs and all configurations on one pair.
+def run_pair(folder: Path, pair: Pair, entries: Sequence[Entry], seconds: float) -> Iterator[Row]:
+    """Evaluate the trivial outputs and all configurations on one pair of recordings.
 
     Parameters
     ----------
     folder : Path
     pair : Pair
-    configs : dict of str to TransferConfig
+    entries : sequence of Entry
     seconds : float > 0
         Length of the excerpts.
 
@@ -120,123 +62,100 @@ def run_pair(
     style = librosa.resample(style, orig_sr=style_sr, target_sr=sr)
     judge = PairJudge(content, style, sr)
     for name, output in baselines(content, style, sr).items():
-        yield Row(pair, name, {**judge.evaluate(output), "seconds": 0.0})
-    for name, config in configs.items():
-        started = time.perf_counter()
-        output = audiostyle.transfer(content, style, sr, config).y
-        elapsed = time.perf_counter() - started
-        yield Row(pair, name, {**judge.evaluate(output), "seconds": elapsed})
+        yield Row(pair, name, {**judge.evaluate(output), **TRIVIAL})
+    for entry in entries:
+        output, measures = stylise(content, style, sr, entry)
+        measures = {**judge.evaluate(output), **measures}
+        yield Row(pair, entry.name, measures, entry.config.strength, entry.main)
 
 
-def run(pairs: Sequence[Pair], work: Callable[[Pair], Iterable[Row]], path: Path) -> list[Row]:
-    """Run all pairs; every row is in the CSV file as soon as it is known.
-
-    Parameters
-    ----------
-    pairs : sequence of Pair
-    work : callable
-        As `run_pair`, of a pair alone.
-    path : Path
-        The CSV file.
-
-    Returns
-    -------
-    rows : list of Row
-    """
-    rows: list[Row] = []
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        for i, pair in enumerate(pairs, 1):
-            for row in work(pair):
-                if not rows:
-                    writer.writerow(["content", "style", "config", *row.measures])
-                values = [format_number(value, 4) for value in row.measures.values()]
-                writer.writerow([pair.content, pair.style, row.config, *values])
-                file.flush()
-                rows.append(row)
-                print(
-                    f"[{i}/{len(pairs)}] {pair.name}  {row.config}  "
-                    + "  ".join(
-                        f"{name} {format_number(row.measures[name], 2)}" for name in SUMMARY[:4]
-                    ),
-                    file=sys.stderr,
-                )
-    return rows
-
-
-# --- the table ---------------------------------------------------------------------------------
-
-
-def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """Estimate the 95 % interval of a mean by resampling pairs (Efron 1979, percentiles).
+def measure_recordings(options: argparse.Namespace, entries: Sequence[Entry]) -> str:
+    """Run the pairs of the folder.
 
     Parameters
     ----------
-    values : np.ndarray [shape=(n,)]
+    options : argparse.Namespace
+        As from `parse_arguments`, with a folder.
+    entries : sequence of Entry
 
     Returns
     -------
-    low, high : float
+    section : str
+        In Markdown.
+
+    Raises
+    ------
+    ConfigError
+        If there are no pairs.
     """
-    rng = np.random.default_rng(0)
-    means = rng.choice(values, (N_RESAMPLES, values.size)).mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
+    if options.pairs in HALVES:
+        pairs = choose_pairs(list_clips(options.folder), options.pairs)
+    else:
+        pairs = read_pairs(Path(options.pairs))
+    pairs = spread(pairs, options.limit)
+    if not pairs:
+        raise ConfigError(f"{options.folder}: no {options.pairs} pairs; use --pairs all")
+
+    def work(pair: Pair) -> Iterator[Row]:
+        return run_pair(options.folder, pair, entries, options.seconds)
+
+    rows = run(pairs, work, options.output / "quality.csv", JUDGED)
+    best = best_trivial(rows, "score")
+    text = (
+        f"## Recordings\n\nMean over {len(pairs)} pairs, with 95 % bootstrap intervals; *won*: "
+        "pairs with a higher score than every trivial output.\n\n"
+    )
+    text += mean_table(
+        rows, SUMMARY, {"won": lambda row: row.measures["score"] > best[row.pair.name]}
+    )
+    if options.strengths:
+        text += "\n## Strength\n\n" + strength_table(rows, STRENGTHS, JUDGED)
+    return text
 
 
-def format_number(value: float, digits: int) -> str:
-    """Write a number with a fixed number of decimals, and zero without a sign.
+def measure_synthetic(options: argparse.Namespace, entries: Sequence[Entry]) -> str:
+    """Run the synthetic pairs.
 
     Parameters
     ----------
-    value : float
-    digits : int >= 0
+    options : argparse.Namespace
+        As from `parse_arguments`, with a half of the pairs.
+    entries : sequence of Entry
 
     Returns
     -------
-    text : str
+    section : str
+        In Markdown.
     """
-    return f"{round(value, digits) + 0.0:.{digits}f}"
+    pairs = spread(choose_synthetic(options.synthetic), options.limit)
+    judged = options.judge or options.strengths
 
+    def work(pair: object) -> Iterator[Row]:
+        return run_synthetic(pair, entries, judged)
 
-def summarise(rows: list[Row]) -> str:
-    """Write the mean over pairs as a Markdown table.
-
-    Parameters
-    ----------
-    rows : list of Row
-
-    Returns
-    -------
-    table : str
-        A line for each configuration: means with intervals, and the share of pairs on which it
-        scores higher than every trivial output.
-    """
-    trivial = ("identity", "style_copy", "mix", "eq_match")
-    best: dict[Pair, float] = {}
-    for row in rows:
-        if row.config in trivial:
-            best[row.pair] = max(best.get(row.pair, 0.0), row.measures["score"])
-    lines = [
-        f"Mean over {len(best)} pairs, with 95 % bootstrap intervals; *won*: pairs with a higher "
-        "score than every trivial output.",
-        "",
-        "| configuration | " + " | ".join(SUMMARY) + " | won |",
-        "|---" * (len(SUMMARY) + 2) + "|",
-    ]
-    for name in dict.fromkeys(row.config for row in rows):
-        own = [row for row in rows if row.config == name]
-        cells = []
-        for measure in SUMMARY:
-            values = np.array([row.measures[measure] for row in own])
-            interval = bootstrap_interval(values)
-            digits = 1 if measure == "seconds" else 2
-            mean, low, high = (format_number(v, digits) for v in (values.mean(), *interval))
-            cells.append(f"{mean} [{low}, {high}]")
-        won = sum(row.measures["score"] > best[row.pair] for row in own)
-        tally = "" if name in trivial else f"{won}/{len(own)}"
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {tally} |")
-    return "\n".join(lines) + "\n"
+    shown = (*TARGETED, *(JUDGED if judged else ()))
+    rows = run(pairs, work, options.output / "synthetic.csv", shown)
+    best = best_trivial(rows, "lsd_reduction")
+    text = (
+        f"## Synthetic pairs\n\nMean over {len(pairs)} pairs, with 95 % bootstrap intervals; "
+        "*improved*: pairs that are nearer to the target than their content is; *won*: nearer than "
+        "every trivial output, too.\n\n"
+    )
+    text += mean_table(
+        rows,
+        (*shown, *COST),
+        {
+            "improved": lambda row: row.measures["lsd_reduction"] > 0,
+            "won": lambda row: row.measures["lsd_reduction"] > best[row.pair.name],
+        },
+    )
+    if entries:
+        text += "\nMean lsd_reduction by timbre, from it and to it:\n\n"
+        text += timbre_table(rows, "lsd_reduction")
+    if options.strengths:
+        measures = (*JUDGED, "lsd_reduction")
+        text += "\n## Strength, synthetic pairs\n\n" + strength_table(rows, STRENGTHS, measures)
+    return text
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -253,7 +172,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="folder with a folder of clips for each genre")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", help="folder with a folder of clips for each genre"
+    )
     parser.add_argument(
         "--config",
         action="append",
@@ -264,18 +185,35 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--pairs", default="held-out", help="held-out, tune, all, or a CSV file (%(default)s)"
     )
+    parser.add_argument(
+        "--synthetic", choices=HALVES, help="measure the synthetic pairs of this half, too"
+    )
+    parser.add_argument(
+        "--judge",
+        action="store_true",
+        help="on synthetic pairs, measure score, style, content and copying, too",
+    )
+    parser.add_argument(
+        "--strengths",
+        action="store_true",
+        help="run every configuration at strengths 0, .25, .5, .75 and 1, too; implies --judge",
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="excerpt length (%(default)s)")
     parser.add_argument("--limit", type=int, help="most pairs, evenly spread over the list")
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("quality"), help="folder (%(default)s)"
     )
     parsed = parser.parse_args(arguments)
-    if not parsed.folder.is_dir():
+    if parsed.folder is None and parsed.synthetic is None:
+        parser.error("nothing to measure: name a folder of clips, or use --synthetic held-out")
+    if parsed.folder is not None and not parsed.folder.is_dir():
         parser.error(f"{parsed.folder} is not a folder; name one with a folder for each genre")
     if parsed.seconds < MIN_SECONDS:
         parser.error(f"--seconds {parsed.seconds:g} must be at least {MIN_SECONDS:g}")
     if parsed.limit is not None and parsed.limit < 1:
         parser.error(f"--limit {parsed.limit} must be at least 1")
+    if parsed.strengths and not parsed.config:
+        parser.error("--strengths needs a configuration: add --config balanced")
     return parsed
 
 
@@ -293,26 +231,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parse_arguments(arguments)
     try:
-        configs = {text: parse_config(text) for text in options.config}
-        if options.pairs in ("held-out", "tune", "all"):
-            pairs = choose_pairs(list_clips(options.folder), options.pairs)
-        else:
-            pairs = read_pairs(Path(options.pairs))
-        pairs = spread(pairs, options.limit)
-        if not pairs:
-            raise ConfigError(f"{options.folder}: no {options.pairs} pairs; use --pairs all")
+        entries = list_entries(options.config, options.strengths)
         options.output.mkdir(parents=True, exist_ok=True)
-
-        def work(pair: Pair) -> Iterator[Row]:
-            return run_pair(options.folder, pair, configs, options.seconds)
-
-        rows = run(pairs, work, options.output / "quality.csv")
+        sections = []
+        if options.folder is not None:
+            sections.append(measure_recordings(options, entries))
+        if options.synthetic is not None:
+            sections.append(measure_synthetic(options, entries))
     except (AudioStyleError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    table = summarise(rows)
-    (options.output / "quality.md").write_text(table, encoding="utf-8")
-    print(table, end="")
+    text = "\n".join(sections)
+    (options.output / "quality.md").write_text(text, encoding="utf-8")
+    print(text, end="")
     return 0
 
 

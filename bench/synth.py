@@ -1,0 +1,241 @@
+"""A small synthesiser: the same notes in any of twelve timbres.
+
+Every note is a sum of partials below half the sampling rate, under one amplitude curve each, and
+of some noise. The resonances of a timbre stand at fixed frequencies, as those of a body or a vocal
+tract do, so that its spectral envelope does not move with the pitch. All timbres play in the same
+small room, over the same faint hiss: a recording has no digital silence between its notes, and
+without this, a log-spectral distance would mostly compare silences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from phrases import Note
+from timbres import TIMBRES, Timbre
+
+from audiostyle import levels
+
+Array = npt.NDArray[Any]
+
+TAIL_S = 0.6  # after the last note's end
+MAX_PARTIALS = 80
+MARGIN = 0.96  # of half the sampling rate: vibrato and detuning stay below it, too
+VIBRATO_DELAY_S = 0.25
+KNOCK_S = 0.012  # time constant of the noise of an attack
+ROOM_S = 0.35  # time in which the room's response falls by 60 dB
+ROOM_DB = -16.0  # its energy relative to the direct sound
+HISS_DB = -62.0  # relative to the clip
+
+
+def render(notes: Sequence[Note], timbre: str, sr: int, seed: int = 0) -> Array:
+    """Play notes in a timbre.
+
+    Parameters
+    ----------
+    notes : sequence of Note
+        At least one.
+    timbre : str
+        A key of `TIMBRES`.
+    sr : int > 0
+        Sampling rate in Hz.
+    seed : int >= 0
+        Of everything that differs between two takes: phases, vibrato, noise.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(n,), dtype=float32]
+        `TAIL_S` longer than the notes in any timbre, at an active level of
+        `audiostyle.levels.ANALYSIS_LEVEL_DB`.
+
+    Raises
+    ------
+    KeyError
+        If the timbre is not known.
+    ValueError
+        If there are no notes.
+    """
+    if not notes:
+        raise ValueError("no notes to play: give at least one")
+    instrument = TIMBRES[timbre]
+    rng = np.random.default_rng([list(TIMBRES).index(timbre), seed])
+    n = round((max(note.start + note.duration for note in notes) + TAIL_S) * sr)
+    y = np.zeros(n)
+    for note in notes:
+        first = round(note.start * sr)
+        sound = play(note, instrument, sr, rng)[: n - first]
+        y[first : first + sound.size] += sound
+    y = _add_room(y, sr)
+    hiss = _coloured_noise(n, sr, (), rng)
+    y += hiss * np.sqrt(np.mean(y**2)) * 10.0 ** (HISS_DB / 20)
+    fade = np.hanning(2 * (sr // 50))[sr // 50 :]
+    y[-fade.size :] *= fade
+    gain = levels.ANALYSIS_LEVEL_DB - levels.active_level(y[None], sr)
+    return np.asarray(y * 10.0 ** (gain / 20), np.float32)
+
+
+def play(note: Note, timbre: Timbre, sr: int, rng: np.random.Generator) -> Array:
+    """Play one note, without room.
+
+    Parameters
+    ----------
+    note : Note
+    timbre : Timbre
+    sr : int > 0
+        In Hz.
+    rng : np.random.Generator
+
+    Returns
+    -------
+    y : np.ndarray [shape=(n,)]
+        From the note's start to the end of its release; begins and ends at zero.
+    """
+    f0 = 440.0 * 2.0 ** ((note.pitch - 69) / 12)
+    numbers, frequencies, gains = partials(f0, timbre, sr)
+    n = round((note.duration + timbre.release) * sr)
+    t = np.arange(n) / sr
+    gate = _gate(t, note.duration, timbre)
+    phase_of_rate = rng.uniform(0, 2 * np.pi)
+    tremolo = np.sin(2 * np.pi * timbre.rate * t + phase_of_rate)
+    level = note.velocity * 10.0 ** (timbre.tremolo_db * (tremolo - 1) / 40)
+    # In nepers: a partial's logarithm is linear in its number's brightening and in its damping.
+    fall = np.log(10.0) / 20 * timbre.decay * (1 + timbre.damping * frequencies / 1000)
+    growth = 1 + timbre.brightening * (numbers - 1)
+    y = np.zeros(n)
+    for _ in range(timbre.players):
+        detuning = timbre.spread_cents * rng.uniform(-1, 1)
+        cycles = np.cumsum(_pitch_curve(t, timbre, rng) * 2.0 ** (detuning / 1200)) / sr
+        starts = rng.uniform(0, 2 * np.pi, len(numbers))
+        swell = np.log(np.maximum(gate * level, 1e-9))
+        for f, gain, rate, power, start in zip(
+            frequencies, gains, fall, growth, starts, strict=True
+        ):
+            amplitude = gain * np.exp(power * swell - rate * t)
+            y += amplitude * np.sin(2 * np.pi * f * cycles + start)
+    y /= np.sqrt(timbre.players)
+    y += _note_noise(t, gate * level, gains, f0, timbre, sr, rng)
+    return np.asarray(y * _edges(t))
+
+
+def partials(f0: float, timbre: Timbre, sr: int) -> tuple[Array, Array, Array]:
+    """List the partials of a note.
+
+    Parameters
+    ----------
+    f0 : float > 0
+        Fundamental in Hz.
+    timbre : Timbre
+    sr : int > 0
+        In Hz.
+
+    Returns
+    -------
+    numbers : np.ndarray [shape=(k,)]
+        Nominal ratios to the fundamental.
+    frequencies : np.ndarray [shape=(k,)]
+        In Hz, all below `MARGIN` of half the rate.
+    gains : np.ndarray [shape=(k,)]
+        Amplitudes, resonances included.
+    """
+    if timbre.ratios:
+        numbers = np.array(timbre.ratios)
+        gains_db = np.array(timbre.gains_db)
+    else:
+        numbers = np.arange(1.0, MAX_PARTIALS + 1)
+        gains_db = timbre.slope_db * np.log2(numbers)
+        gains_db = gains_db + np.where(numbers % 2 == 0, timbre.even_db, 0.0)
+    if timbre.pluck:
+        gains_db = gains_db + 20 * np.log10(np.abs(np.sin(np.pi * numbers * timbre.pluck)) + 0.02)
+    frequencies = f0 * numbers * np.sqrt(1 + timbre.stretch * numbers**2)
+    gains_db = gains_db + body_db(frequencies, timbre.resonances)
+    kept = frequencies < MARGIN * sr / 2
+    return numbers[kept], frequencies[kept], 10.0 ** (gains_db[kept] / 20)
+
+
+def body_db(frequencies: Array, resonances: Sequence[tuple[float, float, float]]) -> Array:
+    """Response of a body: a bell on the logarithmic frequency axis for each resonance.
+
+    Parameters
+    ----------
+    frequencies : np.ndarray [shape=(k,)]
+        In Hz.
+    resonances : sequence of (float, float, float)
+        Centre in Hz, gain in dB, width in octaves.
+
+    Returns
+    -------
+    gains : np.ndarray [shape=(k,)]
+        In dB.
+    """
+    octaves = np.log2(np.maximum(frequencies, 1.0))
+    bells = [
+        gain * np.exp(-0.5 * ((octaves - np.log2(centre)) / width) ** 2)
+        for centre, gain, width in resonances
+    ]
+    return np.asarray(sum(bells, np.zeros(len(octaves))))
+
+
+def _gate(t: Array, duration: float, timbre: Timbre) -> Array:
+    """Rise and release, both half a cosine: from 0 to 1 and back."""
+    rise = 0.5 - 0.5 * np.cos(np.pi * np.clip(t / timbre.attack, 0, 1))
+    fall = 0.5 + 0.5 * np.cos(np.pi * np.clip((t - duration) / timbre.release, 0, 1))
+    return np.asarray(rise * fall)
+
+
+def _edges(t: Array) -> Array:
+    """Ramps of a millisecond at both ends: whatever a note is, it does not click."""
+    return np.asarray(np.clip(np.minimum(t, t[-1] - t) / 1e-3, 0, 1))
+
+
+def _pitch_curve(t: Array, timbre: Timbre, rng: np.random.Generator) -> Array:
+    """Factor on the frequency: vibrato, which sets in after the attack."""
+    if not timbre.vibrato_cents:
+        return np.ones(len(t))
+    rate = timbre.rate * rng.uniform(0.95, 1.05)
+    depth = timbre.vibrato_cents * np.clip(t / VIBRATO_DELAY_S, 0, 1)
+    wave = np.sin(2 * np.pi * rate * t + rng.uniform(0, 2 * np.pi))
+    return np.asarray(2.0 ** (depth * wave / 1200))
+
+
+def _note_noise(
+    t: Array,
+    envelope: Array,
+    gains: Array,
+    f0: float,
+    timbre: Timbre,
+    sr: int,
+    rng: np.random.Generator,
+) -> Array:
+    """Breath or bow while the note sounds, and the knock of its attack, in the body's colour."""
+    tone = np.sqrt(np.sum(gains**2) / 2)
+    noise = _coloured_noise(len(t), sr, ((2 * f0, 12.0, 0.8), *timbre.resonances), rng)
+    knock = np.exp(-t / KNOCK_S) * 10.0 ** (timbre.knock_db / 20)
+    shape = envelope * 10.0 ** (timbre.breath_db / 20) + envelope.max() * knock
+    return np.asarray(tone * shape * noise)
+
+
+def _coloured_noise(
+    n: int, sr: int, resonances: Sequence[tuple[float, float, float]], rng: np.random.Generator
+) -> Array:
+    """Noise of unit RMS that falls by 3 dB an octave, with resonances."""
+    spectrum = np.fft.rfft(rng.standard_normal(n))
+    frequencies = np.maximum(np.fft.rfftfreq(n, 1 / sr), 50.0)
+    colour = body_db(frequencies, resonances) - 3 * np.log2(frequencies / 1000)
+    noise = np.fft.irfft(spectrum * 10.0 ** (colour / 20), n)
+    return np.asarray(noise / np.sqrt(np.mean(noise**2)))
+
+
+def _add_room(y: Array, sr: int) -> Array:
+    """Add the response of a small room, the same for every clip."""
+    n = round(ROOM_S * sr)
+    decay = 10.0 ** (-3 * np.arange(n) / n)
+    response = np.random.default_rng(0).standard_normal(n) * decay
+    response[: sr // 200] = 0.0  # the first reflection comes after 5 ms
+    response *= 10.0 ** (ROOM_DB / 20) / np.sqrt(np.sum(response**2))
+    response[0] = 1.0
+    size = 1 << (y.size + n - 1).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(y, size) * np.fft.rfft(response, size), size)
+    return np.asarray(wet[: y.size])
