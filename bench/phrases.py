@@ -6,7 +6,7 @@ chords; a bass and broken or struck chords may go with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,8 @@ BEATS = 4
 REST_PROBABILITY = 0.12
 DETACHED = (0.55, 0.95)  # range of the share of its time that a note of the melody sounds
 SHORTEST_S = 0.08
+LEAD_S = 0.1  # before the first note
+LOWEST = 40  # a bass below is played an octave higher: E2, as on a guitar
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Note:
 
 
 def compose(seed: int, *, tonic: int, bpm: float, centre: int, voices: int) -> list[Note]:
-    """Compose a phrase of six to seven seconds.
+    """Compose a phrase that ends after six to seven seconds.
 
     Parameters
     ----------
@@ -86,12 +88,17 @@ def compose(seed: int, *, tonic: int, bpm: float, centre: int, voices: int) -> l
             parts.append(_chords(chord, broken))
         for part in parts:
             for at, beats, step, velocity in part:
-                start = (bar * BEATS + at) * beat
+                start = LEAD_S + (bar * BEATS + at) * beat
                 duration = min(beats * beat, end - start)
                 if duration >= SHORTEST_S:
+                    pitch = root + _semitones(scale, step)
+                    pitch += 12 * max(0, -(-(LOWEST - pitch) // 12))
                     velocity *= rng.uniform(0.85, 1.0)
-                    notes.append(Note(start, duration, root + _semitones(scale, step), velocity))
-    return sorted(notes, key=lambda note: (note.start, note.pitch))
+                    notes.append(Note(start, duration, pitch, velocity))
+    notes.sort(key=lambda note: (note.start, note.pitch))
+    # The last note is held: the phrase ends where it shall.
+    notes[-1] = replace(notes[-1], duration=end - notes[-1].start)
+    return notes
 
 
 Event = tuple[float, float, int, float]  # beat, length in beats, degree of the scale, velocity
