@@ -9,6 +9,7 @@ without this, a log-spectral distance would mostly compare silences.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def render(notes: Sequence[Note], timbre: str, sr: int, seed: int = 0) -> Array:
     sr : int > 0
         Sampling rate in Hz.
     seed : int >= 0
-        Of everything that differs between two takes: phases, vibrato, noise.
+        Of everything that differs between two takes: vibrato, tremolo and noise.
 
     Returns
     -------
@@ -87,6 +88,7 @@ def play(note: Note, timbre: Timbre, sr: int, rng: np.random.Generator) -> Array
     sr : int > 0
         In Hz.
     rng : np.random.Generator
+        Of the take.
 
     Returns
     -------
@@ -105,10 +107,13 @@ def play(note: Note, timbre: Timbre, sr: int, rng: np.random.Generator) -> Array
     fall = np.log(10.0) / 20 * timbre.decay * (1 + timbre.damping * frequencies / 1000)
     growth = 1 + timbre.brightening * (numbers - 1)
     y = np.zeros(n)
-    for _ in range(timbre.players):
-        detuning = timbre.spread_cents * rng.uniform(-1, 1)
+    # Phases are the instrument's, not the take's: how partials of a unison or a chord beat is part
+    # of what there is to match, and would otherwise set two takes as far apart as two timbres.
+    own = np.random.default_rng([note.pitch, zlib.crc32(repr(timbre).encode())])
+    for spread in np.linspace(-1, 1, timbre.players) if timbre.players > 1 else (0.0,):
+        detuning = timbre.spread_cents * spread
         cycles = np.cumsum(_pitch_curve(t, timbre, rng) * 2.0 ** (detuning / 1200)) / sr
-        starts = rng.uniform(0, 2 * np.pi, len(numbers))
+        starts = own.uniform(0, 2 * np.pi, len(numbers))
         swell = np.log(np.maximum(gate * level, 1e-9))
         for f, gain, rate, power, start in zip(
             frequencies, gains, fall, growth, starts, strict=True
