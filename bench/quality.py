@@ -27,7 +27,7 @@ from pathlib import Path
 
 from pairs import MIN_SECONDS, Pair, choose_pairs, list_clips, load_excerpt, read_pairs, spread
 from runs import STRENGTHS, TRIVIAL, Entry, Row, list_entries, run, stylise
-from synthetic import choose_synthetic, run_synthetic
+from synthetic import SyntheticPair, choose_synthetic, run_synthetic
 from tables import best_trivial, mean_table, strength_table, timbre_table
 
 from audiostyle.errors import AudioStyleError, ConfigError
@@ -105,9 +105,7 @@ def measure_recordings(options: argparse.Namespace, entries: Sequence[Entry]) ->
         f"## Recordings\n\nMean over {len(pairs)} pairs, with 95 % bootstrap intervals; *won*: "
         "pairs with a higher score than every trivial output.\n\n"
     )
-    text += mean_table(
-        rows, SUMMARY, {"won": lambda row: row.measures["score"] > best[row.pair.name]}
-    )
+    text += mean_table(rows, SUMMARY, {"won": lambda row: row.measures["score"] > best[row.pair]})
     if options.strengths:
         text += "\n## Strength\n\n" + strength_table(rows, STRENGTHS, JUDGED)
     return text
@@ -130,7 +128,7 @@ def measure_synthetic(options: argparse.Namespace, entries: Sequence[Entry]) -> 
     pairs = spread(choose_synthetic(options.synthetic), options.limit)
     judged = options.judge or options.strengths
 
-    def work(pair: object) -> Iterator[Row]:
+    def work(pair: SyntheticPair) -> Iterator[Row]:
         return run_synthetic(pair, entries, judged)
 
     shown = (*TARGETED, *(JUDGED if judged else ()))
@@ -146,7 +144,7 @@ def measure_synthetic(options: argparse.Namespace, entries: Sequence[Entry]) -> 
         (*shown, *COST),
         {
             "improved": lambda row: row.measures["lsd_reduction"] > 0,
-            "won": lambda row: row.measures["lsd_reduction"] > best[row.pair.name],
+            "won": lambda row: row.measures["lsd_reduction"] > best[row.pair],
         },
     )
     if entries:

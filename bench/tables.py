@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from runs import Row
+    from runs import AnyPair, Row
 
 Array = npt.NDArray[Any]
 
@@ -51,7 +51,7 @@ def format_number(value: float, digits: int) -> str:
     return "" if np.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def best_trivial(rows: Sequence[Row], measure: str) -> dict[str, float]:
+def best_trivial(rows: Sequence[Row], measure: str) -> dict[AnyPair, float]:
     """Find the best trivial output of each pair, and never below 0.
 
     Parameters
@@ -62,13 +62,12 @@ def best_trivial(rows: Sequence[Row], measure: str) -> dict[str, float]:
 
     Returns
     -------
-    best : dict of str to float
-        By name of the pair.
+    best : dict of AnyPair to float
     """
-    best: dict[str, float] = {}
+    best: dict[AnyPair, float] = {}
     for row in rows:
         if row.config in TRIVIAL_OUTPUTS:
-            best[row.pair.name] = max(best.get(row.pair.name, 0.0), row.measures[measure])
+            best[row.pair] = max(best.get(row.pair, 0.0), row.measures[measure])
     return best
 
 
