@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from audiostyle.audio import load_audio
 from audiostyle.errors import ConfigError
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".au"}
+AnyKind = TypeVar("AnyKind")  # of pair: recordings or synthetic
+
 MIN_SECONDS = 2.0  # a clip that ends before is no excerpt
 
 
@@ -145,17 +148,17 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
-def spread(pairs: list[Pair], limit: int | None) -> list[Pair]:
+def spread(pairs: list[AnyKind], limit: int | None) -> list[AnyKind]:
     """Keep at most `limit` pairs, evenly spread.
 
     Parameters
     ----------
-    pairs : list of Pair
+    pairs : list
     limit : int > 0 or None
 
     Returns
     -------
-    pairs : list of Pair
+    pairs : list
     """
     if limit is None or limit >= len(pairs):
         return pairs

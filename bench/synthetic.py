@@ -144,7 +144,7 @@ def choose_synthetic(which: str) -> list[SyntheticPair]:
         )
     names = list(TIMBRES)
     shifts = SHIFTS[which]
-    pairs = []
+    pairs: list[SyntheticPair] = []
     for i, content in enumerate(names):
         for shift in shifts:
             number = 2 * len(pairs) + (which == "held-out")
