@@ -48,7 +48,7 @@ TEXTURE_SCALES = {"variation": 0.61, "modulation": 0.23, "correlation": 0.55}
 
 
 def prepare(y: Array, sr: float, name: str = "audio") -> Array:
-    """Average the channels, resample to `SAMPLE_RATE` and normalise the level.
+    """Average the channels, remove DC, resample to `SAMPLE_RATE` and normalise the level.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def prepare(y: Array, sr: float, name: str = "audio") -> Array:
         raise AudioFileError(f"{name} lasts {mono.size / sr:.2f} s, at least 0.5 s are needed")
     if not np.isfinite(mono).all():
         raise AudioFileError(f"{name} has NaN or infinite samples; remove them first")
-    mono = librosa.resample(mono, orig_sr=sr, target_sr=SAMPLE_RATE)
+    mono = librosa.resample(mono - mono.mean(), orig_sr=sr, target_sr=SAMPLE_RATE)
     rms = float(np.sqrt(np.mean(np.square(mono, dtype=np.float64))))
     if rms < 1e-6:
         raise AudioFileError(
