@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 import audiostyle
-from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig, load_toml
+from audiostyle.cli_options import (
+    GroupedCommand,
+    GroupedOption,
+    build_config,
+    config_options,
+    parse_blend,
+    presets_help,
+)
+from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioStyleError, ConfigError, Interrupted
-from audiostyle.options import known
 
 EXAMPLE = """\b
 Examples:
@@ -26,105 +32,6 @@ Examples:
   audiostyle transfer song.wav a.wav b.wav --blend 2,1 -o out.wav --strength 0.7
   audiostyle transfer song.wav style.wav -o try.wav --preview 5 --plot try.png
 """
-
-
-class GroupedOption(click.Option):
-    """An option that is listed under a heading of its own in ``--help``."""
-
-    def __init__(self, *args: Any, group: str = "Run", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-
-
-class GroupedCommand(click.Command):
-    """A command whose ``--help`` lists its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section a group, in the order in which the groups first appear."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                group = getattr(parameter, "group", "Run")
-                sections.setdefault(group, []).append(record)
-        for group, records in sections.items():
-            with formatter.section(group):
-                formatter.write_dl(records)
-
-
-def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for every field of `TransferConfig`, as its metadata says."""
-    for option in reversed(dataclasses.fields(TransferConfig)):
-        metadata = option.metadata
-        decorator = click.option(
-            "--" + option.name.replace("_", "-"),
-            option.name,
-            cls=GroupedOption,
-            group=metadata["group"],
-            default=None,
-            metavar=_metavar(option),
-            help=_help(option),
-        )
-        command = decorator(command)
-    return command
-
-
-def _metavar(option: dataclasses.Field[Any]) -> str:
-    if option.metadata["choices"]:
-        return "[" + "|".join(option.metadata["choices"]) + "]"
-    if option.metadata["bounds"]:
-        return "INTEGER" if option.type == "int" else "FLOAT"
-    return str(option.metadata["metavar"])
-
-
-def _help(option: dataclasses.Field[Any]) -> str:
-    facts = []
-    if option.metadata["unit"]:
-        facts.append(option.metadata["unit"])
-    if option.metadata["bounds"]:
-        low, high = option.metadata["bounds"]
-        facts.append(f"{low:.10g} to {high:.10g}")
-    if option.name in ("content_layers", "style_layers", "bands"):
-        default = getattr(TransferConfig(), option.name)
-        shown = default if isinstance(default, int) else ",".join(name for name, _ in default)
-        facts.append(f"default for vgg19: {shown}")
-    else:
-        facts.append(f"default: {'none' if option.default is None else option.default}")
-    return str(option.metadata["help"]) + (f"  [{'; '.join(facts)}]" if facts else "")
-
-
-def _presets_help() -> str:
-    listed = "; ".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS)
-    return f"Parameters to begin with ({listed}).  [default: balanced]"
-
-
-def build_config(
-    preset: str | None, config_file: str | None, options: dict[str, Any]
-) -> tuple[str, TransferConfig]:
-    """Put a configuration together: options win over the file, the file over the preset.
-
-    Parameters
-    ----------
-    preset, config_file : str or None
-    options : dict
-        Fields of `TransferConfig` that were given; None means not given.
-
-    Returns
-    -------
-    preset : str
-    config : TransferConfig
-
-    Raises
-    ------
-    ConfigError
-    """
-    values = load_toml(config_file) if config_file else {}
-    from_file = values.pop("preset", "balanced")
-    chosen = preset or from_file
-    values.update({name: value for name, value in options.items() if value is not None})
-    if "network" in values:
-        known("network", values["network"], NETWORKS)
-    return chosen, TransferConfig.from_preset(chosen, **values)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -226,7 +133,7 @@ def cli() -> None:
     metavar="W,W,...",
     help="Weights of the styles, one each.  [at least 0; default: equal]",
 )
-@click.option("--preset", cls=GroupedOption, group="Style", metavar="NAME", help=_presets_help())
+@click.option("--preset", cls=GroupedOption, group="Style", metavar="NAME", help=presets_help())
 @click.option(
     "--config",
     "config_file",
@@ -236,7 +143,7 @@ def cli() -> None:
     help="Parameters from a file: names as below, with _ for -. Options given "
     "here win over it.  [default: none]",
 )
-@_config_options
+@config_options
 @click.option(
     "--device",
     default="auto",
@@ -256,7 +163,7 @@ def transfer_command(content: Path, style: tuple[Path, ...], output: Path, **opt
     names = {option.name for option in dataclasses.fields(TransferConfig)}
     parameters = {name: options.pop(name) for name in list(options) if name in names}
     preset, config = build_config(options.pop("preset"), options.pop("config_file"), parameters)
-    weights = _parse_blend(options.pop("blend"), len(style))
+    weights = parse_blend(options.pop("blend"), len(style))
 
     from audiostyle import request, runner
 
@@ -272,18 +179,6 @@ def transfer_command(content: Path, style: tuple[Path, ...], output: Path, **opt
         publish=lambda text: click.echo(text, nl=False),
     )
     sys.exit(code)
-
-
-def _parse_blend(text: str | None, n_styles: int) -> list[float]:
-    if text is None:
-        return [1.0] * n_styles
-    try:
-        weights = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"blend={text!r} must be numbers with commas between, as 2,1") from None
-    if len(weights) != n_styles:
-        raise ConfigError(f"blend={text!r} has {len(weights)} weights for {n_styles} style(s)")
-    return weights
 
 
 def main(arguments: list[str] | None = None) -> None:
