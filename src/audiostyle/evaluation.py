@@ -231,6 +231,8 @@ class PairJudge:
         AudioFileError
             If the output is silent, shorter than half a second or not finite.
         """
+        # Cut first: what comes after the content's end sets no level, and may not hide silence.
+        output = np.atleast_1d(output)[..., : self._raw[0].size]
         y = metrics.prepare(output, self._sr, "output")
         size = self._content.y.size
         result = Analysis(np.pad(y[:size], (0, max(0, size - y.size))))
@@ -283,18 +285,35 @@ def sound_measures(output: Array, content: Array, style: Array, sr: float) -> di
         loudness relative to the content in dB; ``sound_added_noise``, share of the output's
         energy above the band of both clips, in dB above the larger share of theirs.
     """
-    samples = np.atleast_2d(np.asarray(output, np.float32))
-    change = levels.loudness(samples, int(sr)) - levels.loudness(np.atleast_2d(content), int(sr))
-    clips = [_cumulative_energy(y) for y in (trivial.to_mono(output), content, style)]
+    mono = trivial.to_mono(output)
+    # The loudness is a mean over time: compare the same time.
+    n = min(mono.size, content.size)
+    loud = [levels.loudness(np.atleast_2d(y[:n]), int(sr)) for y in (mono, content)]
+    clips = [_cumulative_energy(y) for y in (mono, content, style)]
     # Frequencies as shares of Nyquist: the clips differ in length.
     edge = max(np.searchsorted(energy, BAND_ENERGY) / energy.size for energy in clips[1:])
     above = [1.0 - energy[min(int(edge * energy.size), energy.size - 1)] for energy in clips]
     shares_db = [10.0 * np.log10(share + 10.0 ** (BAND_FLOOR_DB / 10.0)) for share in above]
     return {
-        "sound_clipping": float(np.mean(np.abs(samples) >= FULL_SCALE)),
-        "sound_loudness": change,
+        "sound_clipping": clipped_share(output),
+        "sound_loudness": loud[0] - loud[1],
         "sound_added_noise": float(shares_db[0] - max(shares_db[1:])),
     }
+
+
+def clipped_share(y: Array) -> float:
+    """Compute the share of samples at full scale.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,) or (channels, n)]
+        Full scale is 1. Resampling moves clipped samples off full scale: pass what the file holds.
+
+    Returns
+    -------
+    share : float in [0, 1]
+    """
+    return float(np.mean(np.abs(np.asarray(y)) >= FULL_SCALE))
 
 
 def _cumulative_energy(y: Array) -> Array:
@@ -347,8 +366,8 @@ def evaluate(content: Array, style: Array, output: Array, sr: float) -> dict[str
     ------
     AudioFileError
         If a clip is silent, shorter than half a second or not finite.
-    ImportError
-        If mir_eval, from the extra ``evaluate``, is not installed.
+    MissingPackageError
+        An `ImportError`: mir_eval, from the extra ``evaluate``, is not installed.
 
     Examples
     --------
