@@ -1,7 +1,8 @@
 """The command line: parse, call, echo, set the exit code. No numbers, no logic.
 
-Exit codes: 0 the output exists and was read back; 1 failure; 2 usage; 130 interrupted (143 by
-SIGTERM). Everything for people goes to standard error; ``--json`` alone writes to standard output.
+Exit codes: 0 the output exists and was read back, or all were judged; 1 failure; 2 usage; 130
+interrupted (143 by SIGTERM). What was asked for (``--json``, the table of ``evaluate``) goes to
+standard output, everything else to standard error.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ Examples:
   audiostyle transfer song.wav style.wav -o try.wav --preview 5 --plot try.png
 """
 
+EVALUATE_EXAMPLE = """\b
+Examples:
+  audiostyle evaluate song.wav piano.wav out.wav
+  audiostyle evaluate song.wav piano.wav fast.wav best.wav --baselines
+  audiostyle evaluate song.mp3 genres/classical out.flac --json --quiet
+"""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(audiostyle.__version__, prog_name="audiostyle")
@@ -42,6 +50,9 @@ def cli() -> None:
     \b
     Take the style of one recording, or of a whole genre, and apply it to another:
       audiostyle transfer content.wav style.wav -o out.wav
+    \b
+    Measure what became of it, by means that no loss uses:
+      audiostyle evaluate content.wav style.wav out.wav
     """
 
 
@@ -173,6 +184,82 @@ def transfer_command(content: Path, style: tuple[Path, ...], output: Path, **opt
             content, list(style), output, style_weights=weights, preset=preset, **options
         ),
         config,
+        as_json=as_json,
+        quiet=quiet,
+        echo=lambda text: click.echo(text, err=True),
+        publish=lambda text: click.echo(text, nl=False),
+    )
+    sys.exit(code)
+
+
+@cli.command("evaluate", cls=GroupedCommand, epilog=EVALUATE_EXAMPLE, options_metavar="[OPTIONS]")
+@click.argument("content", type=click.Path(path_type=Path))
+@click.argument("style", type=click.Path(path_type=Path))
+@click.argument(
+    "outputs", metavar="OUTPUT...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--baselines",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Input",
+    help="Judge trivial outputs too: identity (the content), the style, half of each, and the "
+    "content with the style's long-term EQ.",
+)
+@click.option(
+    "--start",
+    type=float,
+    cls=GroupedOption,
+    group="Input",
+    help="The outputs were made from the content from here on.  [seconds; at least 0; default: "
+    "as the record beside each output says, else 0]",
+)
+@click.option(
+    "--duration",
+    type=float,
+    cls=GroupedOption,
+    group="Input",
+    help="They were made from so much of the content.  [seconds; at least 0.5; default: as the "
+    "record beside each output says, else all]",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="Print inputs, versions and measures as one JSON document in place of the table.",
+)
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="No progress and no notes: the table, or JSON, and errors.",
+)
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="Show TensorFlow's messages, and tracebacks.",
+)
+def evaluate_command(content: Path, style: Path, outputs: tuple[Path, ...], **options: Any) -> None:
+    """Measure how much of STYLE each OUTPUT took, and how much of CONTENT it kept.
+
+    No measure takes part in a transfer; docs/evaluation.md explains them. CONTENT and OUTPUT... are
+    audio files, STYLE is one too, or a folder whose clips together are one style; of either the
+    first 120 s count. Everything is brought to the content's rate, and an OUTPUT to its length. If
+    OUTPUT.json, the record of a transfer, says that the output was made from a part of CONTENT,
+    it is compared to that part. Needs mir_eval: pip install 'audiostyle[evaluate]'.
+    """
+    from audiostyle import evaluate_runner, verdicts
+
+    as_json, quiet = options.pop("as_json"), options.pop("quiet")
+    code = evaluate_runner.run_evaluation(
+        verdicts.Question(content, style, list(outputs), **options),
         as_json=as_json,
         quiet=quiet,
         echo=lambda text: click.echo(text, err=True),
