@@ -44,7 +44,7 @@ SECTIONS = (
     ),
     (
         "sound",
-        "error of the inversion, samples at full scale, against the content, above its band",
+        "consistency is the error of the inversion; loudness and noise are changes",
         (
             ("sound_consistency", "consistency, dB", 1, 1),
             ("sound_clipping", "clipping, %", 100, 2),
