@@ -164,7 +164,11 @@ def test_the_table_names_the_pair_and_says_nothing_else(call: Call) -> None:
         "content  content.wav", "style    style.wav", ""
     ]  # fmt: skip
     assert "0 the content itself, 1 as close as two halves of the style" in out
-    assert err == ["step 1/2: listening to content and style", "step 2/2: judging mixed.wav"]
+    assert err == [
+        "step 1/3: reading style.wav",
+        "step 2/3: listening to content and style",
+        "step 3/3: judging mixed.wav",
+    ]
 
 
 def test_json_says_what_was_compared_with_what(call: Call, folder: Path) -> None:
@@ -329,9 +333,9 @@ def test_rates_channels_and_lengths_may_differ(call: Call, folder: Path) -> None
     assert measures["style"] == pytest.approx(0.0, abs=0.02)
     assert measures["sound_loudness"] == pytest.approx(0.0, abs=0.05)
     assert (
-        "stereo.wav: brought from 44100 Hz to the content's 22050 Hz; what it has above" in err[2]
+        "stereo.wav: brought from 44100 Hz to the content's 22050 Hz; what it has above" in err[3]
     )
-    assert err[3].endswith("lasts 4.000 s, what it is compared to 3.000 s: cut")
+    assert err[4].endswith("lasts 4.000 s, what it is compared to 3.000 s: cut")
 
 
 def test_clipping_is_counted_in_the_samples_that_the_file_holds(folder: Path) -> None:

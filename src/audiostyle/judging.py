@@ -44,6 +44,20 @@ class _Candidate:
     notes: list[str] = field(default_factory=list)
 
 
+class _Steps:
+    """Count the steps for a callback."""
+
+    def __init__(self, callback: Callback | None, total: int) -> None:
+        self._callback = callback
+        self._total = total
+        self._begun = 0
+
+    def begin(self, what: str) -> None:
+        if self._callback is not None:
+            self._callback(self._begun, self._total, what)
+        self._begun += 1
+
+
 def evaluate_files(
     content: str | Path,
     style: str | Path,
@@ -107,9 +121,33 @@ def run(question: Question, callback: Callback | None = None) -> Report:
     candidates = _find_candidates(question, about["sha256"], report)
     if not candidates:
         return report  # before anything slow
+    excerpts = list(dict.fromkeys(candidate.excerpt for candidate in candidates))
+    n_steps = 1 + len(candidates) + len(excerpts) * (5 if question.baselines else 1)
+    steps = _Steps(callback, n_steps)
+    steps.begin(f"reading {question.style}")
     samples = _load_style(style, content.sr, report)
     devices.load_tensorflow(quiet=not question.verbose)
-    _judge(question, candidates, samples, report, callback or (lambda *_: None))
+    found: dict[int, Verdict] = {}
+    trivial_ones: list[Verdict] = []
+    for excerpt in excerpts:
+        steps.begin("listening to content and style")
+        content = _load(question.content, excerpt)
+        try:
+            judge = evaluation.PairJudge(content.y, samples, content.sr)
+        except AudioFileError as error:  # as of channels that cancel out
+            raise AudioFileError(f"{question.content}, {question.style}: {error}") from None
+        for index, candidate in enumerate(candidates):
+            if candidate.excerpt == excerpt:
+                steps.begin(f"judging {candidate.path}")
+                try:
+                    found[index] = _evaluate(judge, candidate, content)
+                except AudioFileError as error:
+                    reason = f"{candidate.path}: {error}"
+                    report.failed.append({"path": str(candidate.path), "reason": reason})
+        if question.baselines:
+            trivial_ones += _evaluate_baselines(judge, content, samples, steps)
+    report.verdicts = [found[index] for index in sorted(found)] + trivial_ones
+    steps.begin("done")
     return report
 
 
@@ -198,43 +236,15 @@ def _consult_sidecar(question: Question, candidate: _Candidate, digest: str) -> 
         )
 
 
-def _judge(
-    question: Question, candidates: list[_Candidate], style: Array, report: Report, tell: Callback
-) -> None:
-    """Evaluate outputs and baselines; those of one excerpt share the analysis of the pair."""
-    excerpts = list(dict.fromkeys(candidate.excerpt for candidate in candidates))
-    total = len(candidates) + len(excerpts) * (5 if question.baselines else 1)
-    done = -1
-
-    def step(what: str) -> None:
-        nonlocal done
-        done += 1
-        tell(done, total, what)
-
-    found: dict[int, Verdict] = {}
-    trivial_ones: list[Verdict] = []
-    for excerpt in excerpts:
-        step("listening to content and style")
-        content = _load(question.content, excerpt)
-        try:
-            judge = evaluation.PairJudge(content.y, style, content.sr)
-        except AudioFileError as error:
-            raise AudioFileError(f"{question.content} in {question.style}: {error}") from None
-        for index, candidate in enumerate(candidates):
-            if candidate.excerpt == excerpt:
-                step(f"judging {candidate.path}")
-                try:
-                    found[index] = _evaluate(judge, candidate, content)
-                except AudioFileError as error:
-                    reason = f"{candidate.path}: {error}"
-                    report.failed.append({"path": str(candidate.path), "reason": reason})
-        if question.baselines:
-            for name, y in evaluation.baselines(content.y, style, content.sr).items():
-                step(f"judging the baseline {name}")
-                measures = {"sound_consistency": None, **judge.evaluate(y)}
-                trivial_ones.append(Verdict(name, content.start, content.y.shape[1], measures))
-    report.verdicts = [found[index] for index in sorted(found)] + trivial_ones
-    step("done")
+def _evaluate_baselines(
+    judge: evaluation.PairJudge, content: audio.Audio, style: Array, steps: _Steps
+) -> list[Verdict]:
+    verdicts = []
+    for name, y in evaluation.baselines(content.y, style, content.sr).items():
+        steps.begin(f"judging the baseline {name}")
+        measures = {"sound_consistency": None, **judge.evaluate(y)}
+        verdicts.append(Verdict(name, content.start, content.y.shape[1], measures))
+    return verdicts
 
 
 def _evaluate(judge: evaluation.PairJudge, candidate: _Candidate, content: audio.Audio) -> Verdict:
