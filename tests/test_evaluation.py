@@ -178,13 +178,23 @@ def test_sound_measures_find_clipping_level_and_noise() -> None:
     assert measures["sound_added_noise"] > 20.0
 
 
-def test_identity_changes_no_loudness_whatever_the_channels_and_the_silence_after_it() -> None:
+def test_loudness_is_that_of_all_channels_at_the_same_time() -> None:
     rng = np.random.default_rng(14)
     stereo = 0.1 * rng.standard_normal((2, SR)).astype(np.float32)
-    content = trivial.to_mono(stereo)
-    for output in (stereo, content, np.pad(stereo, ((0, 0), (0, SR)))):
-        measures = evaluation.sound_measures(output, content, content, SR)
+    mono = trivial.to_mono(stereo)
+    padded = np.pad(stereo, ((0, 0), (0, SR)))
+    wide = stereo * np.array([[1.0], [-1.0]])  # as loud, although its mean is another
+    for output, content in (
+        (stereo, stereo),
+        (mono, stereo),
+        (stereo, mono),
+        (padded, stereo),
+        (wide, stereo),
+    ):
+        measures = evaluation.sound_measures(output, content, mono, SR)
         assert measures["sound_loudness"] == pytest.approx(0.0, abs=1e-4)
+    measures = evaluation.sound_measures(0.5 * mono, stereo, mono, SR)
+    assert measures["sound_loudness"] == pytest.approx(-6.02, abs=0.01)
 
 
 def test_what_follows_the_contents_end_does_not_count(

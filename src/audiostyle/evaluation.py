@@ -188,7 +188,7 @@ class PairJudge:
 
     def __init__(self, content: Array, style: Array, sr: float) -> None:
         self._sr = sr
-        self._raw = trivial.to_mono(content), trivial.to_mono(style)
+        self._raw = np.atleast_2d(content), np.atleast_2d(style)
         self._content = Analysis(metrics.prepare(content, sr, "content"))
         self._style = Analysis(metrics.prepare(style, sr, "style"))
         size, y = self._content.y.size, self._style.y
@@ -232,7 +232,7 @@ class PairJudge:
             If the output is silent, shorter than half a second or not finite.
         """
         # Cut first: what comes after the content's end sets no level, and may not hide silence.
-        output = np.atleast_1d(output)[..., : self._raw[0].size]
+        output = np.atleast_1d(output)[..., : self._raw[0].shape[-1]]
         y = metrics.prepare(output, self._sr, "output")
         size = self._content.y.size
         result = Analysis(np.pad(y[:size], (0, max(0, size - y.size))))
@@ -274,7 +274,7 @@ def sound_measures(output: Array, content: Array, style: Array, sr: float) -> di
     ----------
     output : np.ndarray [shape=(n,) or (channels, n)]
         At the level it would be played at.
-    content, style : np.ndarray [shape=(n,)]
+    content, style : np.ndarray [shape=(n,) or (channels, n)]
     sr : float > 0
         Sampling rate in Hz.
 
@@ -282,17 +282,21 @@ def sound_measures(output: Array, content: Array, style: Array, sr: float) -> di
     -------
     measures : dict of str to float
         ``sound_clipping``, share of samples at full scale; ``sound_loudness``, K-weighted
-        loudness relative to the content in dB; ``sound_added_noise``, share of the output's
+        loudness relative to the content in dB, of the averaged channels where their numbers
+        differ; ``sound_added_noise``, share of the output's
         energy above the band of both clips, in dB above the larger share of theirs.
     """
-    mono = trivial.to_mono(output)
+    clips = [trivial.to_mono(y) for y in (output, content, style)]
+    pair = [np.atleast_2d(y) for y in (output, content)]
+    if len(pair[0]) != len(pair[1]):
+        pair = [np.atleast_2d(y) for y in clips[:2]]
     # The loudness is a mean over time: compare the same time.
-    n = min(mono.size, content.size)
-    loud = [levels.loudness(np.atleast_2d(y[:n]), int(sr)) for y in (mono, content)]
-    clips = [_cumulative_energy(y) for y in (mono, content, style)]
+    n = min(y.shape[1] for y in pair)
+    loud = [levels.loudness(np.asarray(y[:, :n], np.float32), int(sr)) for y in pair]
+    energies = [_cumulative_energy(y) for y in clips]
     # Frequencies as shares of Nyquist: the clips differ in length.
-    edge = max(np.searchsorted(energy, BAND_ENERGY) / energy.size for energy in clips[1:])
-    above = [1.0 - energy[min(int(edge * energy.size), energy.size - 1)] for energy in clips]
+    edge = max(np.searchsorted(energy, BAND_ENERGY) / energy.size for energy in energies[1:])
+    above = [1.0 - energy[min(int(edge * energy.size), energy.size - 1)] for energy in energies]
     shares_db = [10.0 * np.log10(share + 10.0 ** (BAND_FLOOR_DB / 10.0)) for share in above]
     return {
         "sound_clipping": clipped_share(output),
