@@ -283,8 +283,8 @@ def sound_measures(output: Array, content: Array, style: Array, sr: float) -> di
     measures : dict of str to float
         ``sound_clipping``, share of samples at full scale; ``sound_loudness``, K-weighted
         loudness relative to the content in dB, of the averaged channels where their numbers
-        differ; ``sound_added_noise``, share of the output's
-        energy above the band of both clips, in dB above the larger share of theirs.
+        differ; ``sound_added_noise``, share of the output's energy above the band of both clips,
+        in dB above the larger share of theirs.
     """
     clips = [trivial.to_mono(y) for y in (output, content, style)]
     pair = [np.atleast_2d(y) for y in (output, content)]
