@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from audiostyle.cli import build_config
+from audiostyle.cli_options import build_config
 from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig, load_toml
 from audiostyle.errors import ConfigError
 from audiostyle.options import known, parse_layers

@@ -178,6 +178,35 @@ def test_sound_measures_find_clipping_level_and_noise() -> None:
     assert measures["sound_added_noise"] > 20.0
 
 
+def test_loudness_is_that_of_all_channels_at_the_same_time() -> None:
+    rng = np.random.default_rng(14)
+    stereo = 0.1 * rng.standard_normal((2, SR)).astype(np.float32)
+    mono = trivial.to_mono(stereo)
+    padded = np.pad(stereo, ((0, 0), (0, SR)))
+    wide = stereo * np.array([[1.0], [-1.0]])  # as loud, although its mean is another
+    for output, content in (
+        (stereo, stereo),
+        (mono, stereo),
+        (stereo, mono),
+        (padded, stereo),
+        (wide, stereo),
+    ):
+        measures = evaluation.sound_measures(output, content, mono, SR)
+        assert measures["sound_loudness"] == pytest.approx(0.0, abs=1e-4)
+    measures = evaluation.sound_measures(0.5 * mono, stereo, mono, SR)
+    assert measures["sound_loudness"] == pytest.approx(-6.02, abs=0.01)
+
+
+def test_what_follows_the_contents_end_does_not_count(
+    judge: evaluation.PairJudge, outputs: dict[str, Array], verdicts: Verdicts
+) -> None:
+    y = outputs["mix"]
+    longer = np.concatenate([y, np.ones(SR, np.float32)])
+    assert judge.evaluate(longer) == verdicts["mix"]
+    with pytest.raises(AudioFileError, match="silent"):
+        judge.evaluate(np.concatenate([np.zeros_like(y), y]))
+
+
 # --- distances of style ------------------------------------------------------------------------
 
 
@@ -296,7 +325,7 @@ def test_onset_f_measure_is_that_of_mir_eval() -> None:
 
 def test_a_missing_mir_eval_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mir_eval", None)
-    with pytest.raises(ImportError, match=r'pip install "audiostyle\[evaluate\]"'):
+    with pytest.raises(ImportError, match=r"pip install 'audiostyle\[evaluate\]'"):
         content_metrics.onset_f_measure(np.ones(1), np.ones(1))
 
 
@@ -320,6 +349,35 @@ def test_a_copied_piece_is_found_wherever_it_was() -> None:
     assert match[:3] == pytest.approx(1.0)
     assert np.all(match[4:7] < 0.01)
     assert np.isnan(match[-1])
+
+
+def test_a_match_is_that_of_a_slow_search_whatever_the_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(content_metrics, "COPY_BLOCK", 1 << 14)
+    rng = np.random.default_rng(13)
+    length = int(content_metrics.COPY_WINDOW_S * SR)
+    source = rng.standard_normal(3 * length) * np.linspace(0.1, 1.0, 3 * length)
+    # The piece lies across the edge of two blocks.
+    y = source[3_000 : 3_000 + length] + 0.7 * rng.standard_normal(length)
+    correlation = np.correlate(source, y, "valid")
+    norms = np.convolve(source**2, np.ones(length), "valid")
+    expected = np.max(correlation**2 / norms) / (y @ y)
+    assert content_metrics.waveform_match(y, source) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shift_s", [0.0, 0.31, 1.37, 1.5])
+def test_the_style_at_another_time_is_a_copy_too(
+    judge: evaluation.PairJudge, style: Array, shift_s: float
+) -> None:
+    shifted = np.roll(style, round(shift_s * SR))[: CONTENT.size]  # 1.5 s: second half first
+    assert judge.evaluate(CONTENT + shifted)["copying"] > 0.2
+    assert judge.evaluate(shifted)["copying"] > 0.7
+
+
+def test_what_is_no_copy_shows_none(verdicts: Verdicts) -> None:
+    assert verdicts["identity"]["copying"] == 0.0
+    assert verdicts["eq_match"]["copying"] < 0.02
 
 
 def test_half_of_a_piece_is_half_copied() -> None:

@@ -31,9 +31,10 @@ def render_reference() -> str:
     parts = [
         "# Command line",
         f"<!-- Made by `{COMMAND}`; do not edit. -->",
-        "What `--help` says, for all commands. Exit codes: 0 the output exists and was read back; "
-        "1 failure; 2 usage; 130 interrupted (143 by SIGTERM). Everything for people goes to "
-        "standard error; `--json` alone writes to standard output.",
+        "What `--help` says, for all commands. Exit codes: 0 the output exists and was read back, "
+        "or all were judged; 1 failure; 2 usage; 130 interrupted (143 by SIGTERM). What was asked "
+        "for, `--json` or the table of `evaluate`, goes to standard output; progress, notes "
+        "and errors go to standard error.",
     ]
     for name, command in sorted(cli.commands.items()):
         parts += _render_command(command, click.Context(command, parent=context, info_name=name))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from audiostyle.config import TransferConfig
     from audiostyle.evaluation import evaluate
     from audiostyle.files import transfer_file
+    from audiostyle.judging import evaluate_files
     from audiostyle.pipeline import Style, TransferResult, transfer
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "TransferResult",
     "__version__",
     "evaluate",
+    "evaluate_files",
     "transfer",
     "transfer_file",
 ]
@@ -27,6 +29,7 @@ _HOMES = {
     "TransferConfig": "config",
     "TransferResult": "pipeline",
     "evaluate": "evaluation",
+    "evaluate_files": "judging",
     "transfer": "pipeline",
     "transfer_file": "files",
 }

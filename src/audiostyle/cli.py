@@ -1,23 +1,30 @@
 """The command line: parse, call, echo, set the exit code. No numbers, no logic.
 
-Exit codes: 0 the output exists and was read back; 1 failure; 2 usage; 130 interrupted (143 by
-SIGTERM). Everything for people goes to standard error; ``--json`` alone writes to standard output.
+Exit codes: 0 the output exists and was read back, or all were judged; 1 failure; 2 usage; 130
+interrupted (143 by SIGTERM). What was asked for (``--json``, the table of ``evaluate``) goes to
+standard output, everything else to standard error.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 import audiostyle
-from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig, load_toml
+from audiostyle.cli_options import (
+    GroupedCommand,
+    GroupedOption,
+    build_config,
+    config_options,
+    parse_blend,
+    presets_help,
+)
+from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioStyleError, ConfigError, Interrupted
-from audiostyle.options import known
 
 EXAMPLE = """\b
 Examples:
@@ -27,104 +34,12 @@ Examples:
   audiostyle transfer song.wav style.wav -o try.wav --preview 5 --plot try.png
 """
 
-
-class GroupedOption(click.Option):
-    """An option that is listed under a heading of its own in ``--help``."""
-
-    def __init__(self, *args: Any, group: str = "Run", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-
-
-class GroupedCommand(click.Command):
-    """A command whose ``--help`` lists its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section a group, in the order in which the groups first appear."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                group = getattr(parameter, "group", "Run")
-                sections.setdefault(group, []).append(record)
-        for group, records in sections.items():
-            with formatter.section(group):
-                formatter.write_dl(records)
-
-
-def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for every field of `TransferConfig`, as its metadata says."""
-    for option in reversed(dataclasses.fields(TransferConfig)):
-        metadata = option.metadata
-        decorator = click.option(
-            "--" + option.name.replace("_", "-"),
-            option.name,
-            cls=GroupedOption,
-            group=metadata["group"],
-            default=None,
-            metavar=_metavar(option),
-            help=_help(option),
-        )
-        command = decorator(command)
-    return command
-
-
-def _metavar(option: dataclasses.Field[Any]) -> str:
-    if option.metadata["choices"]:
-        return "[" + "|".join(option.metadata["choices"]) + "]"
-    if option.metadata["bounds"]:
-        return "INTEGER" if option.type == "int" else "FLOAT"
-    return str(option.metadata["metavar"])
-
-
-def _help(option: dataclasses.Field[Any]) -> str:
-    facts = []
-    if option.metadata["unit"]:
-        facts.append(option.metadata["unit"])
-    if option.metadata["bounds"]:
-        low, high = option.metadata["bounds"]
-        facts.append(f"{low:.10g} to {high:.10g}")
-    if option.name in ("content_layers", "style_layers", "bands"):
-        default = getattr(TransferConfig(), option.name)
-        shown = default if isinstance(default, int) else ",".join(name for name, _ in default)
-        facts.append(f"default for vgg19: {shown}")
-    else:
-        facts.append(f"default: {'none' if option.default is None else option.default}")
-    return str(option.metadata["help"]) + (f"  [{'; '.join(facts)}]" if facts else "")
-
-
-def _presets_help() -> str:
-    listed = "; ".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS)
-    return f"Parameters to begin with ({listed}).  [default: balanced]"
-
-
-def build_config(
-    preset: str | None, config_file: str | None, options: dict[str, Any]
-) -> tuple[str, TransferConfig]:
-    """Put a configuration together: options win over the file, the file over the preset.
-
-    Parameters
-    ----------
-    preset, config_file : str or None
-    options : dict
-        Fields of `TransferConfig` that were given; None means not given.
-
-    Returns
-    -------
-    preset : str
-    config : TransferConfig
-
-    Raises
-    ------
-    ConfigError
-    """
-    values = load_toml(config_file) if config_file else {}
-    from_file = values.pop("preset", "balanced")
-    chosen = preset or from_file
-    values.update({name: value for name, value in options.items() if value is not None})
-    if "network" in values:
-        known("network", values["network"], NETWORKS)
-    return chosen, TransferConfig.from_preset(chosen, **values)
+EVALUATE_EXAMPLE = """\b
+Examples:
+  audiostyle evaluate song.wav piano.wav out.wav
+  audiostyle evaluate song.wav piano.wav fast.wav best.wav --baselines
+  audiostyle evaluate song.mp3 genres/classical out.flac --json --quiet
+"""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -135,6 +50,9 @@ def cli() -> None:
     \b
     Take the style of one recording, or of a whole genre, and apply it to another:
       audiostyle transfer content.wav style.wav -o out.wav
+    \b
+    Measure what became of it, by means that no loss uses:
+      audiostyle evaluate content.wav style.wav out.wav
     """
 
 
@@ -226,7 +144,7 @@ def cli() -> None:
     metavar="W,W,...",
     help="Weights of the styles, one each.  [at least 0; default: equal]",
 )
-@click.option("--preset", cls=GroupedOption, group="Style", metavar="NAME", help=_presets_help())
+@click.option("--preset", cls=GroupedOption, group="Style", metavar="NAME", help=presets_help())
 @click.option(
     "--config",
     "config_file",
@@ -236,7 +154,7 @@ def cli() -> None:
     help="Parameters from a file: names as below, with _ for -. Options given "
     "here win over it.  [default: none]",
 )
-@_config_options
+@config_options
 @click.option(
     "--device",
     default="auto",
@@ -256,7 +174,7 @@ def transfer_command(content: Path, style: tuple[Path, ...], output: Path, **opt
     names = {option.name for option in dataclasses.fields(TransferConfig)}
     parameters = {name: options.pop(name) for name in list(options) if name in names}
     preset, config = build_config(options.pop("preset"), options.pop("config_file"), parameters)
-    weights = _parse_blend(options.pop("blend"), len(style))
+    weights = parse_blend(options.pop("blend"), len(style))
 
     from audiostyle import request, runner
 
@@ -274,16 +192,80 @@ def transfer_command(content: Path, style: tuple[Path, ...], output: Path, **opt
     sys.exit(code)
 
 
-def _parse_blend(text: str | None, n_styles: int) -> list[float]:
-    if text is None:
-        return [1.0] * n_styles
-    try:
-        weights = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"blend={text!r} must be numbers with commas between, as 2,1") from None
-    if len(weights) != n_styles:
-        raise ConfigError(f"blend={text!r} has {len(weights)} weights for {n_styles} style(s)")
-    return weights
+@cli.command("evaluate", cls=GroupedCommand, epilog=EVALUATE_EXAMPLE, options_metavar="[OPTIONS]")
+@click.argument("content", type=click.Path(path_type=Path))
+@click.argument("style", type=click.Path(path_type=Path))
+@click.argument(
+    "outputs", metavar="OUTPUT...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--baselines",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Input",
+    help="Judge trivial outputs too: identity (the content), the style, half of each, and the "
+    "content with the style's long-term EQ.",
+)
+@click.option(
+    "--start",
+    type=float,
+    cls=GroupedOption,
+    group="Input",
+    help="The outputs were made from the content from here on.  [seconds; at least 0; default: "
+    "as the record beside each output says, else 0]",
+)
+@click.option(
+    "--duration",
+    type=float,
+    cls=GroupedOption,
+    group="Input",
+    help="They were made from so much of the content.  [seconds; at least 0.5; default: as the "
+    "record beside each output says, else all]",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="Print inputs, versions and measures as one JSON document in place of the table.",
+)
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="No progress and no notes: the table, or JSON, and errors.",
+)
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="Show TensorFlow's messages, and tracebacks.",
+)
+def evaluate_command(content: Path, style: Path, outputs: tuple[Path, ...], **options: Any) -> None:
+    """Measure how much of STYLE each OUTPUT took, and how much of CONTENT it kept.
+
+    No measure takes part in a transfer; docs/evaluation.md explains them. CONTENT and OUTPUT... are
+    audio files, STYLE is one too, or a folder whose clips together are one style; of either the
+    first 120 s count. Everything is brought to the content's rate, and an OUTPUT to its length. If
+    OUTPUT.json, the record of a transfer, says that the output was made from a part of CONTENT,
+    it is compared to that part. Needs mir_eval: pip install 'audiostyle[evaluate]'.
+    """
+    from audiostyle import evaluate_runner, verdicts
+
+    as_json, quiet = options.pop("as_json"), options.pop("quiet")
+    code = evaluate_runner.run_evaluation(
+        verdicts.Question(content, style, list(outputs), **options),
+        as_json=as_json,
+        quiet=quiet,
+        echo=lambda text: click.echo(text, err=True),
+        publish=lambda text: click.echo(text, nl=False),
+    )
+    sys.exit(code)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from audiostyle.errors import MissingPackageError
 from audiostyle.metrics import HOP_LENGTH, SAMPLE_RATE, moving_average
 
 Array = npt.NDArray[Any]
@@ -36,6 +37,7 @@ LEAST_SALIENCE_DB = 30.0  # sum of the harmonics above their surroundings
 LEAST_SHARE = 0.45  # of the salience of the strongest note of a frame
 ONSET_WINDOW_S = 0.05
 COPY_WINDOW_S = 0.5
+COPY_BLOCK = 1 << 16  # samples of the source that are searched at once: they fit into a cache
 
 
 def constant_q(y: Array) -> Array:
@@ -196,6 +198,28 @@ def onset_times(y: Array) -> Array:
     return np.asarray(times, np.float64)
 
 
+def require_mir_eval() -> Any:
+    """Import mir_eval, or say how to get it.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    MissingPackageError
+        An `ImportError`: mir_eval comes with the extra ``evaluate``.
+    """
+    try:
+        import mir_eval
+    except ImportError as error:
+        raise MissingPackageError(
+            "the evaluation needs mir_eval, which is not installed; "
+            "run: pip install 'audiostyle[evaluate]'"
+        ) from error
+    return mir_eval
+
+
 def onset_f_measure(reference: Array, estimate: Array) -> float:
     """Compare onsets with a tolerance of 50 ms [2]_.
 
@@ -211,15 +235,10 @@ def onset_f_measure(reference: Array, estimate: Array) -> float:
 
     Raises
     ------
-    ImportError
-        If mir_eval is not installed.
+    MissingPackageError
+        An `ImportError`: mir_eval is not installed.
     """
-    try:
-        import mir_eval
-    except ImportError as error:
-        raise ImportError(
-            'the evaluation needs mir_eval; run: pip install "audiostyle[evaluate]"'
-        ) from error
+    mir_eval = require_mir_eval()
     if not reference.size and not estimate.size:
         return 1.0  # mir_eval calls two empty lists a failure
     if not reference.size or not estimate.size:
@@ -265,12 +284,13 @@ def waveform_match(y: Array, source: Array) -> Array:
     length = int(COPY_WINDOW_S * SAMPLE_RATE)
     source = np.pad(source.astype(np.float64), (0, max(0, length - source.size)))
     y = np.pad(y.astype(np.float64), (0, max(0, length - y.size)))
-    # Circular, but only lags at which the window lies within the source are read.
-    size = 2 ** (source.size - 1).bit_length()
-    spectrum = np.fft.rfft(source, size)
     power = np.concatenate([[0.0], np.cumsum(source**2)])
     quiet = 1e-4 * length  # 40 dB below the mean of the clip
     pieces = np.maximum(power[length:] - power[:-length], quiet * np.mean(source**2))
+    # Circular, block by block, but only lags at which the window lies within the block are read.
+    step = COPY_BLOCK - length + 1
+    starts = range(0, pieces.size, step)
+    blocks = [np.fft.rfft(source[at : at + COPY_BLOCK], COPY_BLOCK) for at in starts]
     shares = []
     for start in range(0, y.size - length + 1, length // 2):
         window = y[start : start + length]
@@ -278,10 +298,13 @@ def waveform_match(y: Array, source: Array) -> Array:
         if energy < quiet * np.mean(y**2):
             shares.append(np.nan)
             continue
-        correlation = np.fft.irfft(spectrum * np.conj(np.fft.rfft(window, size)), size)[
-            : pieces.size
-        ]
-        shares.append(float(np.max(correlation**2 / pieces)) / energy)
+        spectrum = np.conj(np.fft.rfft(window, COPY_BLOCK))
+        best = 0.0
+        for at, block in zip(starts, blocks, strict=True):
+            norms = pieces[at : at + step]
+            correlation = np.fft.irfft(block * spectrum, COPY_BLOCK)[: norms.size]
+            best = max(best, float(np.max(correlation**2 / norms)))
+        shares.append(best / energy)
     return np.asarray(shares)
 
 

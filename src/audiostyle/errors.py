@@ -31,6 +31,10 @@ class OptimizationError(AudioStyleError):
     """The descent met a loss that is not finite, twice."""
 
 
+class MissingPackageError(AudioStyleError, ImportError):
+    """A package that comes with an extra is needed and not installed."""
+
+
 class Interrupted(BaseException):
     """A signal asked to stop now. Like `KeyboardInterrupt`, this is not an `Exception`.
 

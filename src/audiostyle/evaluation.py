@@ -188,7 +188,7 @@ class PairJudge:
 
     def __init__(self, content: Array, style: Array, sr: float) -> None:
         self._sr = sr
-        self._raw = trivial.to_mono(content), trivial.to_mono(style)
+        self._raw = np.atleast_2d(content), np.atleast_2d(style)
         self._content = Analysis(metrics.prepare(content, sr, "content"))
         self._style = Analysis(metrics.prepare(style, sr, "style"))
         size, y = self._content.y.size, self._style.y
@@ -231,6 +231,8 @@ class PairJudge:
         AudioFileError
             If the output is silent, shorter than half a second or not finite.
         """
+        # Cut first: what comes after the content's end sets no level, and may not hide silence.
+        output = np.atleast_1d(output)[..., : self._raw[0].shape[-1]]
         y = metrics.prepare(output, self._sr, "output")
         size = self._content.y.size
         result = Analysis(np.pad(y[:size], (0, max(0, size - y.size))))
@@ -272,7 +274,7 @@ def sound_measures(output: Array, content: Array, style: Array, sr: float) -> di
     ----------
     output : np.ndarray [shape=(n,) or (channels, n)]
         At the level it would be played at.
-    content, style : np.ndarray [shape=(n,)]
+    content, style : np.ndarray [shape=(n,) or (channels, n)]
     sr : float > 0
         Sampling rate in Hz.
 
@@ -280,21 +282,42 @@ def sound_measures(output: Array, content: Array, style: Array, sr: float) -> di
     -------
     measures : dict of str to float
         ``sound_clipping``, share of samples at full scale; ``sound_loudness``, K-weighted
-        loudness relative to the content in dB; ``sound_added_noise``, share of the output's
-        energy above the band of both clips, in dB above the larger share of theirs.
+        loudness relative to the content in dB, of the averaged channels where their numbers
+        differ; ``sound_added_noise``, share of the output's energy above the band of both clips,
+        in dB above the larger share of theirs.
     """
-    samples = np.atleast_2d(np.asarray(output, np.float32))
-    change = levels.loudness(samples, int(sr)) - levels.loudness(np.atleast_2d(content), int(sr))
-    clips = [_cumulative_energy(y) for y in (trivial.to_mono(output), content, style)]
+    clips = [trivial.to_mono(y) for y in (output, content, style)]
+    pair = [np.atleast_2d(y) for y in (output, content)]
+    if len(pair[0]) != len(pair[1]):
+        pair = [np.atleast_2d(y) for y in clips[:2]]
+    # The loudness is a mean over time: compare the same time.
+    n = min(y.shape[1] for y in pair)
+    loud = [levels.loudness(np.asarray(y[:, :n], np.float32), int(sr)) for y in pair]
+    energies = [_cumulative_energy(y) for y in clips]
     # Frequencies as shares of Nyquist: the clips differ in length.
-    edge = max(np.searchsorted(energy, BAND_ENERGY) / energy.size for energy in clips[1:])
-    above = [1.0 - energy[min(int(edge * energy.size), energy.size - 1)] for energy in clips]
+    edge = max(np.searchsorted(energy, BAND_ENERGY) / energy.size for energy in energies[1:])
+    above = [1.0 - energy[min(int(edge * energy.size), energy.size - 1)] for energy in energies]
     shares_db = [10.0 * np.log10(share + 10.0 ** (BAND_FLOOR_DB / 10.0)) for share in above]
     return {
-        "sound_clipping": float(np.mean(np.abs(samples) >= FULL_SCALE)),
-        "sound_loudness": change,
+        "sound_clipping": clipped_share(output),
+        "sound_loudness": loud[0] - loud[1],
         "sound_added_noise": float(shares_db[0] - max(shares_db[1:])),
     }
+
+
+def clipped_share(y: Array) -> float:
+    """Compute the share of samples at full scale.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,) or (channels, n)]
+        Full scale is 1. Resampling moves clipped samples off full scale: pass what the file holds.
+
+    Returns
+    -------
+    share : float in [0, 1]
+    """
+    return float(np.mean(np.abs(np.asarray(y)) >= FULL_SCALE))
 
 
 def _cumulative_energy(y: Array) -> Array:
@@ -347,8 +370,8 @@ def evaluate(content: Array, style: Array, output: Array, sr: float) -> dict[str
     ------
     AudioFileError
         If a clip is silent, shorter than half a second or not finite.
-    ImportError
-        If mir_eval, from the extra ``evaluate``, is not installed.
+    MissingPackageError
+        An `ImportError`: mir_eval, from the extra ``evaluate``, is not installed.
 
     Examples
     --------

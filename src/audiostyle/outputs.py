@@ -121,6 +121,20 @@ class Staging:
             publish(part, path)
 
 
+def record_path(output: Path) -> Path:
+    """Where the record of the run that made an output lies.
+
+    Parameters
+    ----------
+    output : Path
+
+    Returns
+    -------
+    Path
+    """
+    return output.with_name(output.name + ".json")
+
+
 def file_digest(path: str | Path) -> str:
     """SHA-256 of a file.
 

@@ -64,7 +64,7 @@ class Request:
     @property
     def sidecar(self) -> Path:
         """Where the record of the run goes."""
-        return self.output.with_name(self.output.name + ".json")
+        return outputs.record_path(self.output)
 
     @property
     def outputs(self) -> list[Path]:

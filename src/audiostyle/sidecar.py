@@ -64,7 +64,7 @@ def make_record(
         "seed": config.seed,
         "device": result.device,
         "precision": result.precision,
-        "versions": _versions(),
+        "versions": versions("librosa", "numpy", "soundfile"),
         "stopped": result.stopped,
         "restarts": result.restarts,
         "losses": [asdict(iterate) for iterate in result.history],
@@ -74,8 +74,8 @@ def make_record(
         "timings": result.timings,
         "notes": _notes(config, source, styles, result),
     }
-    finite: dict[str, Any] = _finite(record)
-    return finite
+    plain: dict[str, Any] = finite(record)
+    return plain
 
 
 def to_json(record: dict[str, Any]) -> str:
@@ -93,12 +93,22 @@ def to_json(record: dict[str, Any]) -> str:
     return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
-    """Replace what JSON has no number for by null."""
+def finite(value: Any) -> Any:
+    """Make a value plain, and replace what JSON has no number for by null.
+
+    Parameters
+    ----------
+    value : object
+        Dicts and lists of numbers, strings and None, to any depth.
+
+    Returns
+    -------
+    object
+    """
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -124,14 +134,26 @@ def _notes(
     return notes
 
 
-def _versions() -> dict[str, str]:
+def versions(*packages: str) -> dict[str, str]:
+    """Say with what something was computed.
+
+    Parameters
+    ----------
+    *packages : str
+        Names of distributions.
+
+    Returns
+    -------
+    dict of str to str
+        Versions of Python, the platform, the packages, and TensorFlow if it was imported.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("librosa", "numpy", "soundfile"):
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in packages:
         try:
-            versions[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
-            versions[package] = "unknown"
-    versions["tensorflow"] = str(getattr(sys.modules.get("tensorflow"), "__version__", "unknown"))
-    return versions
+            found[package] = "unknown"
+    found["tensorflow"] = str(getattr(sys.modules.get("tensorflow"), "__version__", "unknown"))
+    return found

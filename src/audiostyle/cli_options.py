@@ -1,0 +1,142 @@
+"""What the options of the command line are made of: headings, help from metadata, values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig, load_toml
+from audiostyle.errors import ConfigError
+from audiostyle.options import known
+
+
+class GroupedOption(click.Option):
+    """An option that is listed under a heading of its own in ``--help``."""
+
+    def __init__(self, *args: Any, group: str = "Run", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose ``--help`` lists its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section a group, in the order in which the groups first appear."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                group = getattr(parameter, "group", "Run")
+                sections.setdefault(group, []).append(record)
+        for group, records in sections.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+
+def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option for every field of `TransferConfig`, as its metadata says."""
+    for option in reversed(dataclasses.fields(TransferConfig)):
+        metadata = option.metadata
+        decorator = click.option(
+            "--" + option.name.replace("_", "-"),
+            option.name,
+            cls=GroupedOption,
+            group=metadata["group"],
+            default=None,
+            metavar=_metavar(option),
+            help=_help(option),
+        )
+        command = decorator(command)
+    return command
+
+
+def _metavar(option: dataclasses.Field[Any]) -> str:
+    if option.metadata["choices"]:
+        return "[" + "|".join(option.metadata["choices"]) + "]"
+    if option.metadata["bounds"]:
+        return "INTEGER" if option.type == "int" else "FLOAT"
+    return str(option.metadata["metavar"])
+
+
+def _help(option: dataclasses.Field[Any]) -> str:
+    facts = []
+    if option.metadata["unit"]:
+        facts.append(option.metadata["unit"])
+    if option.metadata["bounds"]:
+        low, high = option.metadata["bounds"]
+        facts.append(f"{low:.10g} to {high:.10g}")
+    if option.name in ("content_layers", "style_layers", "bands"):
+        default = getattr(TransferConfig(), option.name)
+        shown = default if isinstance(default, int) else ",".join(name for name, _ in default)
+        facts.append(f"default for vgg19: {shown}")
+    else:
+        facts.append(f"default: {'none' if option.default is None else option.default}")
+    return str(option.metadata["help"]) + (f"  [{'; '.join(facts)}]" if facts else "")
+
+
+def presets_help() -> str:
+    """Explain the presets in one line."""
+    listed = "; ".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS)
+    return f"Parameters to begin with ({listed}).  [default: balanced]"
+
+
+def build_config(
+    preset: str | None, config_file: str | None, options: dict[str, Any]
+) -> tuple[str, TransferConfig]:
+    """Put a configuration together: options win over the file, the file over the preset.
+
+    Parameters
+    ----------
+    preset, config_file : str or None
+    options : dict
+        Fields of `TransferConfig` that were given; None means not given.
+
+    Returns
+    -------
+    preset : str
+    config : TransferConfig
+
+    Raises
+    ------
+    ConfigError
+    """
+    values = load_toml(config_file) if config_file else {}
+    from_file = values.pop("preset", "balanced")
+    chosen = preset or from_file
+    values.update({name: value for name, value in options.items() if value is not None})
+    if "network" in values:
+        known("network", values["network"], NETWORKS)
+    return chosen, TransferConfig.from_preset(chosen, **values)
+
+
+def parse_blend(text: str | None, n_styles: int) -> list[float]:
+    """Read the weights of the styles.
+
+    Parameters
+    ----------
+    text : str or None
+        Numbers with commas between; None stands for equal weights.
+    n_styles : int
+
+    Returns
+    -------
+    weights : list of float
+
+    Raises
+    ------
+    ConfigError
+        If it holds something else, or another number of weights.
+    """
+    if text is None:
+        return [1.0] * n_styles
+    try:
+        weights = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"blend={text!r} must be numbers with commas between, as 2,1") from None
+    if len(weights) != n_styles:
+        raise ConfigError(f"blend={text!r} has {len(weights)} weights for {n_styles} style(s)")
+    return weights
