@@ -230,7 +230,7 @@ def _descend(
         clock.lap("style")
         report(Stage("features"))
         clip = render.analyse(y, sr, config)
-        _check_frames(clip.S.shape[1], analyzer.network.min_frames, "content", config)
+        _check_frames(clip.S.shape[1], analyzer.min_frames, "content", config)
         start = render.make_start(clip, sound, config)
         own = analyzer.style_target([clip.S]) if config.strength < 1 else None
         function = objective.build_objective(analyzer, clip.S, start.S, own, target)
@@ -330,7 +330,7 @@ def _analyse_styles(
         for i, (y, sr) in enumerate(style.clips, 1):
             report(Stage("style", style.name if i == 1 else f"{style.name}, clip {i}"))
             clip = render.analyse(check_clip(y, sr, style.name), sr, config)
-            _check_frames(clip.S.shape[1], analyzer.network.min_frames, style.name, config)
+            _check_frames(clip.S.shape[1], analyzer.min_frames, style.name, config)
             pool.add(spectral.channel_power(clip.D))
             if not examples:
                 examples.append(clip)
