@@ -21,7 +21,15 @@ from audiostyle.pipeline import TransferResult
 from tests.conftest import SR, Array, make_noise, make_tones
 
 HISTORY = [
-    Iterate(i, 2, 3.0 - i, 1.0, 2.0 - i, 0.0, 0.0, {"block1_conv1": 2.0 - i}, 0.1) for i in (0, 1)
+    Iterate(
+        step=i,
+        n_steps=2,
+        total=3.0 - i,
+        layers={"block1_conv1": 2.0 - i},
+        seconds=0.1,
+        **(dict.fromkeys(TERMS, 0.0) | {"content": 1.0, "style": 2.0 - i}),
+    )
+    for i in (0, 1)
 ]
 
 

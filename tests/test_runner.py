@@ -20,7 +20,7 @@ import soundfile as sf
 from audiostyle import runner
 from audiostyle.config import TransferConfig
 from audiostyle.errors import Interrupted
-from audiostyle.events import Iterate, Stage
+from audiostyle.events import TERMS, Iterate, Stage
 from audiostyle.request import Request
 from tests.conftest import SR, TINY_OPTIONS, make_noise, make_tones
 
@@ -30,7 +30,8 @@ ENDLESS = ["--optimizer=adam", "--tolerance=0", "--iterations=100000"]
 
 
 def step(number: int, total: int = 5) -> Iterate:
-    return Iterate(number, total, 1.0, 0.25, 0.75, 0.0, 0.0, {}, 0.0)
+    losses = dict.fromkeys(TERMS, 0.0) | {"content": 0.25, "style": 0.75}
+    return Iterate(number, total, 1.0, **losses, layers={}, seconds=0.0)
 
 
 class Run:

@@ -190,8 +190,7 @@ def sqrt_psd(matrices: Tensor) -> tuple[Tensor, Tensor]:
     return Y * tf.sqrt(norm), Z / tf.sqrt(norm)
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]
-def trace_sqrt(matrices: Tensor) -> tuple[Tensor, Any]:
+def trace_sqrt(matrices: Tensor) -> Tensor:
     """Trace of the square root of positive definite matrices.
 
     Its gradient, half the inverse root, comes from the same iteration, so nothing is differentiated
@@ -205,12 +204,11 @@ def trace_sqrt(matrices: Tensor) -> tuple[Tensor, Any]:
     -------
     tf.Tensor [shape=(bands,)]
     """
-    root, inverse_root = sqrt_psd(matrices)
-
-    def gradient(upstream: Tensor) -> Tensor:
-        return 0.5 * upstream[:, None, None] * inverse_root
-
-    return tf.linalg.trace(root), gradient
+    root, inverse_root = sqrt_psd(tf.stop_gradient(matrices))
+    # A function whose value is 0 and whose slope is the gradient. tf.custom_gradient would do as
+    # well, but TensorFlow keeps every graph in which it was ever traced.
+    slope = 0.5 * tf.reduce_sum(tf.stop_gradient(inverse_root) * matrices, axis=(1, 2))
+    return tf.linalg.trace(root) + slope - tf.stop_gradient(slope)
 
 
 def wasserstein_loss(

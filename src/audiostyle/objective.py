@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,9 @@ class StyleTarget:
     peak : np.ndarray [shape=(n_mels,), dB]
         The loudest that each band ever is.
     n_frames : int
+    roots : dict of str to np.ndarray [shape=(bands, C, C)]
+        Square roots of the covariances, kept once they were needed: they take seconds, and a style
+        may serve many contents.
     """
 
     grams: dict[str, Array]
@@ -91,6 +94,7 @@ class StyleTarget:
     temporal: Array
     peak: Array
     n_frames: int
+    roots: dict[str, Array] = field(default_factory=dict)
 
 
 class Analyzer:
@@ -286,7 +290,7 @@ def _make_terms(
     """Make the terms: those of `TERMS`, then the style loss of each of the network's layers."""
     config = analyzer.config
     style_losses = {
-        name: _style_loss(config, source.bands, style.grams[name], style.means[name])
+        name: _style_loss(config, source.bands, style, name)
         for source in analyzer.sources
         for name, _ in source.layers
     }
@@ -338,11 +342,11 @@ def _weighted_mean(terms: Sequence[Tensor], layers: LayerWeights) -> Tensor:
 
 
 def _style_loss(
-    config: TransferConfig, bands: int, gram: Array, mean: Array
+    config: TransferConfig, bands: int, style: StyleTarget, layer: str
 ) -> Callable[[Tensor], Tensor]:
     """Make the style loss of one layer: activations in, scalar out."""
     statistic = config.style_statistic
-    target_gram, target_mean = tf.constant(gram), tf.constant(mean)
+    target_gram, target_mean = tf.constant(style.grams[layer]), tf.constant(style.means[layer])
     if statistic == "gram":
         return lambda A: losses.style_loss(losses.gram_matrix(A, bands), target_gram)
     if statistic == "moments":
@@ -350,7 +354,9 @@ def _style_loss(
             losses.gram_matrix(A, bands), losses.band_means(A, bands), target_gram, target_mean
         )
     target_covariance = losses.covariance(target_gram, target_mean)
-    target_root = tf.constant(_exact_root(target_covariance.numpy()))
+    if layer not in style.roots:
+        style.roots[layer] = _exact_root(target_covariance.numpy())
+    target_root = tf.constant(style.roots[layer])
     return lambda A: losses.wasserstein_loss(
         losses.gram_matrix(A, bands),
         losses.band_means(A, bands),

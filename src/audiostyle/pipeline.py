@@ -131,7 +131,9 @@ def check_clip(y: Any, sr: int, name: str) -> Array:
     if not np.isfinite(y).all():
         raise AudioFileError(f"{name}: holds NaN or infinite samples; repair or re-export it")
     # An offset is no sound, but it would count as level and as headroom, and click at the ends.
-    y = y - y.mean(axis=-1, keepdims=True, dtype=np.float64).astype(np.float32)
+    offset = y.mean(axis=-1, keepdims=True, dtype=np.float64).astype(np.float32)
+    if np.abs(offset).max() > levels.OFFSET:
+        y = y - offset
     peak = float(np.abs(y).max())
     if peak < 10 ** (levels.SILENCE_DB / 20):
         raise AudioFileError(f"{name}: is silent (peak below {levels.SILENCE_DB:g} dBFS)")
