@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from audiostyle.config import TransferConfig
     from audiostyle.evaluation import evaluate
     from audiostyle.files import transfer_file
+    from audiostyle.hearing import Style
     from audiostyle.judging import evaluate_files
-    from audiostyle.pipeline import Style, TransferResult, transfer
+    from audiostyle.pipeline import Stylist, TransferResult, transfer
 
 __all__ = [
     "Style",
+    "Stylist",
     "TransferConfig",
     "TransferResult",
     "__version__",
@@ -25,7 +27,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Style": "pipeline",
+    "Style": "hearing",
+    "Stylist": "pipeline",
     "TransferConfig": "config",
     "TransferResult": "pipeline",
     "evaluate": "evaluation",

@@ -52,7 +52,13 @@ def make_record(
         "output": {},
         "content": content,
         "styles": [
-            {"path": str(s.path), "weight": s.weight, "clips": s.used, "skipped": s.skipped}
+            {
+                "path": str(s.path),
+                "weight": s.weight,
+                "clips": s.used,
+                "skipped": s.skipped,
+                **({} if s.sha256 is None else {"sha256": s.sha256}),
+            }
             for s in styles
         ],
         "preset": request.preset,
