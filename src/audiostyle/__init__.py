@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from audiostyle.batch import run_batch
     from audiostyle.config import TransferConfig
     from audiostyle.evaluation import evaluate
-    from audiostyle.files import transfer_file
+    from audiostyle.files import make_style_file, transfer_file
     from audiostyle.hearing import Style
     from audiostyle.judging import evaluate_files
     from audiostyle.pipeline import Stylist, TransferResult, transfer
@@ -22,6 +23,8 @@ __all__ = [
     "__version__",
     "evaluate",
     "evaluate_files",
+    "make_style_file",
+    "run_batch",
     "transfer",
     "transfer_file",
 ]
@@ -33,6 +36,8 @@ _HOMES = {
     "TransferResult": "pipeline",
     "evaluate": "evaluation",
     "evaluate_files": "judging",
+    "make_style_file": "files",
+    "run_batch": "batch",
     "transfer": "pipeline",
     "transfer_file": "files",
 }

@@ -227,9 +227,12 @@ class Journal:
         """
         stamped = [{**event, "time": round(time.time(), 3)} for event in events]
         lines = "".join(json.dumps(event, allow_nan=False) + "\n" for event in stamped)
+        size = os.fstat(self._descriptor).st_size
         try:
             self._write(lines.encode())
         except OSError as error:
+            with contextlib.suppress(OSError):  # half a line would spoil the next one
+                os.ftruncate(self._descriptor, size)
             raise write_error(self.path, error, self.path.parent) from None
         for event in stamped:
             self.state.take(event)

@@ -236,14 +236,16 @@ def select(pairs: Sequence[Pair], limit: int | None, shuffle: bool, seed: int) -
     return [pair for pair in pairs if pair.id in chosen]
 
 
-def check_places(pairs: Sequence[Pair], folder: Path) -> None:
-    """Refuse to write on an input, by whatever name or link.
+def check_places(pairs: Sequence[Pair], folder: Path, searched: Sequence[str] = ()) -> None:
+    """Refuse to write on an input, by whatever name or link, or where it would become an input.
 
     Parameters
     ----------
     pairs : sequence of Pair
     folder : Path
         Of the outputs.
+    searched : sequence of str
+        Sides that may be folders.
 
     Raises
     ------
@@ -261,6 +263,15 @@ def check_places(pairs: Sequence[Pair], folder: Path) -> None:
                     f"{output}: is the same file as the input {inputs[mark]}; choose another "
                     "folder or --name"
                 )
+    out_dir = folder.resolve()
+    for side in filter(os.path.isdir, searched):
+        root = Path(side).resolve()
+        among = [p for p in pairs if root in (out_dir / p.id).parents]
+        if among and root not in out_dir.parents:
+            raise OutputError(
+                f"{folder / among[0].id}: would lie among the inputs of {side}, and be one of them "
+                "at the next run; choose another folder for the outputs"
+            )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

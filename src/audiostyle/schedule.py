@@ -168,7 +168,7 @@ def make_plan(request: BatchRequest, config: TransferConfig) -> list[Pair]:
         styles = sides.join_genres(styles)
     couples = plan.make_couples(contents, styles, request.pair, config.seed)
     pairs = plan.make_pairs(couples, request.name)
-    plan.check_places(pairs, out_dir)
+    plan.check_places(pairs, out_dir, (request.content, request.style))
     return plan.select(pairs, request.limit, request.shuffle, config.seed)
 
 

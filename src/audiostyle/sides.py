@@ -61,7 +61,7 @@ def find_sources(
     genre : str, optional
         Take only this genre.
     leave_out : Path, optional
-        A folder that is not searched: that of the outputs.
+        A folder that is not searched, if it lies below the side: that of the outputs.
 
     Returns
     -------
@@ -79,7 +79,8 @@ def find_sources(
     paths = [path for path in paths if styles or not is_style_file(path)]
     if leave_out is not None:
         inside = leave_out.resolve()
-        paths = [path for path in paths if inside not in path.resolve().parents]
+        if Path(root).resolve() in inside.parents:
+            paths = [path for path in paths if inside not in path.resolve().parents]
     if not paths:
         raise AudioFileError(f"{side}: holds no audio files that can be used here")
     sources = [_source(path, root) for path in dict.fromkeys(paths)]

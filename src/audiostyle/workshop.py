@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections import OrderedDict
 from dataclasses import replace
@@ -73,6 +74,9 @@ class Workshop:
         if self._stylist is None:
             weights_io.check_weights(self._config.network, self._config.weights)
             devices.load_tensorflow(quiet=not asked.verbose)
+            if not asked.verbose:
+                # Each pair is a graph of its own shape and constants, and TensorFlow warns of it.
+                logging.getLogger("tensorflow").setLevel(logging.ERROR)
             self._stylist = Stylist(self._config, asked.device)
         style = self._hear(job, callback)
         job.output.parent.mkdir(parents=True, exist_ok=True)
