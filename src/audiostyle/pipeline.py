@@ -15,6 +15,7 @@ from audiostyle.config import TransferConfig
 from audiostyle.errors import ConfigError
 from audiostyle.events import Callback, Iterate, Stage
 from audiostyle.hearing import HeardStyle, Style, analyse_styles, check_clip, check_frames, hear
+from audiostyle.tracing import short_lived_graphs
 
 if TYPE_CHECKING:
     from audiostyle.objective import Analyzer
@@ -216,7 +217,7 @@ def _descend(
     from audiostyle import networks, objective, optimize
 
     config = analyzer.config
-    with tf.device(device.name):
+    with tf.device(device.name), short_lived_graphs():
         target, sound, S_style = analyse_styles(styles, analyzer, report)
         clock.lap("style")
         report(Stage("features"))
