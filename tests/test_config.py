@@ -15,6 +15,7 @@ import pytest
 from audiostyle.cli_options import build_config
 from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig, load_toml
 from audiostyle.errors import ConfigError
+from audiostyle.events import TERMS
 from audiostyle.options import known, parse_layers
 
 FIELDS = {field.name: field for field in dataclasses.fields(TransferConfig)}
@@ -102,7 +103,7 @@ def test_every_choice_is_taken_and_a_slip_is_answered_with_the_close_match(name:
         ({"hop_length": 1025}, "hop_length=1025 must be at most n_fft/2=1024"),
         ({"n_mels": 1025}, "n_mels=1025 must be at most n_fft/2=1024"),
         (
-            {"content_weight": 0, "style_weight": 0, "rhythm_weight": 0},
+            {f"{term}_weight": 0 for term in TERMS},
             "are all 0: nothing to optimise",
         ),
         ({"weights": 3}, "weights=3 must be a path"),
@@ -169,7 +170,7 @@ def test_classic_is_the_textbook_system() -> None:
     assert [name for name, _ in config.style_layers] == [f"block{i}_conv1" for i in range(1, 6)]
     assert (config.bands, config.init, config.inversion) == (1, "noise", "griffinlim")
     assert (config.style_statistic, config.style_norm) == ("gram", "target")
-    assert (config.rhythm_weight, config.envelope_weight) == (0, 0)
+    assert all(getattr(config, f"{term}_weight") == 0 for term in TERMS[2:])
 
 
 def test_a_preset_with_another_network_takes_the_layers_of_that_network() -> None:

@@ -16,7 +16,7 @@ import soundfile as sf
 from audiostyle import files, plots, transfer_file
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, ConfigError, OptimizationError, OutputError
-from audiostyle.events import Iterate
+from audiostyle.events import TERMS, Iterate
 from audiostyle.pipeline import TransferResult
 from tests.conftest import SR, Array, make_noise, make_tones
 
@@ -281,6 +281,6 @@ def test_a_picture_of_any_name_and_length(fake: FakeTransfer) -> None:
     seconds = S.shape[1] * 512 / SR
     assert content.get_xlim()[1] == pytest.approx(seconds, rel=0.01)
     assert style.collections[0].get_array().shape[1] == 9
-    assert {line.get_label() for line in losses.lines} == {"total", "content", "style", "rhythm"}
+    assert {line.get_label() for line in losses.lines} == {"total", *TERMS} - {"envelope"}
     total = next(line for line in losses.lines if line.get_label() == "total")
     assert list(total.get_ydata()) == [3.0, 2.0]

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from audiostyle import losses, networks, objective, spectral
 from audiostyle.config import TransferConfig
+from audiostyle.events import TERMS
 from tests.conftest import make_noise, make_tones
 
 # The root in the Wasserstein distance is iterated only so far: its zero is not quite zero.
@@ -31,9 +32,11 @@ def spectrograms(config: TransferConfig) -> tuple[np.ndarray, np.ndarray]:
 def test_style_target_of_one_short_clip_is_its_gram_matrix(analyzer: objective.Analyzer) -> None:
     _, S = spectrograms(analyzer.config)
     target = analyzer.style_target([S])
-    activations = analyzer.network(tf.constant(S[None, :, :, None]))
+    activations = analyzer.activations(tf.constant(S))
+    bands = {name: s.bands for s in analyzer.sources for name, _ in s.layers}
+    assert set(target.grams) == set(bands)
     for name, gram in target.grams.items():
-        expected = losses.gram_matrix(activations[name], analyzer.config.bands)
+        expected = losses.gram_matrix(activations[name], bands[name])
         np.testing.assert_allclose(gram, expected, rtol=1e-3, atol=1e-2)
     np.testing.assert_allclose(target.mel_mean, spectral.db_to_power(S).mean(axis=1), rtol=1e-5)
 
@@ -118,6 +121,10 @@ def test_the_total_is_the_weighted_sum_of_its_terms(analyzer: objective.Analyzer
         analyzer.config,
         content_weight=3.0,
         style_weight=5.0,
+        texture_weight=2.0,
+        music_weight=13.0,
+        pitch_weight=17.0,
+        onset_weight=19.0,
         rhythm_weight=11.0,
         envelope_weight=7.0,
         style_layers=(("block1_conv1", 1.0), ("block2_conv1", 3.0)),
@@ -125,9 +132,11 @@ def test_the_total_is_the_weighted_sum_of_its_terms(analyzer: objective.Analyzer
     weighted = objective.Analyzer(analyzer.network, config)
     function = objective.build_objective(weighted, A, A, None, weighted.style_target([B]))
     total, _, terms = function.evaluate(objective.to_variable(A, config) * 0.9)
-    content, style, rhythm, envelope, first, second = (float(t) for t in terms)
-    assert style == pytest.approx((first + 3 * second) / 4, rel=1e-5)
-    expected = 3 * content + 5 * style + 11 * rhythm + 7 * envelope
+    named = dict(zip(TERMS, (float(t) for t in terms), strict=False))
+    first, second = (float(t) for t in terms[len(TERMS) :])
+    assert named["style"] == pytest.approx((first + 3 * second) / 4, rel=1e-5)
+    assert all(value > 0 for value in named.values())
+    expected = sum(getattr(config, f"{name}_weight") * value for name, value in named.items())
     assert float(total) == pytest.approx(expected, rel=1e-5)
 
 
@@ -142,11 +151,14 @@ def test_the_style_loss_of_a_pair_is_1_at_the_content_and_scales_nothing_else(
         scaled = objective.Analyzer(analyzer.network, config)
         function = objective.build_objective(scaled, A, A, None, scaled.style_target([B]))
         if norm == "pair":
-            assert float(function.evaluate(x)[2][1]) == pytest.approx(1, rel=1e-4)
+            np.testing.assert_allclose(function.evaluate(x)[2][1:4], 1, rtol=1e-4)
         terms[norm] = function.evaluate(0.9 * x)[2].numpy()
+    assert TERMS[1:4] == ("style", "texture", "music")
     ratio = terms["target"][1] / terms["pair"][1]
-    np.testing.assert_allclose(terms["pair"][[0, 2, 3]], terms["target"][[0, 2, 3]], rtol=1e-5)
-    np.testing.assert_allclose(terms["pair"][4:] * ratio, terms["target"][4:], rtol=1e-4)
+    others = [0, *range(4, len(TERMS))]
+    np.testing.assert_allclose(terms["pair"][others], terms["target"][others], rtol=1e-5)
+    layers = slice(len(TERMS), None)
+    np.testing.assert_allclose(terms["pair"][layers] * ratio, terms["target"][layers], rtol=1e-4)
 
 
 def test_the_variable_maps_the_range_to_0_and_1_and_back(tiny_config: TransferConfig) -> None:

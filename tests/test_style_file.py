@@ -93,6 +93,10 @@ def test_the_same_clips_make_the_same_file(genre: Path, tmp_path: Path) -> None:
         ({"hop_length": 128}, "made with hop_length=256"),
         ({"bands": 2}, "made with bands=4"),
         ({"pooling": "average"}, "made with pooling=max"),
+        (
+            {"music_weight": 1.0},
+            "made with music_weight=0, which does not fit music_weight=above 0",
+        ),
         ({"top_db": 60.0}, "made with top_db=80"),
         (
             {"style_layers": "block1_conv1"},

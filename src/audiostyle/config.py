@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audiostyle.errors import ConfigError
+from audiostyle.events import TERMS
 from audiostyle.options import LayerWeights, coerce, known, option
 
 MIN_SECONDS = 0.5  # shorter clips hold too few frames for the statistics of a style
@@ -92,8 +93,32 @@ class TransferConfig:
         "a weight means the same for every pair, or the energy of the target.",
         choices=("pair", "target"),
     )
+    texture_weight: float = option(
+        1.0,
+        "Style",
+        "Weight of the texture loss: how the levels of broad bands move, together and in time.",
+        bounds=(0.0, 1e6),
+    )
+    music_weight: float = option(
+        0.5,
+        "Style",
+        "Weight of the style loss of a second network, musicnn's VGG, which learned from music.",
+        bounds=(0.0, 1e6),
+    )
+    pitch_weight: float = option(
+        1.0,
+        "Style",
+        "Weight of the pitch loss: how far the partials leave those of the content.",
+        bounds=(0.0, 1e6),
+    )
+    onset_weight: float = option(
+        0.3,
+        "Style",
+        "Weight of the onset loss: how far the attacks leave the times of the content's.",
+        bounds=(0.0, 1e6),
+    )
     rhythm_weight: float = option(
-        5.0,
+        0.3,
         "Style",
         "Weight of the rhythm loss: how far the course of the level leaves the content's.",
         bounds=(0.0, 1e6),
@@ -249,7 +274,7 @@ class TransferConfig:
                 raise ConfigError(
                     f"{part}_layers: all weights are 0; raise one, or use {part}_weight=0"
                 )
-        names = ("content_weight", "style_weight", "rhythm_weight", "envelope_weight")
+        names = [f"{term}_weight" for term in TERMS]
         if not any(getattr(self, name) for name in names):
             raise ConfigError(f"{', '.join(names)} are all 0: nothing to optimise")
 
@@ -302,7 +327,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "best": {"iterations": 60},
     "classic": {
         "style_norm": "target",
-        "rhythm_weight": 0.0,
+        **{f"{term}_weight": 0.0 for term in TERMS[2:]},
         "style_statistic": "gram",
         "content_layers": (("block4_conv2", 1.0),),
         "style_layers": tuple((f"block{i}_conv1", 0.2) for i in range(1, 6)),

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+TERMS = ("content", "style", "texture", "music", "pitch", "onset", "rhythm", "envelope")
+"""The losses that make the total, in this order; each has a weight, ``NAME_weight``."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -31,8 +34,8 @@ class Iterate:
     ----------
     step, n_steps : int
         Steps done, and at most to do; step 0 is the start.
-    total, content, style, rhythm, envelope : float
-        Losses; all but the total before their weights are applied.
+    total, content, style, texture, music, pitch, onset, rhythm, envelope : float
+        Losses; all but the total before their weights are applied. One of weight 0 is 0.
     layers : dict of str to float
         The style loss of each layer, before its weight.
     seconds : float
@@ -44,6 +47,10 @@ class Iterate:
     total: float
     content: float
     style: float
+    texture: float
+    music: float
+    pitch: float
+    onset: float
     rhythm: float
     envelope: float
     layers: dict[str, float]

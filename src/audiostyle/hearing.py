@@ -153,7 +153,7 @@ def hear(style: Style, analyzer: Analyzer, report: Callback) -> HeardStyle:
         for i, (y, sr) in enumerate(style.clips, 1):
             report(Stage("style", style.name if i == 1 else f"{style.name}, clip {i}"))
             clip = render.analyse(check_clip(y, sr, style.name), sr, config)
-            check_frames(clip.S.shape[1], analyzer.network.min_frames, style.name, config)
+            check_frames(clip.S.shape[1], analyzer.min_frames, style.name, config)
             pool.add(spectral.channel_power(clip.D))
             if not examples:
                 examples.append(clip)

@@ -18,6 +18,8 @@ Departures, each for a reason:
   translation along its frequency axis. One band is the classic definition.
 - In place of the Gram matrix, the distribution of the activations can be matched as a Gaussian, by
   its Wasserstein-2 distance; or the mean and deviation of each channel alone.
+
+What is compared in the spectrogram itself is in `audiostyle.mel_losses`.
 """
 
 from __future__ import annotations
@@ -35,8 +37,6 @@ DIAGONAL_LOAD = 1e-4  # of the mean variance: keeps covariances of few positions
 MIN_VARIANCE = 1e-6  # the root has no derivative at 0
 NEWTON_SCHULZ_STEPS = 10
 NEWTON_SCHULZ_RANGE = 1e-3  # smallest singular value of interest, relative to the largest
-ENVELOPE_QUANTILES = 64  # of the temporal envelope
-_DB = 10.0 / math.log(10.0)
 
 
 def content_loss(features: Tensor, target: Tensor) -> Tensor:
@@ -273,106 +273,3 @@ def moments_loss(gram: Tensor, mean: Tensor, target_gram: Tensor, target_mean: T
 def total_loss(terms: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Add up the terms with their weights: ``alpha * L_content + beta * L_style + ...``."""
     return tf.add_n([weight * term for weight, term in zip(weights, terms, strict=True)])
-
-
-def frame_levels(S: Tensor) -> Tensor:
-    """Mean power of each frame, less its mean over time.
-
-    Parameters
-    ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
-
-    Returns
-    -------
-    tf.Tensor [shape=(t,), dB]
-    """
-    levels = _frame_power_db(S)
-    return levels - tf.reduce_mean(levels)
-
-
-def rhythm_loss(S: Tensor, target: Tensor, top_db: float) -> Tensor:
-    """How far the course of the level has left that of the content.
-
-    Statistics of a style say how its frames differ, not when: unchecked, the descent places the
-    differences anywhere. After the temporal envelope loss of Verma & Smith 2018, which takes the
-    envelope of the style; this one keeps that of the content, and with it its onsets.
-
-    Parameters
-    ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
-    target : tf.Tensor [shape=(t,), dB]
-        `frame_levels` of the content.
-    top_db : float > 0
-
-    Returns
-    -------
-    tf.Tensor [scalar]
-        Mean squared difference, in units of ``top_db`` squared.
-    """
-    return tf.reduce_mean(tf.square(frame_levels(S) - target)) / top_db**2
-
-
-def _frame_power_db(S: Tensor) -> Tensor:
-    bands = tf.cast(tf.shape(S)[0], tf.float32)
-    return (tf.reduce_logsumexp(S / _DB, axis=0) - tf.math.log(bands)) * _DB
-
-
-def spectral_envelope(S: Tensor) -> Tensor:
-    """Mean power of each band over time.
-
-    Parameters
-    ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
-
-    Returns
-    -------
-    tf.Tensor [shape=(n_mels,), dB]
-    """
-    frames = tf.cast(tf.shape(S)[1], tf.float32)
-    return (tf.reduce_logsumexp(S / _DB, axis=1) - tf.math.log(frames)) * _DB
-
-
-def temporal_envelope(S: Tensor) -> Tensor:
-    """Quantiles of the mean power of the frames, from the softest frame to the loudest.
-
-    Parameters
-    ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
-
-    Returns
-    -------
-    tf.Tensor [shape=(ENVELOPE_QUANTILES,), dB]
-    """
-    energy = tf.sort(_frame_power_db(S))
-    last = tf.cast(tf.shape(energy)[0] - 1, tf.float32)
-    position = tf.linspace(0.0, last, ENVELOPE_QUANTILES)
-    low = tf.floor(position)
-    high = tf.minimum(low + 1, last)
-    share = position - low
-    below = tf.gather(energy, tf.cast(low, tf.int32))
-    above = tf.gather(energy, tf.cast(high, tf.int32))
-    return below + share * (above - below)
-
-
-def envelope_loss(S: Tensor, spectral: Tensor, temporal: Tensor, top_db: float) -> Tensor:
-    """Energy-envelope losses of Verma & Smith 2018, temporal plus spectral.
-
-    Unlike there, the temporal envelopes are compared as distributions (quantile by quantile, a
-    Wasserstein distance), not frame by frame: clips may differ in length, and the dynamics of the
-    style are taken over without its rhythm.
-
-    Parameters
-    ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
-    spectral, temporal : tf.Tensor
-        `spectral_envelope` and `temporal_envelope` of the style.
-    top_db : float > 0
-
-    Returns
-    -------
-    tf.Tensor [scalar]
-        Mean squared differences, in units of ``top_db`` squared.
-    """
-    in_frequency = tf.reduce_mean(tf.square(spectral_envelope(S) - spectral))
-    in_time = tf.reduce_mean(tf.square(temporal_envelope(S) - temporal))
-    return (in_frequency + in_time) / top_db**2

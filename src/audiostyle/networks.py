@@ -9,6 +9,7 @@ Conventions
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from typing import Any, Protocol
 
@@ -53,6 +54,26 @@ def build_network(config: TransferConfig) -> FeatureExtractor:
     if config.network == "musicnn-vgg":
         return MusicnnVGG(layers, config)
     return Random1D(layers, config)
+
+
+def build_music(config: TransferConfig) -> FeatureExtractor:
+    """Make the second network, musicnn's VGG as it was trained, for the style layers of its own.
+
+    Raises
+    ------
+    WeightsError
+        If the weights are missing or corrupt.
+    """
+    own = dataclasses.replace(
+        config,
+        network="musicnn-vgg",
+        content_layers=(),
+        style_layers=(),
+        bands=0,
+        pooling="max",
+        weights=None,
+    )
+    return MusicnnVGG([name for name, _ in own.style_layers], own)
 
 
 def resolve_precision(precision: str) -> str:
@@ -162,7 +183,10 @@ class MusicnnVGG:
         self._power_scale = 100.0 * 1.3 * (MUSICNN_N_FFT / config.n_fft) ** 2
         self._rebin = tf.constant(_musicnn_rebin(config))
         self._time_scale = (config.hop_length / config.sr) / (MUSICNN_HOP / MUSICNN_SR)
-        self.min_frames = int(np.ceil((4 * 2 ** len(self._names)) / self._time_scale))
+        # The first pooling takes 4 frames of musicnn's, the others halve.
+        depth = len(self._names)
+        theirs = 1 if depth == 1 else 2 ** (depth - 1) + 2
+        self.min_frames = int(np.ceil(theirs / self._time_scale))
         self._weights = {
             name: tf.constant(array, dtype=self._dtype)
             for name, array in weights.items()

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from audiostyle import losses, spectral
-from audiostyle.config import TransferConfig
+from audiostyle import losses, mel_losses, networks, spectral
+from audiostyle.config import NETWORKS, TransferConfig
+from audiostyle.events import TERMS
 from audiostyle.networks import FeatureExtractor
 from audiostyle.optimize import Objective
 from audiostyle.options import LayerWeights
@@ -20,8 +21,49 @@ Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
 
 WINDOW_FRAMES = 1024  # a style is analysed in windows, so that its length costs no memory
-N_TERMS = 4  # content, style, rhythm, envelope; those of the style layers follow
 MIN_PAIR_DISTANCE = 0.02  # below it content and style are one style, and nothing is scaled up
+MUSIC = "music/"  # before the names of the second network's layers
+TEXTURE = "texture"  # the layer that the spectrogram's own statistics are
+
+
+@dataclass(frozen=True)
+class StyleSource:
+    """Layers whose statistics make one term of the objective.
+
+    Attributes
+    ----------
+    term : str
+        ``style``, ``music`` or ``texture``.
+    layers : tuple of (str, float)
+        Names among `Analyzer.activations`, with their weights.
+    bands : int
+    """
+
+    term: str
+    layers: LayerWeights
+    bands: int
+
+
+def style_sources(config: TransferConfig) -> list[StyleSource]:
+    """List what the style is taken from: all sources whose weight is not 0.
+
+    Parameters
+    ----------
+    config : TransferConfig
+
+    Returns
+    -------
+    list of StyleSource
+        The network's own layers always, and first.
+    """
+    music = NETWORKS["musicnn-vgg"]
+    sources = [StyleSource("style", config.style_layers, config.bands)]
+    if config.music_weight > 0:
+        layers = tuple((MUSIC + name, weight) for name, weight in music.style)
+        sources.append(StyleSource("music", layers, music.bands))
+    if config.texture_weight > 0:
+        sources.append(StyleSource("texture", ((TEXTURE, 1.0),), 1))
+    return sources
 
 
 @dataclass
@@ -63,22 +105,47 @@ class Analyzer:
     def __init__(self, network: FeatureExtractor, config: TransferConfig) -> None:
         self.network = network
         self.config = config
-        self._style_layers = [name for name, _ in config.style_layers]
+        self.sources = style_sources(config)
+        self._music = networks.build_music(config) if config.music_weight > 0 else None
         self._content_layers = [name for name, _ in config.content_layers]
-        signature = [tf.TensorSpec((1, config.n_mels, None, 1), tf.float32)]
+        signature = [tf.TensorSpec((config.n_mels, None), tf.float32)]
         self._statistics = tf.function(self._compute_statistics, input_signature=signature)
         self._features = tf.function(self._compute_features, input_signature=signature)
 
+    @property
+    def min_frames(self) -> int:
+        """The fewest frames that every network takes."""
+        used = (self.network, self._music)
+        return max(network.min_frames for network in used if network is not None)
+
+    def activations(self, S: Tensor) -> dict[str, Tensor]:
+        """Activations of all layers of content and style.
+
+        Parameters
+        ----------
+        S : tf.Tensor [shape=(n_mels, t), dB]
+        """
+        picture = S[None, :, :, None]
+        found: dict[str, Tensor] = dict(self.network(picture))
+        if self._music is not None:
+            found |= {MUSIC + name: A for name, A in self._music(picture).items()}
+        if self.config.texture_weight > 0:
+            found[TEXTURE] = mel_losses.texture_features(S, self.config.top_db)
+        return found
+
     def _compute_statistics(self, S: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        activations = self.network(S)
-        bands = self.config.bands
+        found = self.activations(S)
         return {
-            n: (losses.gram_matrix(activations[n], bands), losses.band_means(activations[n], bands))
-            for n in self._style_layers
+            name: (
+                losses.gram_matrix(found[name], source.bands),
+                losses.band_means(found[name], source.bands),
+            )
+            for source in self.sources
+            for name, _ in source.layers
         }
 
     def _compute_features(self, S: Tensor) -> dict[str, Tensor]:
-        activations = self.network(S)
+        activations = self.network(S[None, :, :, None])
         return {n: activations[n] for n in self._content_layers}
 
     def content_features(self, S: Array) -> dict[str, Tensor]:
@@ -88,7 +155,7 @@ class Analyzer:
         ----------
         S : np.ndarray [shape=(n_mels, t), dB]
         """
-        features: dict[str, Tensor] = self._features(tf.constant(S[None, :, :, None]))
+        features: dict[str, Tensor] = self._features(tf.constant(S))
         return features
 
     def style_target(self, spectrograms: Iterable[Array]) -> StyleTarget:
@@ -106,18 +173,18 @@ class Analyzer:
         sums: dict[str, Array] = {}
         mean_sums: dict[str, Array] = {}
         mel_sum: Array = np.zeros(self.config.n_mels)
-        temporal: Array = np.zeros(losses.ENVELOPE_QUANTILES)
+        temporal: Array = np.zeros(mel_losses.ENVELOPE_QUANTILES)
         peak: Array = np.full(self.config.n_mels, -self.config.top_db)
         n_frames = 0
         for S in spectrograms:
             for window in self._windows(S):
                 frames = window.shape[1]
-                found = self._statistics(tf.constant(window[None, :, :, None]))
+                found = self._statistics(tf.constant(window))
                 for name, (gram, mean) in found.items():
                     sums[name] = sums.get(name, 0.0) + frames * gram.numpy().astype(np.float64)
                     mean_sums[name] = mean_sums.get(name, 0.0) + frames * mean.numpy()
             mel_sum += spectral.db_to_power(S).sum(axis=1, dtype=np.float64)
-            temporal += S.shape[1] * losses.temporal_envelope(tf.constant(S)).numpy()
+            temporal += S.shape[1] * mel_losses.temporal_envelope(tf.constant(S)).numpy()
             peak = np.maximum(peak, S.max(axis=1))
             n_frames += S.shape[1]
         grams = {n: (s / n_frames).astype(np.float32) for n, s in sums.items()}
@@ -189,26 +256,23 @@ def build_objective(
     """
     config = analyzer.config
     terms_of = _make_terms(analyzer, S_content, style)
-    scale = np.ones(N_TERMS + len(config.style_layers), np.float32)
+    scale = np.ones(len(TERMS) + len(config.style_layers), np.float32)
     if config.style_norm == "pair":
-        distance = float(terms_of(tf.constant(S_content))[1])
-        scale[[1, *range(N_TERMS, len(scale))]] /= max(distance, MIN_PAIR_DISTANCE)
+        distances = terms_of(tf.constant(S_content)).numpy()
+        for i in (TERMS.index(source.term) for source in analyzer.sources):
+            scale[i] = 1.0 / max(float(distances[i]), MIN_PAIR_DISTANCE)
+        scale[len(TERMS) :] = scale[TERMS.index("style")]
     if content is not None and config.strength < 1:
         target = blend([content, style], [1 - config.strength, config.strength])
         terms_of = _make_terms(analyzer, S_content, target)
+    weights = [getattr(config, f"{term}_weight") for term in TERMS]
 
     @tf.function(input_signature=[tf.TensorSpec(S_content.shape, tf.float32)])  # type: ignore[untyped-decorator]
     def evaluate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(x)
             terms = scale * terms_of((x - 1.0) * config.top_db)
-            weights = (
-                config.content_weight,
-                config.style_weight,
-                config.rhythm_weight,
-                config.envelope_weight,
-            )
-            total = losses.total_loss(tf.unstack(terms[:N_TERMS]), weights)
+            total = losses.total_loss(tf.unstack(terms[: len(TERMS)]), weights)
         return total, tape.gradient(total, x), terms
 
     loudest = np.maximum(S_start.max(axis=1), style.peak)[:, None]
@@ -219,31 +283,52 @@ def build_objective(
 def _make_terms(
     analyzer: Analyzer, S_content: Array, style: StyleTarget
 ) -> Callable[[Tensor], Tensor]:
-    """Make the terms: content, style, rhythm, envelope, and the style of each layer."""
+    """Make the terms: those of `TERMS`, then the style loss of each of the network's layers."""
     config = analyzer.config
-    features = analyzer.content_features(S_content)
     style_losses = {
-        name: _style_loss(config, style.grams[name], style.means[name]) for name in style.grams
+        name: _style_loss(config, source.bands, style.grams[name], style.means[name])
+        for source in analyzer.sources
+        for name, _ in source.layers
     }
-    spectral_target = spectral.power_to_db(style.mel_mean[:, None], config)[:, 0]
-    temporal_target = np.asarray(style.temporal, np.float32)
-    rhythm_target = losses.frame_levels(tf.constant(S_content))
+    features = analyzer.content_features(S_content)
+    in_spectrogram = _spectrogram_terms(config, tf.constant(S_content), style)
 
     def terms_of(S: Tensor) -> Tensor:
-        activations = analyzer.network(S[None, :, :, None])
-        content_terms = [
-            losses.content_loss(activations[n], features[n]) for n, _ in config.content_layers
-        ]
-        style_terms = [style_losses[n](activations[n]) for n, _ in config.style_layers]
-        rhythm = losses.rhythm_loss(S, rhythm_target, config.top_db)
-        envelope = tf.constant(0.0)
-        if config.envelope_weight > 0:
-            envelope = losses.envelope_loss(S, spectral_target, temporal_target, config.top_db)
-        content = _weighted_mean(content_terms, config.content_layers)
-        style = _weighted_mean(style_terms, config.style_layers)
-        return tf.stack([content, style, rhythm, envelope, *style_terms])
+        found = analyzer.activations(S)
+        terms = {name: loss(S) for name, loss in in_spectrogram.items()}
+        terms["content"] = _weighted_mean(
+            [losses.content_loss(found[n], features[n]) for n, _ in config.content_layers],
+            config.content_layers,
+        )
+        of_layer = {name: loss(found[name]) for name, loss in style_losses.items()}
+        for source in analyzer.sources:
+            values = [of_layer[name] for name, _ in source.layers]
+            terms[source.term] = _weighted_mean(values, source.layers)
+        unused = tf.constant(0.0)
+        layers = [of_layer[name] for name, _ in config.style_layers]
+        return tf.stack([*(terms.get(name, unused) for name in TERMS), *layers])
 
     return terms_of
+
+
+def _spectrogram_terms(
+    config: TransferConfig, S_content: Tensor, style: StyleTarget
+) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Make the terms that need no network, all but those of weight 0."""
+    partials = mel_losses.fine_structure(S_content)
+    onsets = mel_losses.onset_strength(S_content)
+    levels = mel_losses.frame_levels(S_content)
+    spectral_target = spectral.power_to_db(style.mel_mean[:, None], config)[:, 0]
+    temporal_target = np.asarray(style.temporal, np.float32)
+    terms: dict[str, Callable[[Tensor], Tensor]] = {
+        "pitch": lambda S: mel_losses.pitch_loss(S, partials),
+        "onset": lambda S: mel_losses.onset_loss(S, onsets),
+        "rhythm": lambda S: mel_losses.rhythm_loss(S, levels),
+        "envelope": lambda S: mel_losses.envelope_loss(
+            S, spectral_target, temporal_target, config.top_db
+        ),
+    }
+    return {name: loss for name, loss in terms.items() if getattr(config, f"{name}_weight") > 0}
 
 
 def _weighted_mean(terms: Sequence[Tensor], layers: LayerWeights) -> Tensor:
@@ -252,9 +337,11 @@ def _weighted_mean(terms: Sequence[Tensor], layers: LayerWeights) -> Tensor:
     return tf.add_n([w / total * term for (_, w), term in zip(layers, terms, strict=True)])
 
 
-def _style_loss(config: TransferConfig, gram: Array, mean: Array) -> Callable[[Tensor], Tensor]:
+def _style_loss(
+    config: TransferConfig, bands: int, gram: Array, mean: Array
+) -> Callable[[Tensor], Tensor]:
     """Make the style loss of one layer: activations in, scalar out."""
-    bands, statistic = config.bands, config.style_statistic
+    statistic = config.style_statistic
     target_gram, target_mean = tf.constant(gram), tf.constant(mean)
     if statistic == "gram":
         return lambda A: losses.style_loss(losses.gram_matrix(A, bands), target_gram)

@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from audiostyle.errors import OptimizationError
-from audiostyle.events import Callback, Iterate
+from audiostyle.events import TERMS, Callback, Iterate
 
 Tensor = Any  # TensorFlow ships no types
 
@@ -35,7 +35,7 @@ class Objective:
     ----------
     evaluate : callable
         ``x -> (total, gradient, terms)``: the total as a scalar, the gradient of the shape of
-        ``x``, and the terms content, style, rhythm, envelope and one a style layer, as a vector.
+        ``x``, and the terms, those of `TERMS` and one a style layer, as a vector.
     layers : list of str
         Names of the style layers, in the order of the terms.
     lower, upper : float or tf.Tensor
@@ -103,16 +103,13 @@ class _Watch:
 
     def record(self, x: Tensor, total: float, terms: Tensor) -> bool:
         """Note a step; return True if the descent should stop."""
-        content, style, rhythm, envelope, *layers = (float(t) for t in terms.numpy())
+        values = [float(term) for term in terms.numpy()]
         iterate = Iterate(
             step=len(self.history),
             n_steps=self.n_steps,
             total=total,
-            content=content,
-            style=style,
-            rhythm=rhythm,
-            envelope=envelope,
-            layers=dict(zip(self.objective.layers, layers, strict=True)),
+            **dict(zip(TERMS, values, strict=False)),
+            layers=dict(zip(self.objective.layers, values[len(TERMS) :], strict=True)),
             seconds=time.perf_counter() - self.began,
         )
         self.history.append(iterate)

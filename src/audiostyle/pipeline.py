@@ -222,7 +222,7 @@ def _descend(
         clock.lap("style")
         report(Stage("features"))
         clip = render.analyse(y, sr, config)
-        check_frames(clip.S.shape[1], analyzer.network.min_frames, "content", config)
+        check_frames(clip.S.shape[1], analyzer.min_frames, "content", config)
         start = render.make_start(clip, sound, config)
         own = analyzer.style_target([clip.S]) if config.strength < 1 else None
         function = objective.build_objective(analyzer, clip.S, start.S, own, target)

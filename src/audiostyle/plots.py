@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from audiostyle.events import TERMS
+
 if TYPE_CHECKING:
     from audiostyle.pipeline import TransferResult
 
@@ -18,6 +20,10 @@ LOSS_COLOURS = {
     "total": "#222222",
     "content": "#2f6db5",
     "style": "#c8452f",
+    "texture": "#e39a2d",
+    "music": "#d4668f",
+    "pitch": "#3aa6a6",
+    "onset": "#7d7d7d",
     "rhythm": "#8a6bb8",
     "envelope": "#4f8f3a",
 }
@@ -111,13 +117,7 @@ def _spectrogram(ax: Any, S: Any, result: TransferResult, top: float) -> Any:
 
 def _loss_curves(ax: Any, result: TransferResult) -> None:
     config = result.config
-    weights = {
-        "total": 1.0,
-        "content": config.content_weight,
-        "style": config.style_weight,
-        "rhythm": config.rhythm_weight,
-        "envelope": config.envelope_weight,
-    }
+    weights = {"total": 1.0} | {name: getattr(config, f"{name}_weight") for name in TERMS}
     steps = [iterate.step for iterate in result.history]
     for name, weight in weights.items():
         if weight > 0:

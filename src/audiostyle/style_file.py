@@ -93,7 +93,8 @@ def essentials(config: TransferConfig) -> dict[str, Any]:
     Returns
     -------
     dict
-        Of plain values. Weights of layers and of losses are not among them.
+        Of plain values. Weights of layers and of losses are not among them, but for whether those
+        that need statistics of their own are 0.
     """
     values: dict[str, Any] = {
         "network": config.network,
@@ -101,6 +102,8 @@ def essentials(config: TransferConfig) -> dict[str, Any]:
         "bands": config.bands,
         "weights": weights_io.provenance(config.network, config.weights).get("sha256"),
     }
+    for name in ("music_weight", "texture_weight"):  # what is not weighed was not listened to
+        values[name] = "above 0" if getattr(config, name) > 0 else "0"
     if config.network == "vgg19":
         values["pooling"] = config.pooling
     if config.network in weights_io.SEEDED:

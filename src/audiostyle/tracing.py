@@ -11,8 +11,8 @@ from typing import Any
 def short_lived_graphs() -> Iterator[None]:
     """Forget the custom gradients that are traced in the block, when it ends.
 
-    TensorFlow keeps every ``tf.custom_gradient`` that was ever traced into a graph in a table that is
-    never cleared, and with it the whole graph, a few megabytes a pair. What was in the table before
+    TensorFlow keeps every ``tf.custom_gradient`` that was ever traced in a table that is never
+    cleared, and with it the whole graph: a few megabytes a pair. What was in the table before
     the block stays. The graphs that are traced in the block can be run afterwards, but not be
     differentiated; a descent has taken its gradient by then.
 
