@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections import Counter
@@ -47,6 +48,13 @@ def make_gtzan(root: Path, n_clips: int = 20, seconds: float = 0.6, broken: bool
     return genres
 
 
+def iterate(step: int) -> Iterate:
+    """One of the steps 0 to 2, whatever terms there are."""
+    values: dict[str, Any] = {field.name: 0.5 for field in dataclasses.fields(Iterate)}
+    values |= {"step": step, "n_steps": 2, "total": 3.0 - step, "layers": {}}
+    return Iterate(**values)
+
+
 class FakeStylist:
     """Stands in for `audiostyle.pipeline.Stylist`: adds a tone that only the style decides.
 
@@ -80,7 +88,7 @@ class FakeStylist:
             type(self).fail(content)  # type: ignore[misc]
         history = []
         for step in range(3):
-            history.append(Iterate(step, 2, 3.0 - step, 0.5, 0.5, 0.0, 0.0, {}, 0.0))
+            history.append(iterate(step))
             time.sleep(self.pause)
             callback(history[-1])
         callback(Stage("inversion"))

@@ -69,7 +69,7 @@ def test_what_was_saved_is_what_is_restored(genre: Path) -> None:
             value = getattr(part, field.name)
             stored = saved.arrays
             if isinstance(value, dict):
-                assert set(value) == {"block1_conv1", "block2_conv1"}
+                assert set(value) >= {"block1_conv1", "block2_conv1"}
                 pairs = [(v, stored[f"{start}/{field.name}/{k}"]) for k, v in value.items()]
             else:
                 pairs = [(value, stored[f"{start}/{field.name}"])]
@@ -93,10 +93,8 @@ def test_the_same_clips_make_the_same_file(genre: Path, tmp_path: Path) -> None:
         ({"hop_length": 128}, "made with hop_length=256"),
         ({"bands": 2}, "made with bands=4"),
         ({"pooling": "average"}, "made with pooling=max"),
-        (
-            {"music_weight": 1.0},
-            "made with music_weight=0, which does not fit music_weight=above 0",
-        ),
+        ({"music_weight": 0.0}, "made with music_weight=above 0, which does not fit"),
+        ({"texture_weight": 0.0}, "made with texture_weight=above 0, which does not fit"),
         ({"top_db": 60.0}, "made with top_db=80"),
         (
             {"style_layers": "block1_conv1"},
