@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import gc
+import importlib.util
 import json
 import os
 import signal
@@ -30,6 +31,8 @@ from tests.conftest import make_noise, make_tones
 from tests.fakes import BROKEN, GTZAN_SR, FakeStylist, install, journal_lines, make_gtzan, sounds
 
 SIDES = ("genres/jazz", "genres/classical")
+EXAMPLES = Path(__file__).parents[1] / "examples"
+WORKER = Path(__file__).parent / "batch_worker.py"
 
 
 @pytest.fixture
@@ -584,6 +587,41 @@ def _hear_anew(self: Any, job: Any, callback: Any) -> Any:
 HEAR = workshop.Workshop._hear
 
 
+def test_the_python_example_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = EXAMPLES / "batch_gtzan.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    assert example.main("genres", "out") == 0
+    names = {f"jazz-to-classical/jazz.0000{i}.wav" for i in range(3)}
+    assert set(sounds(Path("out"))) == names
+    out = capsys.readouterr().out
+    assert all(f"{name}: loss 1.000" in out for name in names)
+    assert "3 done, 3 of them now" in out
+    assert example.main("genres", "out") == 0
+    assert capsys.readouterr().out == "3 done, 0 of them now\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no sh")
+def test_the_shell_example_runs(folder: Path) -> None:
+    program = folder / "bin" / "audiostyle"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{WORKER}" 0 "$@"\n')
+    program.chmod(0o755)
+    Path("genres/jazz/jazz.00001.wav").write_bytes(b"")
+    environment = {**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+    command = ["sh", str(EXAMPLES / "batch_gtzan.sh"), "genres", "out"]
+    planned, done = (
+        subprocess.run([*command, *more], env=environment, capture_output=True, text=True)
+        for more in (["--dry-run"], ["--quiet"])
+    )
+    assert (planned.returncode, done.returncode) == (0, 1), planned.stderr + done.stderr
+    assert "3 pairs: 0 done, 2 to compute, 1 that cannot be done" in planned.stdout
+    assert "planned 3, done 2, failed 1, pending 0" in done.stdout
+    assert len(sounds(Path("out"))) == 2
+
+
 class Recorder:
     """An engine that computes nothing, and tells what it was given."""
 
@@ -617,8 +655,7 @@ def test_a_signal_gives_the_pair_up_cleanly_and_the_next_run_goes_on(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     make_gtzan(tmp_path, 3, broken=False)
-    worker = Path(__file__).parent / "batch_worker.py"
-    command = [sys.executable, str(worker), "0.05", "batch", *SIDES, "-o", "out"]
+    command = [sys.executable, str(WORKER), "0.05", "batch", *SIDES, "-o", "out"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
