@@ -649,6 +649,29 @@ def test_any_engine_will_do_and_the_journal_is_ahead_of_it(folder: Path) -> None
     }
 
 
+def test_a_signal_while_it_plans_stops_it_now(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def planning(*_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(schedule, "make_plan", planning)
+    assert run() == 143
+    assert capsys.readouterr().err == "audiostyle: error: interrupted; nothing was begun\n"
+    assert not Path("out").exists()
+
+
+def test_a_damaged_style_file_costs_its_pairs_only(folder: Path) -> None:
+    Path("odd.style.npz").write_bytes(b"PK")
+    Path("styles.txt").write_text("odd.style.npz\ngenres/classical/classical.00000.wav\n")
+    assert run(sides=("genres/jazz", "@styles.txt")) == 1
+    table = rows()
+    done = {name for name, row in table.items() if row["status"] == "done"}
+    assert done == {f"jazz.0000{i}__classical.00000.wav" for i in range(3)}
+    failed = {row["kind"] for row in table.values() if row["status"] == "failed"}
+    assert (len(table), failed) == (6, {"unreadable"})
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_gives_the_pair_up_cleanly_and_the_next_run_goes_on(

@@ -128,6 +128,8 @@ def _run(
             code = batch.run(request, config, callback, engine).exit_code
         except Interrupted as error:
             code = error.code
+            if not results:
+                echo("audiostyle: error: interrupted; nothing was begun")
         finally:
             interrupt.stage = "done"
             progress.close()

@@ -193,7 +193,8 @@ class Journal:
             self._stack.enter_context(_Lock(self.path.with_name(LOCK_NAME)))
             self.state = read(self.path.parent)
             try:
-                self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+                flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+                self._descriptor = os.open(self.path, flags, 0o666)
                 self._stack.callback(os.close, self._descriptor)
                 if (size := os.fstat(self._descriptor).st_size) and not self._ends_a_line(size):
                     self._write(b"\n")

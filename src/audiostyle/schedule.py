@@ -17,7 +17,7 @@ import audiostyle
 from audiostyle import journal, outputs, plan, sides, style_file, weights_io
 from audiostyle.batch_request import BatchRequest
 from audiostyle.config import TransferConfig
-from audiostyle.errors import DiskError, OutputError
+from audiostyle.errors import AudioFileError, DiskError, OutputError
 from audiostyle.journal import PairState, State
 from audiostyle.plan import Pair
 from audiostyle.probe import Facts, probe
@@ -206,13 +206,14 @@ def _look_at(
     digests: dict[str, str] = {}
     for path in sorted(paths):
         if style_file.is_style_file(path):
-            style_file.load_style(path, config)  # if it does not fit, none of its pairs can be made
-        if path in known:
+            facts[path] = _look_at_style(path, config)
+        if path in known and not style_file.is_style_file(path):
             facts[path] = Facts(**known[path]["facts"])
             digests[os.path.abspath(path)] = known[path]["sha256"]
             continue
         try:
-            facts[path] = Facts() if style_file.is_style_file(path) else probe(path)
+            if path not in facts:
+                facts[path] = probe(path)
             digest = outputs.file_digest(path)
             event = journal.input_event(path, digest, dataclasses.asdict(facts[path]))
         except OSError as error:
@@ -220,9 +221,18 @@ def _look_at(
             facts[path] = Facts(kind="unreadable", reason=reason)
             digest = ""
         else:
-            schedule.events.append(event)
+            schedule.events += [] if path in known else [event]
         digests[os.path.abspath(path)] = digest
     return facts, digests
+
+
+def _look_at_style(path: Path, config: TransferConfig) -> Facts:
+    """Read a style file: a damaged one costs its pairs; one that does not fit is a mistake."""
+    try:
+        style_file.load_style(path, config)
+    except AudioFileError as error:
+        return Facts(kind=error.kind, reason=str(error))
+    return Facts()
 
 
 def _good_clips(source: Source, facts: Mapping[Path, Facts]) -> list[Path]:
