@@ -29,8 +29,8 @@ SETTLED = (*INPUT_KINDS, "crashed")
 
 RECORD_BYTES = 16_384  # of the record beside an output, roughly
 SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}
-SECONDS_PER_STEP = 0.03  # a second of sound, on a processor of two cores, with the default network
-SECONDS_WITHOUT_STEPS = 0.15  # the same for analysis and inversion
+SECONDS_PER_STEP = 0.05  # a second of sound, on a processor of two cores, with the default network
+SECONDS_WITHOUT_STEPS = 0.5  # the same for analysis and inversion
 
 
 @dataclass(frozen=True)
