@@ -67,6 +67,11 @@ def test_all_notations_of_a_side_find_the_same_clips(
     assert [s.path.absolute() for s in whole] == wanted
 
 
+def test_a_glob_of_folders_takes_those_that_hold_clips(genres: Path) -> None:
+    (genres / "papers").mkdir()
+    assert len(sides.find_sources(f"{genres}/*")) == 6
+
+
 def test_a_flat_gtzan_has_genres_too(tmp_path: Path) -> None:
     touch(tmp_path, "jazz.00001.wav", "rock.00001.wav", "song.wav")
     found = sides.find_sources(str(tmp_path))

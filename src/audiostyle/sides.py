@@ -6,6 +6,7 @@ shell, so that they mean the same on every system, and no command line is too lo
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
@@ -210,7 +211,8 @@ def _match(pattern: str) -> list[Path]:
             continue
         if path.is_dir():
             if "**" not in pattern:
-                paths += audio.find_clips(path)
+                with contextlib.suppress(AudioFileError):  # another match may hold clips
+                    paths += audio.find_clips(path)
         elif path.suffix.lower() in readable or is_style_file(path):
             paths.append(path)
     if not paths:

@@ -21,6 +21,7 @@ from audiostyle.schedule import Job
 from audiostyle.style_file import is_style_file
 
 STYLES_KEPT = 4  # pairs come sorted by style, so that one would nearly do
+PAIRS_PER_COLLECTION = 4  # a collection takes a quarter of a second, a graph some megabytes
 
 
 class Workshop:
@@ -35,6 +36,7 @@ class Workshop:
     def __init__(self, request: BatchRequest, config: TransferConfig) -> None:
         self._request = request
         self._config = config
+        self._made = 0
         self._stylist: Stylist | None = None
         self._styles: OrderedDict[tuple[Path, ...], StyleFiles] = OrderedDict()
 
@@ -82,8 +84,9 @@ class Workshop:
         job.output.parent.mkdir(parents=True, exist_ok=True)
         _, record = files.run(request, self._config, callback, self._stylist, [style])
         self._check_inputs(job, record)
-        # What the descent was compiled to refers to itself, and would stay for long.
-        gc.collect()
+        self._made += 1
+        if self._made % PAIRS_PER_COLLECTION == 0:
+            gc.collect()  # what a descent was compiled to refers to itself, and would stay for long
         return record
 
     def judge(self, job: Job) -> dict[str, Any]:
