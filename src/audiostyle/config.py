@@ -83,7 +83,7 @@ class TransferConfig:
         bounds=(0.0, 1.0),
     )
     content_weight: float = option(
-        1.0, "Style", "Weight alpha of the content loss.", bounds=(0.0, 1e6)
+        0.3, "Style", "Weight alpha of the content loss.", bounds=(0.0, 1e6)
     )
     style_weight: float = option(1.0, "Style", "Weight beta of the style loss.", bounds=(0.0, 1e6))
     style_norm: str = option(
@@ -100,13 +100,13 @@ class TransferConfig:
         bounds=(0.0, 1e6),
     )
     music_weight: float = option(
-        0.5,
+        0.7,
         "Style",
         "Weight of the style loss of a second network, musicnn's VGG, which learned from music.",
         bounds=(0.0, 1e6),
     )
     pitch_weight: float = option(
-        1.0,
+        2.0,
         "Style",
         "Weight of the pitch loss: how far the partials leave those of the content.",
         bounds=(0.0, 1e6),
@@ -321,11 +321,13 @@ class TransferConfig:
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
         "style_layers": (("block1_conv1", 1.0), ("block2_conv1", 1.0)),
+        "music_weight": 0.0,
         "iterations": 10,
     },
     "balanced": {},
-    "best": {"iterations": 60},
+    "best": {"iterations": 40},
     "classic": {
+        "content_weight": 1.0,
         "style_norm": "target",
         **{f"{term}_weight": 0.0 for term in TERMS[2:]},
         "style_statistic": "gram",
@@ -341,7 +343,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 PRESET_HELP: dict[str, str] = {
-    "fast": "fewer layers and steps",
+    "fast": "fewer layers and steps, no second network",
     "balanced": "the default",
     "best": "more steps",
     "classic": "the textbook algorithm of Gatys et al. and nothing else",
