@@ -449,6 +449,32 @@ def test_an_absent_device_is_4(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert {row["status"] for row in rows().values()} == {"pending"}
 
 
+def test_a_folder_that_cannot_be_made_or_written_is_4_and_a_file_in_its_place_2(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("mine")
+    assert run(out="file") == run(out="file/out") == 2
+    assert "name a folder" in capsys.readouterr().err
+    real = os.open
+
+    def refuse(path: Any, *rest: Any, **more: Any) -> int:
+        if str(path).endswith("journal.jsonl"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert run() == 4
+    assert "journal.jsonl: cannot be written (Permission denied)" in capsys.readouterr().err
+    monkeypatch.setattr(os, "open", real)
+    assert run() == 0
+
+    def forbid(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "mkdir", forbid)
+    assert run(out="other") == 4
+
+
 def test_a_folder_in_use_is_4_and_untouched(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

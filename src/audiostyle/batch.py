@@ -16,7 +16,7 @@ from audiostyle import results, schedule
 from audiostyle.batch_request import BatchRequest
 from audiostyle.config import TransferConfig
 from audiostyle.engines import Abandoned, Done, Engine, Event, Failed, InProcess, Judged, Started
-from audiostyle.errors import DiskError
+from audiostyle.errors import DiskError, OutputError
 from audiostyle.journal import Journal
 from audiostyle.outputs import write_error
 from audiostyle.schedule import Schedule
@@ -126,8 +126,11 @@ def run(
     schedule.make_plan(request, config)  # what is refused leaves no folder behind
     try:
         request.out_dir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise OutputError(f"{request.out_dir}: is, or lies below, a file; name a folder") from None
     except OSError as error:
-        raise write_error(request.out_dir, error, request.out_dir.parent) from None
+        reason = write_error(request.out_dir, error, request.out_dir.parent)
+        raise DiskError(str(reason)) from None
     with Journal(request.out_dir) as journal:
         _clear(request.out_dir)
         todo = schedule.make_schedule(request, config, journal.state)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from audiostyle.errors import AudioFileError, BusyError
+from audiostyle.errors import AudioFileError, BusyError, DiskError
 from audiostyle.outputs import write_error
 
 NAME = "journal.jsonl"
@@ -177,7 +177,7 @@ class Journal:
     ------
     BusyError
         On entering, if another process has it open.
-    DiskError, OutputError
+    DiskError
         If it cannot be written.
     """
 
@@ -199,7 +199,7 @@ class Journal:
                 if (size := os.fstat(self._descriptor).st_size) and not self._ends_a_line(size):
                     self._write(b"\n")
             except OSError as error:
-                raise write_error(self.path, error, self.path.parent) from None
+                raise _disk_error(self.path, error) from None
             if not size:
                 self.append({"event": "journal", "schema": SCHEMA})
             self._stack = self._stack.pop_all()
@@ -224,7 +224,7 @@ class Journal:
 
         Raises
         ------
-        DiskError, OutputError
+        DiskError
         """
         stamped = [{**event, "time": round(time.time(), 3)} for event in events]
         lines = "".join(json.dumps(event, allow_nan=False) + "\n" for event in stamped)
@@ -234,7 +234,7 @@ class Journal:
         except OSError as error:
             with contextlib.suppress(OSError):  # half a line would spoil the next one
                 os.ftruncate(self._descriptor, size)
-            raise write_error(self.path, error, self.path.parent) from None
+            raise _disk_error(self.path, error) from None
         for event in stamped:
             self.state.take(event)
 
@@ -247,6 +247,11 @@ class Journal:
     def _ends_a_line(self, size: int) -> bool:
         os.lseek(self._descriptor, size - 1, os.SEEK_SET)
         return os.read(self._descriptor, 1) == b"\n"
+
+
+def _disk_error(path: Path, error: OSError) -> DiskError:
+    """Say that there is no journal: whatever the reason, no pair can be done without."""
+    return DiskError(str(write_error(path, error, path.parent)))
 
 
 def is_busy(folder: Path) -> bool:
@@ -272,7 +277,7 @@ class _Lock:
         try:
             self._file = self._path.open("a+b")
         except OSError as error:
-            raise write_error(self._path, error, self._path.parent) from None
+            raise _disk_error(self._path, error) from None
         try:
             _lock(self._file.fileno())
         except OSError:
