@@ -66,6 +66,14 @@ def modules_after(*arguments: str, folder: Path) -> tuple[int, set[str]]:
         ("evaluate --help", 0),
         ("evaluate a.wav b.wav", 2),
         ("evaluate a.wav b.wav o.wav --start soon", 2),
+        ("batch --help", 0),
+        ("batch a b", 2),
+        ("batch a b -o out --limit few", 2),
+        ("batch a b -o out --strength 2", 2),
+        ("status --help", 0),
+        ("status", 2),
+        ("style --help", 0),
+        ("style a", 2),
     ],
 )
 def test_help_and_usage_errors_import_nothing_heavy(
@@ -121,7 +129,7 @@ def test_every_option_is_explained_under_a_heading(
     headings = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
     assert headings == list(dict.fromkeys(headings))  # none twice
     in_lists = re.findall(r"^  (\S+)", text.split("\n\n", 3)[3], re.MULTILINE)
-    assert not {"CONTENT", "STYLE", "STYLE...", "OUTPUT..."} & set(in_lists)
+    assert not {"CONTENT", "STYLE", "STYLE...", "OUTPUT...", "FOLDER", "DIR"} & set(in_lists)
     required = [p for p in cli.commands[name].params if isinstance(p, click.Option) and p.required]
     assert text.count("[required]") == len(required)
     flat = " ".join(text.split())

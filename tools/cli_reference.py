@@ -32,9 +32,10 @@ def render_reference() -> str:
         "# Command line",
         f"<!-- Made by `{COMMAND}`; do not edit. -->",
         "What `--help` says, for all commands. Exit codes: 0 the output exists and was read back, "
-        "or all were judged; 1 failure; 2 usage; 130 interrupted (143 by SIGTERM). What was asked "
-        "for, `--json` or the table of `evaluate`, goes to standard output; progress, notes "
-        "and errors go to standard error.",
+        "or all were judged; 1 failure; 2 usage; 130 interrupted (143 by SIGTERM); those of "
+        "`batch` are in [batch.md](batch.md#what-can-go-wrong). What was asked for, `--json`, the "
+        "table of `evaluate`, a status or a dry run, goes to standard output; progress, notes and "
+        "errors go to standard error.",
     ]
     for name, command in sorted(cli.commands.items()):
         parts += _render_command(command, click.Context(command, parent=context, info_name=name))

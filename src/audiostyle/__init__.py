@@ -7,29 +7,37 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from audiostyle.batch import run_batch
     from audiostyle.config import TransferConfig
     from audiostyle.evaluation import evaluate
-    from audiostyle.files import transfer_file
+    from audiostyle.files import make_style_file, transfer_file
+    from audiostyle.hearing import Style
     from audiostyle.judging import evaluate_files
-    from audiostyle.pipeline import Style, TransferResult, transfer
+    from audiostyle.pipeline import Stylist, TransferResult, transfer
 
 __all__ = [
     "Style",
+    "Stylist",
     "TransferConfig",
     "TransferResult",
     "__version__",
     "evaluate",
     "evaluate_files",
+    "make_style_file",
+    "run_batch",
     "transfer",
     "transfer_file",
 ]
 
 _HOMES = {
-    "Style": "pipeline",
+    "Style": "hearing",
+    "Stylist": "pipeline",
     "TransferConfig": "config",
     "TransferResult": "pipeline",
     "evaluate": "evaluation",
     "evaluate_files": "judging",
+    "make_style_file": "files",
+    "run_batch": "batch",
     "transfer": "pipeline",
     "transfer_file": "files",
 }

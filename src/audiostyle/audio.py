@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import re
 import stat
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import soundfile as sf
 from audiostyle.errors import AudioFileError, ConfigError, OutputError
 from audiostyle.native import Capture, captured_stderr
 from audiostyle.options import known
-from audiostyle.outputs import part_file, publish
+from audiostyle.outputs import part_file, publish, write_error
 
 Array = npt.NDArray[Any]
 
@@ -31,6 +32,8 @@ RIFF_LIMIT_BYTES = 2**32 - 2**16  # a WAV file cannot say that it is longer; RF6
 STREAMED_BYTES = (
     2**31 - 2**16
 )  # what programs that write to a pipe claim is more, and means nothing
+
+CLIP_EXTENSIONS = {".wave", ".aifc", ".snd", ".rf64"}  # read, but not written under these names
 
 FORMATS = {
     ".wav": "WAV",
@@ -94,12 +97,40 @@ def load_audio(path: str | Path, *, start: float = 0.0, duration: float | None =
         If the file is missing, empty, not audio, or ends before `start`.
     """
     path = Path(path)
+    with open_audio(path) as (file, captured):
+        clip = _read(file, path, start, duration)
+    if warned := captured.text.strip():
+        clip.notes.append(f"{path}: the decoder warned: {warned.splitlines()[0].strip()}")
+    return clip
+
+
+@contextmanager
+def open_audio(path: Path) -> Iterator[tuple[Any, Capture]]:
+    """Open a file to read from it, and say in one line what is wrong with it.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    file : soundfile.SoundFile
+    captured : Capture
+        What the decoder printed, as soon as the block has ended.
+
+    Raises
+    ------
+    AudioFileError
+        If the file is missing, empty, or not audio, or the block meets damage in it.
+    """
     _check_readable(path)
     # What the MP3 decoder prints becomes a note that names the file.
     capture = captured_stderr() if path.suffix.lower() == ".mp3" else nullcontext(Capture())
     try:
         with capture as captured, sf.SoundFile(path) as file:
-            clip = _read(file, path, start, duration)
+            if not 0 < file.samplerate <= MAX_RATE:
+                raise AudioFileError(f"{path}: a rate of {file.samplerate} Hz is not plausible")
+            yield file, captured
     except sf.LibsndfileError as error:
         reason = str(error.error_string).removeprefix("Error :").strip().rstrip(".")
         if reason in ("", "flac decoder lost sync"):
@@ -112,9 +143,6 @@ def load_audio(path: str | Path, *, start: float = 0.0, duration: float | None =
         raise AudioFileError(
             f"{path}: does not fit into memory; use --start and --duration"
         ) from None
-    if warned := captured.text.strip():
-        clip.notes.append(f"{path}: the decoder warned: {warned.splitlines()[0].strip()}")
-    return clip
 
 
 def _check_readable(path: Path) -> None:
@@ -145,8 +173,6 @@ def _similar(path: Path) -> str:
 
 
 def _read(file: Any, path: Path, start: float, duration: float | None) -> Audio:
-    if not 0 < file.samplerate <= MAX_RATE:
-        raise AudioFileError(f"{path}: a rate of {file.samplerate} Hz is not plausible")
     first = round(start * file.samplerate)
     if first >= file.frames > 0:
         seconds = file.frames / file.samplerate
@@ -168,15 +194,26 @@ def _read(file: Any, path: Path, start: float, duration: float | None) -> Audio:
         where = f" after start={start:g} s" if first else ""
         raise AudioFileError(f"{path}: holds no samples{where}")
     to_end = wanted is None or n_read < wanted
-    notes = _damage(file, first + n_read if to_end else file.frames)
+    notes = damage(file, first + n_read if to_end else file.frames)
     y = np.ascontiguousarray(np.concatenate(blocks, axis=1))
     return Audio(
         y, int(file.samplerate), file.format, file.subtype, first, [f"{path}: {n}" for n in notes]
     )
 
 
-def _damage(file: Any, n_frames: int) -> list[str]:
-    """Say whether a file holds less than its header claims."""
+def damage(file: Any, n_frames: int) -> list[str]:
+    """Say whether a file holds less than its header claims.
+
+    Parameters
+    ----------
+    file : soundfile.SoundFile
+    n_frames : int
+        Where its samples ended.
+
+    Returns
+    -------
+    list of str
+    """
     if n_frames != file.frames:
         return [f"was cut off: its header says {file.frames} samples, {n_frames} are there"]
     # libsndfile corrects some headers by itself, and tells only its log.
@@ -303,11 +340,7 @@ def write_clip(
                 file.write(y[:, i : i + BLOCK_FRAMES].T)
         _verify(part, name, y.shape, sr)
     except (sf.LibsndfileError, OSError) as error:
-        raise OutputError(f"{name}: cannot be written ({_reason(error)})") from None
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(getattr(error, "error_string", error)).strip()
+        raise write_error(Path(name), error, part.parent, y.nbytes) from None
 
 
 def _verify(part: Path, path: str | Path, shape: tuple[int, ...], sr: int) -> None:
@@ -340,7 +373,7 @@ def find_clips(folder: str | Path) -> list[Path]:
         If there is none.
     """
     folder = Path(folder)
-    extensions = {*FORMATS, ".wave", ".aifc", ".snd", ".rf64"}
+    extensions = {*FORMATS, *CLIP_EXTENSIONS}
     clips = sorted(
         path
         for path in folder.rglob("*")

@@ -1,13 +1,13 @@
 """The command line: parse, call, echo, set the exit code. No numbers, no logic.
 
 Exit codes: 0 the output exists and was read back, or all were judged; 1 failure; 2 usage; 130
-interrupted (143 by SIGTERM). What was asked for (``--json``, the table of ``evaluate``) goes to
-standard output, everything else to standard error.
+interrupted (143 by SIGTERM); of ``batch`` also 3 and 4, see `audiostyle.batch_runner`. What was
+asked for (``--json``, the table of ``evaluate``) goes to standard output, everything else to
+standard error.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ from typing import Any
 import click
 
 import audiostyle
+from audiostyle.cli_batch import batch_command, status_command, style_command
 from audiostyle.cli_options import (
     GroupedCommand,
     GroupedOption,
-    build_config,
-    config_options,
+    content_options,
+    parameter_options,
     parse_blend,
-    presets_help,
+    take_config,
 )
-from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioStyleError, ConfigError, Interrupted
 
 EXAMPLE = """\b
@@ -53,7 +53,14 @@ def cli() -> None:
     \b
     Measure what became of it, by means that no loss uses:
       audiostyle evaluate content.wav style.wav out.wav
+    \b
+    Do it with whole folders; run the same command again to go on:
+      audiostyle batch genres/jazz genres/classical -o out
     """
+
+
+for _command in (batch_command, status_command, style_command):
+    cli.add_command(_command)
 
 
 @cli.command("transfer", cls=GroupedCommand, epilog=EXAMPLE, options_metavar="-o FILE [OPTIONS]")
@@ -115,28 +122,7 @@ def cli() -> None:
     group="Output",
     help="Show TensorFlow's messages, timings, and tracebacks.",
 )
-@click.option(
-    "--start",
-    type=float,
-    default=0.0,
-    cls=GroupedOption,
-    group="Input",
-    help="Begin so far into the content.  [seconds; at least 0; default: 0]",
-)
-@click.option(
-    "--duration",
-    type=float,
-    cls=GroupedOption,
-    group="Input",
-    help="Take so much of the content.  [seconds; at least 0.5; default: all]",
-)
-@click.option(
-    "--preview",
-    type=float,
-    cls=GroupedOption,
-    group="Input",
-    help="Take only the loudest excerpt of this length.  [seconds; at least 0.5; default: off]",
-)
+@content_options
 @click.option(
     "--blend",
     cls=GroupedOption,
@@ -144,36 +130,17 @@ def cli() -> None:
     metavar="W,W,...",
     help="Weights of the styles, one each.  [at least 0; default: equal]",
 )
-@click.option("--preset", cls=GroupedOption, group="Style", metavar="NAME", help=presets_help())
-@click.option(
-    "--config",
-    "config_file",
-    cls=GroupedOption,
-    group="Style",
-    metavar="FILE.toml",
-    help="Parameters from a file: names as below, with _ for -. Options given "
-    "here win over it.  [default: none]",
-)
-@config_options
-@click.option(
-    "--device",
-    default="auto",
-    cls=GroupedOption,
-    group="Run",
-    metavar="[auto|cpu|gpu|gpu:N]",
-    help="Where to compute; an explicit GPU that is absent is an error.  [default: auto]",
-)
+@parameter_options
 def transfer_command(content: Path, style: tuple[Path, ...], output: Path, **options: Any) -> None:
     """Apply the style of STYLE... to CONTENT.
 
     CONTENT is any file that libsndfile reads (WAV, FLAC, OGG, MP3, AIFF), of any rate and length
     from half a second. STYLE is one or more such files, or folders whose clips together are one
-    style (a genre). The output keeps the content's rate, channels, length and loudness; beside it
-    OUTPUT.json records inputs, parameters, versions and losses.
+    style (a genre), or style files (.style.npz) made by audiostyle style. The output keeps the
+    content's rate, channels, length and loudness; beside it OUTPUT.json records inputs, parameters,
+    versions and losses.
     """
-    names = {option.name for option in dataclasses.fields(TransferConfig)}
-    parameters = {name: options.pop(name) for name in list(options) if name in names}
-    preset, config = build_config(options.pop("preset"), options.pop("config_file"), parameters)
+    preset, config = take_config(options)
     weights = parse_blend(options.pop("blend"), len(style))
 
     from audiostyle import request, runner

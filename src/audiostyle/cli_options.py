@@ -37,6 +37,75 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records)
 
 
+def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add all that says how a transfer is computed: preset, file, every parameter, device."""
+    options: list[Callable[..., Any]] = [
+        click.option(
+            "--preset", cls=GroupedOption, group="Style", metavar="NAME", help=presets_help()
+        ),
+        click.option(
+            "--config",
+            "config_file",
+            cls=GroupedOption,
+            group="Style",
+            metavar="FILE.toml",
+            help="Parameters from a file: names as below, with _ for -. Options given "
+            "here win over it.  [default: none]",
+        ),
+        config_options,
+        click.option(
+            "--device",
+            default="auto",
+            cls=GroupedOption,
+            group="Run",
+            metavar="[auto|cpu|gpu|gpu:N]",
+            help="Where to compute; an explicit GPU that is absent is an error.  [default: auto]",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def content_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says which part of a content is styled."""
+    texts = {
+        "start": "Begin so far into the content.  [seconds; at least 0; default: 0]",
+        "duration": "Take so much of the content.  [seconds; at least 0.5; default: all]",
+        "preview": "Take only the loudest excerpt of this length.  [seconds; at least 0.5; "
+        "default: off]",
+    }
+    for name, text in reversed(texts.items()):
+        default = 0.0 if name == "start" else None
+        option = click.option(
+            f"--{name}", type=float, default=default, cls=GroupedOption, group="Input", help=text
+        )
+        command = option(command)
+    return command
+
+
+def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
+    """Take what `parameter_options` added, but for the device, out of the options of a command.
+
+    Parameters
+    ----------
+    options : dict
+        What Click found; changed in place.
+
+    Returns
+    -------
+    preset : str
+    config : TransferConfig
+
+    Raises
+    ------
+    ConfigError
+    """
+    names = {field.name for field in dataclasses.fields(TransferConfig)}
+    parameters = {name: options.pop(name) for name in list(options) if name in names}
+    return build_config(options.pop("preset"), options.pop("config_file"), parameters)
+
+
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for every field of `TransferConfig`, as its metadata says."""
     for option in reversed(dataclasses.fields(TransferConfig)):

@@ -100,7 +100,7 @@ class TransferConfig:
         bounds=(0.0, 1e6),
     )
     music_weight: float = option(
-        0.7,
+        0.5,
         "Style",
         "Weight of the style loss of a second network, musicnn's VGG, which learned from music.",
         bounds=(0.0, 1e6),

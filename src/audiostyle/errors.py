@@ -12,11 +12,29 @@ class ConfigError(AudioStyleError):
 
 
 class AudioFileError(AudioStyleError):
-    """An audio file cannot be read, or holds nothing that can be used."""
+    """An audio file cannot be read, or holds nothing that can be used.
+
+    Attributes
+    ----------
+    kind : str
+        ``unreadable``, ``truncated``, ``too_short``, ``silent`` or ``not_finite``.
+    """
+
+    def __init__(self, message: str, kind: str = "unreadable") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class OutputError(AudioStyleError):
     """The output cannot be written, or would destroy something."""
+
+
+class DiskError(OutputError):
+    """The disk is full, or takes no more: no other output can be written either."""
+
+
+class BusyError(AudioStyleError):
+    """Another process works in the folder."""
 
 
 class WeightsError(AudioStyleError):

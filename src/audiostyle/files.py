@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import audio, devices, outputs, sidecar, weights_io
+from audiostyle import audio, devices, outputs, sidecar, style_file, weights_io
 from audiostyle.config import TransferConfig
-from audiostyle.errors import OutputError
+from audiostyle.errors import ConfigError, OutputError
 from audiostyle.events import Callback
-from audiostyle.pipeline import Style, TransferResult, check_clip, transfer
+from audiostyle.hearing import check_clip
+from audiostyle.pipeline import Stylist, TransferResult, transfer
 from audiostyle.request import Request, StyleFiles
 
 Array = npt.NDArray[Any]
@@ -34,7 +35,7 @@ def transfer_file(
     ----------
     content : str or Path
     style : str or Path, or a sequence of them
-        Audio files, or folders of audio files.
+        Audio files, folders of audio files, or style files (``.style.npz``).
     output : str or Path
         Its extension says the format. Beside it a record of the run is written, ``output`` +
         ``.json``.
@@ -70,33 +71,64 @@ def transfer_file(
     return run(request, config or TransferConfig(), callback)
 
 
+def find_style(path: Path, weight: float, config: TransferConfig) -> StyleFiles:
+    """Find out what a style consists of, without listening to it.
+
+    Parameters
+    ----------
+    path : Path
+        A clip, a folder, or a style file.
+    weight : float
+    config : TransferConfig
+        What a style file has to fit.
+
+    Returns
+    -------
+    StyleFiles
+
+    Raises
+    ------
+    AudioFileError, ConfigError
+    """
+    if style_file.is_style_file(path):
+        saved = style_file.load_style(path, config)
+        used, skipped = saved.about["clips"], saved.about["skipped"]
+        return StyleFiles(path, weight, [path], used, skipped, [], saved.sha256, saved.restore)
+    return StyleFiles(path, weight, audio.find_clips(path) if os.path.isdir(path) else [path])
+
+
 def run(
-    request: Request, config: TransferConfig, callback: Callback | None = None
+    request: Request,
+    config: TransferConfig,
+    callback: Callback | None = None,
+    stylist: Stylist | None = None,
+    style_files: Sequence[StyleFiles] | None = None,
 ) -> tuple[TransferResult, dict[str, Any]]:
-    """Carry out a `Request`; see `transfer_file`."""
+    """Carry out a `Request`; see `transfer_file`.
+
+    A `stylist` that is kept, and `style_files` that were heard, spare what they did before.
+    """
     request.check()
-    style_files = [
-        StyleFiles(path, weight, audio.find_clips(path) if os.path.isdir(path) else [path])
-        for path, weight in zip(request.styles, request.style_weights, strict=True)
-    ]
+    if style_files is None:
+        style_files = [
+            find_style(path, weight, config)
+            for path, weight in zip(request.styles, request.style_weights, strict=True)
+        ]
     _check_outputs(request, [request.content, *(p for s in style_files for p in s.clips)])
     source = _load_content(request)
     container, subtype = audio.output_format(request.output, request.subtype, source)
     audio.check_writable(request.output, source.sr, len(source.y), container, subtype)
     for files in style_files:
         files.check()
-    weights_io.check_weights(config.network, config.weights)
-    if request.verbose:
-        devices.load_tensorflow(quiet=False)
-    result = transfer(
-        source.y,
-        [Style(files.load(), files.weight, str(files.path)) for files in style_files],
-        source.sr,
-        config,
-        callback,
-        device=request.device,
-    )
-    record = sidecar.make_record(request, config, source, style_files, result)
+    styles = [files.as_style() for files in style_files]
+    if stylist is None:
+        weights_io.check_weights(config.network, config.weights)
+        if request.verbose:
+            devices.load_tensorflow(quiet=False)
+        result = transfer(source.y, styles, source.sr, config, callback, device=request.device)
+    else:
+        result = stylist.transfer(source.y, styles, source.sr, callback)
+    record = sidecar.make_record(request, config, source, list(style_files), result)
     picture = _draw(request, result)
     with outputs.Staging() as staging:
         part = staging.add(request.output)
@@ -115,6 +147,55 @@ def run(
             staging.write(request.plot, picture)
         staging.publish()
     return result, record
+
+
+def make_style_file(
+    source: str | Path,
+    output: str | Path,
+    config: TransferConfig | None = None,
+    callback: Callback | None = None,
+    *,
+    force: bool = False,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Listen to a folder of clips, and save their style.
+
+    Parameters
+    ----------
+    source : str or Path
+        A folder whose clips together are the style, or one clip.
+    output : str or Path
+        Must end in ``.style.npz``.
+    config : TransferConfig, optional
+        A transfer that uses the file must have the same network and spectrogram.
+    callback : callable, optional
+        Gets a `Stage` for every clip.
+    force : bool
+        Replace an output that exists.
+    device : str
+
+    Returns
+    -------
+    dict
+        What the file says about itself: clips, parameters, versions.
+
+    Raises
+    ------
+    AudioStyleError
+    """
+    config = config or TransferConfig()
+    source, output = Path(source), Path(output)
+    if not style_file.is_style_file(output):
+        raise ConfigError(f"{output}: a style file must end in {style_file.SUFFIX}")
+    devices.parse_device(device)
+    files = StyleFiles(source, 1.0, audio.find_clips(source) if source.is_dir() else [source])
+    _check_output(output, files.clips, force)
+    files.check()
+    weights_io.check_weights(config.network, config.weights)
+    heard = Stylist(config, device).hear(files.as_style(), callback)
+    about = style_file.describe_style(files, config)
+    style_file.save_style(output, heard, about)
+    return about
 
 
 def _draw(request: Request, result: TransferResult) -> bytes | None:
@@ -147,17 +228,21 @@ def _loudest(y: Array, n: int) -> tuple[int, int]:
 
 
 def _check_outputs(request: Request, inputs: list[Path]) -> None:
-    """Refuse to overwrite an input, whatever it is called, or an output without --force."""
     for output in request.outputs:
-        if os.path.isdir(output):
-            raise OutputError(f"{output}: is a folder; name a file in it")
-        if os.path.exists(output):
-            for path in inputs:
-                if os.path.exists(path) and os.path.samefile(path, output):
-                    raise OutputError(
-                        f"{output}: is the same file as the input {path}; choose another name"
-                    )
-            if not request.force:
-                raise OutputError(f"{output}: exists already; use --force to replace it")
-        with outputs.part_file(output):
-            pass  # its folder can be written
+        _check_output(output, inputs, request.force)
+
+
+def _check_output(output: Path, inputs: Sequence[Path], force: bool) -> None:
+    """Refuse to overwrite an input, whatever it is called, or an output without --force."""
+    if os.path.isdir(output):
+        raise OutputError(f"{output}: is a folder; name a file in it")
+    if os.path.exists(output):
+        for path in inputs:
+            if os.path.exists(path) and os.path.samefile(path, output):
+                raise OutputError(
+                    f"{output}: is the same file as the input {path}; choose another name"
+                )
+        if not force:
+            raise OutputError(f"{output}: exists already; use --force to replace it")
+    with outputs.part_file(output):
+        pass  # its folder can be written

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from audiostyle import audio, content_metrics, devices, evaluation, trivial
 from audiostyle.errors import AudioFileError
+from audiostyle.hearing import check_clip
 from audiostyle.outputs import record_path
-from audiostyle.pipeline import check_clip
 from audiostyle.render import resample
 from audiostyle.request import StyleFiles, describe
 from audiostyle.verdicts import Excerpt, Question, Report, Verdict

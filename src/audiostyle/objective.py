@@ -213,7 +213,10 @@ def blend(targets: Sequence[StyleTarget], weights: Sequence[float]) -> StyleTarg
     Returns
     -------
     StyleTarget
+        Of one style, that style itself.
     """
+    if len(targets) == 1:
+        return targets[0]
     shares = np.asarray(weights, float) / np.sum(weights)
     pairs = list(zip(shares, targets, strict=True))
     return StyleTarget(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from audiostyle.errors import OutputError
+from audiostyle.errors import DiskError, OutputError
+
+DISK_ERRORS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextlib.contextmanager
@@ -39,6 +43,8 @@ def part_file(path: Path) -> Iterator[Path]:
             raise OutputError(
                 f"{path}: there is no folder {path.parent}; create it first"
             ) from None
+        if error.errno in DISK_ERRORS:
+            raise write_error(path, error, path.parent) from None
         raise OutputError(
             f"{path}: cannot be made in {path.parent} ({error.strerror}); choose another place or "
             "name"
@@ -70,7 +76,35 @@ def publish(part: Path, path: Path) -> None:
         part.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
         part.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise write_error(path, error, path.parent) from None
+
+
+def write_error(path: Path, error: Exception, folder: Path, n_bytes: int = 0) -> OutputError:
+    """Say why a file could not be written, and whether any other could be.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    error : Exception
+        From the system, or from a library that only says that the system failed.
+    folder : Path
+    n_bytes : int
+        How much was to be written.
+
+    Returns
+    -------
+    OutputError
+        A `DiskError` if the disk is full, read-only, or over its quota.
+    """
+    reason = getattr(error, "strerror", None) or str(getattr(error, "error_string", error)).strip()
+    full = getattr(error, "errno", None) in DISK_ERRORS
+    if not isinstance(error, OSError):
+        with contextlib.suppress(OSError):
+            full = shutil.disk_usage(folder).free < n_bytes
+    if full:
+        return DiskError(f"{path}: cannot be written ({reason}); free space on the disk")
+    return OutputError(f"{path}: cannot be written ({reason})")
 
 
 class Staging:
@@ -113,7 +147,7 @@ class Staging:
         try:
             part.write_bytes(data)
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+            raise write_error(path, error, path.parent) from None
 
     def publish(self) -> None:
         """Give all of them their names, in the order in which they were added."""

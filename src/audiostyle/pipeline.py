@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import devices, levels, mosaic, render, spectral
-from audiostyle.config import MAX_CHANNELS, MIN_SECONDS, TransferConfig
-from audiostyle.errors import AudioFileError, ConfigError
+from audiostyle import devices, render, spectral
+from audiostyle.config import TransferConfig
+from audiostyle.errors import ConfigError
 from audiostyle.events import Callback, Iterate, Stage
+from audiostyle.hearing import HeardStyle, Style, analyse_styles, check_clip, check_frames, hear
 
 if TYPE_CHECKING:
-    from audiostyle.objective import Analyzer, StyleTarget
+    from audiostyle.objective import Analyzer
     from audiostyle.optimize import Descent
 
 Array = npt.NDArray[Any]
-
-EXAMPLE_SECONDS = 60.0  # of a style that are kept for the picture and for init="style"
 
 
 @dataclass
@@ -71,75 +70,6 @@ class TransferResult:
     timings: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass
-class Style:
-    """One style: a clip, or several that together are one (a genre).
-
-    Attributes
-    ----------
-    clips : iterable of (np.ndarray [shape=(n,) or (channels, n)], int)
-        Each with its rate in Hz. May be a generator: one clip is held at a time.
-    weight : float >= 0
-        Share of this style among several.
-    name : str
-        For messages.
-    """
-
-    clips: Iterable[tuple[Array, int]]
-    weight: float = 1.0
-    name: str = "style"
-
-
-def check_clip(y: Any, sr: int, name: str) -> Array:
-    """Return a clip as channels by samples without DC offset, or say what is wrong with it.
-
-    Parameters
-    ----------
-    y : array_like [shape=(n,) or (channels, n)]
-    sr : int > 0, in Hz
-    name : str
-        For messages: the file, or the parameter.
-
-    Returns
-    -------
-    np.ndarray [shape=(channels, n), float32]
-
-    Raises
-    ------
-    AudioFileError
-        If it is of another shape, too short, not finite, or silent.
-    """
-    y = np.asarray(y)  # what it is, is checked next
-    if y.ndim not in (1, 2) or y.dtype.kind not in "fiu":
-        raise AudioFileError(f"{name}: samples of shape {y.shape} and type {y.dtype} are not audio")
-    if y.dtype.kind in "iu":
-        raise AudioFileError(
-            f"{name}: samples are integers; divide by full scale to get floats from -1 to 1"
-        )
-    y = np.asarray(np.atleast_2d(y), np.float32)
-    if not 1 <= y.shape[0] <= MAX_CHANNELS:
-        raise AudioFileError(
-            f"{name}: {y.shape[0]} channels; from 1 to {MAX_CHANNELS} are supported, as "
-            "(channels, samples)"
-        )
-    if y.shape[-1] == 0:
-        raise AudioFileError(f"{name}: holds no samples")
-    if y.shape[-1] < MIN_SECONDS * sr:
-        raise AudioFileError(
-            f"{name}: {y.shape[-1] / sr:.3g} s is too short; at least {MIN_SECONDS} s are needed"
-        )
-    if not np.isfinite(y).all():
-        raise AudioFileError(f"{name}: holds NaN or infinite samples; repair or re-export it")
-    # An offset is no sound, but it would count as level and as headroom, and click at the ends.
-    offset = y.mean(axis=-1, keepdims=True, dtype=np.float64).astype(np.float32)
-    if np.abs(offset).max() > levels.OFFSET:
-        y = y - offset
-    peak = float(np.abs(y).max())
-    if peak < 10 ** (levels.SILENCE_DB / 20):
-        raise AudioFileError(f"{name}: is silent (peak below {levels.SILENCE_DB:g} dBFS)")
-    return np.asarray(y)
-
-
 def transfer(
     content: Array,
     style: Array | Sequence[Array] | Sequence[Style],
@@ -182,21 +112,81 @@ def transfer(
     OptimizationError
         If the losses are not finite.
     """
-    config = config or TransferConfig()
-    if not (isinstance(sr, (int, np.integer)) and sr > 0):
-        raise ConfigError(f"sr={sr!r} must be a positive whole number of Hz")
-    y = check_clip(content, sr, "content")
-    styles = _as_styles(style, sr)
-    report: Callback = callback or (lambda event: None)
-    clock = _Clock()
-    styled = _descend(y, sr, styles, config, report, devices.choose_device(device), clock)
-    report(Stage("inversion"))
-    rendered = render.render(y, sr, styled.clip, styled.start, styled.S, config)
-    at_level = render.resample(rendered.y, sr, config.sr) * np.float32(styled.clip.gain)
-    S_result = spectral.mel_spectrogram(at_level, config)
-    clock.lap("inversion")
-    y = rendered.y.reshape(np.shape(content))
-    return _make_result(y, sr, config, styled, rendered, S_result, clock.timings)
+    return Stylist(config, device).transfer(content, style, sr, callback)
+
+
+class Stylist:
+    """A network that stays loaded, for one transfer or for any number of them.
+
+    What a transfer gives does not depend on what the same stylist did before.
+
+    Parameters
+    ----------
+    config : TransferConfig, optional
+    device : str
+        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``. Nothing is loaded before it is needed.
+    """
+
+    def __init__(self, config: TransferConfig | None = None, device: str = "auto") -> None:
+        self.config = config or TransferConfig()
+        self._wanted = device
+        self._device: devices.Device | None = None
+        self._analyzer: Analyzer | None = None
+
+    def hear(self, style: Style, callback: Callback | None = None) -> HeardStyle:
+        """Analyse a style once, to use it in several transfers as `Style.heard`.
+
+        Parameters
+        ----------
+        style : Style
+        callback : callable, optional
+
+        Returns
+        -------
+        HeardStyle
+
+        Raises
+        ------
+        AudioFileError
+        DeviceError
+        """
+        analyzer, device = self._load()
+        with devices.load_tensorflow().device(device.name):
+            return hear(style, analyzer, callback or (lambda event: None))
+
+    def transfer(
+        self, content: Array, style: Any, sr: int, callback: Callback | None = None
+    ) -> TransferResult:
+        """Apply the style of one or more clips to another; see `audiostyle.transfer`."""
+        config = self.config
+        if not (isinstance(sr, (int, np.integer)) and sr > 0):
+            raise ConfigError(f"sr={sr!r} must be a positive whole number of Hz")
+        y = check_clip(content, sr, "content")
+        styles = _as_styles(style, sr)
+        report: Callback = callback or (lambda event: None)
+        clock = _Clock()
+        analyzer, device = self._load()
+        clock.lap("start-up")
+        styled = _descend(y, sr, styles, analyzer, report, device, clock)
+        report(Stage("inversion"))
+        rendered = render.render(y, sr, styled.clip, styled.start, styled.S, config)
+        at_level = render.resample(rendered.y, sr, config.sr) * np.float32(styled.clip.gain)
+        S_result = spectral.mel_spectrogram(at_level, config)
+        clock.lap("inversion")
+        y = rendered.y.reshape(np.shape(content))
+        return _make_result(y, sr, config, styled, rendered, S_result, clock.timings)
+
+    def _load(self) -> tuple[Analyzer, devices.Device]:
+        """Find the device and build the network, if this was not done yet."""
+        if self._analyzer is None or self._device is None:
+            self._device = devices.choose_device(self._wanted)
+            tf = devices.load_tensorflow()
+            from audiostyle import networks, objective
+
+            with tf.device(self._device.name):
+                network = networks.build_network(self.config)
+                self._analyzer = objective.Analyzer(network, self.config)
+        return self._analyzer, self._device
 
 
 @dataclass
@@ -216,7 +206,7 @@ def _descend(
     y: Array,
     sr: int,
     styles: Sequence[Style],
-    config: TransferConfig,
+    analyzer: Analyzer,
     report: Callback,
     device: devices.Device,
     clock: _Clock,
@@ -225,14 +215,13 @@ def _descend(
     tf = devices.load_tensorflow()
     from audiostyle import networks, objective, optimize
 
+    config = analyzer.config
     with tf.device(device.name):
-        analyzer = objective.Analyzer(networks.build_network(config), config)
-        clock.lap("start-up")
-        target, sound, S_style = _analyse_styles(styles, analyzer, report)
+        target, sound, S_style = analyse_styles(styles, analyzer, report)
         clock.lap("style")
         report(Stage("features"))
         clip = render.analyse(y, sr, config)
-        _check_frames(clip.S.shape[1], analyzer.min_frames, "content", config)
+        check_frames(clip.S.shape[1], analyzer.min_frames, "content", config)
         start = render.make_start(clip, sound, config)
         own = analyzer.style_target([clip.S]) if config.strength < 1 else None
         function = objective.build_objective(analyzer, clip.S, start.S, own, target)
@@ -309,46 +298,3 @@ def _as_styles(style: Any, sr: int) -> list[Style]:
     if sum(s.weight for s in styles) == 0:
         raise ConfigError("the weights of the styles are all 0: at least one must be positive")
     return styles
-
-
-def _check_frames(n_frames: int, needed: int, name: str, config: TransferConfig) -> None:
-    if n_frames < needed:
-        raise AudioFileError(
-            f"{name}: {n_frames} frames are too few for {config.network}, which needs {needed}; "
-            f"use a longer clip, a smaller hop_length than {config.hop_length}, or shallower layers"
-        )
-
-
-def _analyse_styles(
-    styles: Sequence[Style], analyzer: Analyzer, report: Callback
-) -> tuple[StyleTarget, render.StyleSound, Array]:
-    """Return statistics of all styles, what a start needs of them, and the first spectrogram."""
-    from audiostyle import objective
-
-    config = analyzer.config
-    examples: list[render.Clip] = []
-
-    def spectrograms(style: Style, pool: mosaic.FramePool) -> Iterable[Array]:
-        for i, (y, sr) in enumerate(style.clips, 1):
-            report(Stage("style", style.name if i == 1 else f"{style.name}, clip {i}"))
-            clip = render.analyse(check_clip(y, sr, style.name), sr, config)
-            _check_frames(clip.S.shape[1], analyzer.min_frames, style.name, config)
-            pool.add(spectral.channel_power(clip.D))
-            if not examples:
-                examples.append(clip)
-            yield clip.S
-
-    used = [style for style in styles if style.weight > 0]
-    pools = [mosaic.FramePool(config.seed) for _ in used]
-    targets = [
-        analyzer.style_target(spectrograms(style, pool))
-        for style, pool in zip(used, pools, strict=True)
-    ]
-    total = sum(style.weight for style in used)
-    shares = [style.weight / total for style in used]
-    target = objective.blend(targets, shares)
-    frames = np.concatenate([p.take(share) for p, share in zip(pools, shares, strict=True)], axis=1)
-    n = int(EXAMPLE_SECONDS * config.sr)
-    example = examples[0].y[:, :n].mean(axis=0, keepdims=True)
-    S_style = examples[0].S[:, : 1 + n // config.hop_length]
-    return target, render.StyleSound(target.mel_mean, frames, example), S_style

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from audiostyle import audio, devices, outputs
 from audiostyle.config import MIN_SECONDS
 from audiostyle.errors import AudioFileError, ConfigError
-from audiostyle.pipeline import check_clip
+from audiostyle.hearing import HeardStyle, Style, check_clip
 
 Array = npt.NDArray[Any]
 
@@ -101,7 +101,23 @@ class Request:
 
 @dataclass
 class StyleFiles:
-    """The clips of one style, and what became of them."""
+    """The clips of one style, and what became of them.
+
+    Attributes
+    ----------
+    path : Path
+        A clip, a folder, or a style file.
+    weight : float
+    clips : list of Path
+        What is read.
+    used, skipped : list of dict
+        What the style consists of, and what could not be used, as soon as it was read.
+    notes : list of str
+    sha256 : str or None
+        Of a style file.
+    heard : callable or None
+        Gives the style without reading a clip, if it was analysed before.
+    """
 
     path: Path
     weight: float
@@ -109,20 +125,29 @@ class StyleFiles:
     used: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    sha256: str | None = None
+    heard: Callable[[], HeardStyle] | None = None
+
+    def as_style(self) -> Style:
+        """Make what a transfer takes; clips are read while it listens, one by one."""
+        return Style(self.load(), self.weight, str(self.path), self.heard)
 
     def check(self) -> None:
         """Fail before TensorFlow is loaded if no clip can be used."""
-        reasons = []
+        if self.heard is not None:
+            return
+        reasons: list[AudioFileError] = []
         for path in self.clips:
             try:
                 self._load(path)
                 return
             except AudioFileError as error:
-                reasons.append(str(error))
+                reasons.append(error)
         if not os.path.isdir(self.path):
-            raise AudioFileError(reasons[0])
+            raise reasons[0]
         raise AudioFileError(
-            f"{self.path}: none of its {len(reasons)} files can be used; the first: {reasons[0]}"
+            f"{self.path}: none of its {len(reasons)} files can be used; the first: {reasons[0]}",
+            reasons[0].kind,
         )
 
     def load(self) -> Iterator[tuple[Array, int]]:

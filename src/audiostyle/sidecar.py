@@ -51,10 +51,7 @@ def make_record(
         "status": "interrupted" if result.stopped == "interrupted" else "complete",
         "output": {},
         "content": content,
-        "styles": [
-            {"path": str(s.path), "weight": s.weight, "clips": s.used, "skipped": s.skipped}
-            for s in styles
-        ],
+        "styles": [_style_entry(style) for style in styles],
         "preset": request.preset,
         "request": {
             name: getattr(request, name) for name in ("start", "duration", "preview", "subtype")
@@ -76,6 +73,16 @@ def make_record(
     }
     plain: dict[str, Any] = finite(record)
     return plain
+
+
+def _style_entry(style: StyleFiles) -> dict[str, Any]:
+    entry = {
+        "path": str(style.path),
+        "weight": style.weight,
+        "clips": style.used,
+        "skipped": style.skipped,
+    }
+    return entry if style.sha256 is None else {**entry, "sha256": style.sha256}
 
 
 def to_json(record: dict[str, Any]) -> str:

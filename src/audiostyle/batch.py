@@ -1,0 +1,266 @@
+"""A batch: plan, journal and engine together. Knows nothing of TensorFlow, prints nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import audiostyle
+from audiostyle import results, schedule
+from audiostyle.batch_request import BatchRequest
+from audiostyle.config import TransferConfig
+from audiostyle.engines import Abandoned, Done, Engine, Event, Failed, InProcess, Judged, Started
+from audiostyle.errors import DiskError, OutputError
+from audiostyle.journal import Journal
+from audiostyle.outputs import write_error
+from audiostyle.schedule import Schedule
+
+SPARE_BYTES = 4 << 20  # that a pair must leave on the disk, for the journal and the results
+
+Callback = Callable[[Any], Any]
+"""Gets the `Schedule`, then every `audiostyle.engines.Event`, `Stage` and `Iterate`, and in the end
+the `BatchResult`."""
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of a batch.
+
+    Attributes
+    ----------
+    out_dir : Path
+    rows : list of dict
+        One a pair of the plan; see `audiostyle.results.make_rows`.
+    computed : int
+        Pairs that were computed in this run.
+    unjudged : list of str
+        Why outputs could not be evaluated.
+    """
+
+    out_dir: Path
+    rows: list[dict[str, Any]]
+    computed: int
+    unjudged: list[str]
+
+    def count(self, status: str) -> int:
+        """Say how many pairs are ``done``, ``failed`` or ``pending``."""
+        return sum(row["status"] == status for row in self.rows)
+
+    @property
+    def failures(self) -> dict[tuple[str, str], list[str]]:
+        """The pairs that failed, by kind and reason."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for row in self.rows:
+            if row["status"] == "failed":
+                found.setdefault((row["kind"], row["reason"]), []).append(row["pair"])
+        return found
+
+    @property
+    def exit_code(self) -> int:
+        """0 all is done; 1 some failed; 3 nothing succeeded."""
+        if self.count("done") == len(self.rows) and not self.unjudged:
+            return 0
+        return 1 if self.count("done") else 3
+
+
+def run_batch(
+    content: str | Path,
+    style: str | Path,
+    out_dir: str | Path,
+    config: TransferConfig | None = None,
+    callback: Callback | None = None,
+    engine: Engine | None = None,
+    **options: Any,
+) -> BatchResult:
+    """Apply many styles to many contents; what was done before is not done again.
+
+    Parameters
+    ----------
+    content, style : str or Path
+        A folder, a glob, ``@FILE`` (a list) or a file.
+    out_dir : str or Path
+        Made if it is not there.
+    config : TransferConfig, optional
+    callback : callable, optional
+        Gets everything that happens; see `Callback`.
+    engine : Engine, optional
+        Where the pairs are computed; in this process if it is not given.
+    **options
+        Further fields of `BatchRequest`: ``pair``, ``by``, ``content_genre``, ``style_genre``,
+        ``limit``, ``shuffle``, ``name``, ``start``, ``duration``, ``preview``, ``subtype``,
+        ``evaluate``, ``retry_failed``, ``force``, ``device``, ``preset``.
+
+    Returns
+    -------
+    BatchResult
+        Pairs that failed are among its rows, and raise nothing.
+
+    Raises
+    ------
+    ConfigError, AudioFileError, OutputError
+        Before any computing, if the plan cannot be right.
+    BusyError
+        If another process works in `out_dir`.
+    DiskError, DeviceError, WeightsError, MissingPackageError
+        If no other pair could succeed either. The journal is intact.
+    """
+    request = BatchRequest(str(content), str(style), Path(out_dir), **options)
+    return run(request, config or TransferConfig(), callback, engine)
+
+
+def run(
+    request: BatchRequest,
+    config: TransferConfig,
+    callback: Callback | None = None,
+    engine: Engine | None = None,
+) -> BatchResult:
+    """Carry out a `BatchRequest`; see `run_batch`."""
+    report = callback or (lambda event: None)
+    request.check()
+    schedule.make_plan(request, config)  # what is refused leaves no folder behind
+    try:
+        request.out_dir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise OutputError(f"{request.out_dir}: is, or lies below, a file; name a folder") from None
+    except OSError as error:
+        reason = write_error(request.out_dir, error, request.out_dir.parent)
+        raise DiskError(str(reason)) from None
+    with Journal(request.out_dir) as journal:
+        _clear(request.out_dir)
+        todo = schedule.make_schedule(request, config, journal.state)
+        _begin(journal, request, config, todo)
+        report(todo)
+        driver = _Driver(journal, request, config, report)
+        try:
+            if todo.jobs:
+                driver.carry_out(todo, engine or _default_engine(request, config, todo))
+        finally:
+            rows = results.make_rows(todo.pairs, journal.state)
+            result = BatchResult(request.out_dir, rows, driver.computed, driver.unjudged)
+            with contextlib.suppress(DiskError):  # if it is raised, it is on its way already
+                results.write_results(request.out_dir, rows)
+            report(result)
+    return result
+
+
+def _default_engine(request: BatchRequest, config: TransferConfig, todo: Schedule) -> Engine:
+    if any(job.judge for job in todo.jobs):
+        from audiostyle.content_metrics import require_mir_eval
+
+        require_mir_eval()
+    from audiostyle.workshop import Workshop
+
+    return InProcess(Workshop(request, config))
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a process that was killed had not finished. The lock says that none is alive."""
+    for part in folder.rglob(".audiostyle-*.part"):
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _begin(journal: Journal, request: BatchRequest, config: TransferConfig, todo: Schedule) -> None:
+    """Write down what is about to be done, as far as the journal does not know it."""
+    asked = dataclasses.asdict(request)
+    asked = {name: str(v) if isinstance(v, Path) else v for name, v in asked.items()}
+    ids = sorted(pair.id for pair in todo.pairs)
+    events: list[Mapping[str, Any]] = []
+    if ids != journal.state.planned:
+        events.append({"event": "plan", "pairs": ids})
+    events += todo.events
+    for failure in todo.failed:
+        known = journal.state.pairs.get(failure["pair"])
+        same = known and (known.status, known.fingerprint) == ("failed", failure["fingerprint"])
+        if not same:
+            events.append({"event": "failed", "seconds": 0.0, **failure})
+    if todo.jobs or events:
+        run = {"version": audiostyle.__version__, "request": asked, "parameters": config.to_dict()}
+        journal.append({"event": "run", **run}, *events)
+
+
+class _Driver:
+    """Turns the events of an engine into lines of the journal."""
+
+    def __init__(
+        self, journal: Journal, request: BatchRequest, config: TransferConfig, report: Callback
+    ) -> None:
+        self.computed = 0
+        self.unjudged: list[str] = []
+        self._journal = journal
+        self._report = report
+        self._folder = request.out_dir
+        self._settings = schedule.settings(request, config)
+
+    def carry_out(self, todo: Schedule, engine: Engine) -> None:
+        """Do what is left to do."""
+        for event in engine.run(todo.jobs, self._report):
+            if isinstance(event, Started):
+                self._report(event)  # may raise: the pair was not begun then
+                self._check_disk(event)
+                self._log(event, "started")
+                continue
+            self._take(event)
+            self._report(event)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Done):
+            self.computed += 1
+            self._log(
+                event,
+                "done",
+                size=os.path.getsize(event.job.output),
+                seconds=round(event.seconds, 3),
+                content_seconds=event.job.seconds,
+                settings=self._settings,
+                **event.summary,
+            )
+        elif isinstance(event, Failed):
+            seconds = round(event.seconds, 3)
+            self._log(event, "failed", kind=event.kind, reason=event.reason, seconds=seconds)
+        elif isinstance(event, Judged):
+            if event.scores is None:
+                self.unjudged.append(f"{event.job.pair.id}: {event.reason}")
+            self._log(event, "scored", scores=event.scores, reason=event.reason)
+        elif isinstance(event, Abandoned):
+            # Not a crash. If the disk is full, this line fails, and the error that comes is better.
+            with contextlib.suppress(DiskError):
+                self._log(event, "interrupted")
+
+    def _log(self, event: Event, what: str, **facts: Any) -> None:
+        job = event.job
+        line = {"event": what, "pair": job.pair.id, "fingerprint": job.fingerprint}
+        self._journal.append({**line, **facts})
+
+    def _check_disk(self, event: Started) -> None:
+        """Stop before the disk is full: a pair that cannot be written is not begun."""
+        free = shutil.disk_usage(self._folder).free
+        if free < event.job.n_bytes + SPARE_BYTES:
+            raise DiskError(
+                f"{self._folder}: the disk is full ({free / 1e6:.0f} MB free); free space, and run "
+                "the same command again"
+            )
+
+
+def failed_lines(result: BatchResult) -> Sequence[str]:
+    """Say in one line a reason which pairs failed.
+
+    Parameters
+    ----------
+    result : BatchResult
+
+    Returns
+    -------
+    sequence of str
+    """
+    lines = []
+    for (kind, reason), pairs in sorted(result.failures.items()):
+        which = pairs[0] if len(pairs) == 1 else f"{len(pairs)} pairs, as {pairs[0]}"
+        lines.append(f"{kind}: {reason} ({which})")
+    return lines

@@ -1,0 +1,89 @@
+"""What a batch is asked to do, checked before any of it is done."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiostyle import devices
+from audiostyle.config import MIN_SECONDS
+from audiostyle.errors import ConfigError
+from audiostyle.options import known
+
+
+@dataclass
+class BatchRequest:
+    """What to do with which folders.
+
+    Attributes
+    ----------
+    content, style : str
+        A folder, a glob, ``@FILE`` or a file; see `audiostyle.sides.find_sources`.
+    out_dir : Path
+    pair : str
+        ``product``, ``zip``, ``random:N`` or ``csv:FILE``.
+    by : str
+        ``clip``, or ``genre``: the clips of a genre are one style.
+    content_genre, style_genre : str or None
+        Take only this genre of the side.
+    limit : int or None
+        At most so many pairs.
+    shuffle : bool
+        Draw the pairs that the limit takes.
+    name : str
+        Template of the outputs' names.
+    start : float, in seconds
+    duration, preview : float or None, in seconds
+    subtype : str or None
+    evaluate : bool
+        Judge every output.
+    retry_failed : bool
+        Try those again, too, that would fail again.
+    force : bool
+        Do everything again, and replace what is there.
+    device : str
+    preset : str or None
+        For the records only.
+    verbose : bool
+    """
+
+    content: str
+    style: str
+    out_dir: Path
+    pair: str = "product"
+    by: str = "clip"
+    content_genre: str | None = None
+    style_genre: str | None = None
+    limit: int | None = None
+    shuffle: bool = False
+    name: str = "{content}__{style}.wav"
+    start: float = 0.0
+    duration: float | None = None
+    preview: float | None = None
+    subtype: str | None = None
+    evaluate: bool = False
+    retry_failed: bool = False
+    force: bool = False
+    device: str = "auto"
+    preset: str | None = None
+    verbose: bool = False
+
+    def check(self) -> None:
+        """Raise a `ConfigError` if a value cannot be right, whatever the files hold."""
+        from audiostyle.plan import check_template
+
+        known("by", self.by, ("clip", "genre"))
+        check_template(self.name)
+        devices.parse_device(self.device)
+        if not (math.isfinite(self.start) and self.start >= 0):
+            raise ConfigError(f"start={self.start:g} must be at least 0 seconds")
+        for name in ("duration", "preview"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= MIN_SECONDS):
+                raise ConfigError(f"{name}={value:g} must be at least {MIN_SECONDS} seconds")
+        if self.evaluate and self.style.lower().endswith(".npz"):
+            raise ConfigError(
+                "evaluate: a style file holds statistics, and no sound to compare to; give the "
+                "folder, or leave out --evaluate"
+            )

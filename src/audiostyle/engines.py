@@ -1,0 +1,189 @@
+"""What carries out the jobs of a batch. An engine tells what happens; the batch keeps the journal.
+
+An engine takes jobs and yields events. It goes on after the first only when it is asked for the
+second, so a batch can have `Started` on the disk before the work begins.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from audiostyle.errors import (
+    AudioFileError,
+    AudioStyleError,
+    ConfigError,
+    DeviceError,
+    DiskError,
+    Interrupted,
+    MissingPackageError,
+    OptimizationError,
+    OutputError,
+    WeightsError,
+)
+from audiostyle.events import Callback
+from audiostyle.results import summarise
+from audiostyle.schedule import Job
+
+ENVIRONMENT = (DiskError, DeviceError, MissingPackageError, WeightsError)
+"""Errors that no other pair would escape: the batch stops, and can be taken up again."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A pair is about to be computed."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Done:
+    """An output was published. `summary` says how it was made; see `audiostyle.results`."""
+
+    job: Job
+    summary: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A pair has no output. `kind` sorts the reasons; `trace` is there if nobody expected it."""
+
+    job: Job
+    kind: str
+    reason: str
+    seconds: float
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """A pair was given up for a reason that is not its own."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An output was evaluated, or could not be: `scores` is None then."""
+
+    job: Job
+    scores: dict[str, Any] | None
+    reason: str = ""
+
+
+Event = Started | Done | Failed | Abandoned | Judged
+
+
+class Worker(Protocol):
+    """What computes one pair at a time, as `audiostyle.workshop.Workshop`."""
+
+    def make(self, job: Job, callback: Callback) -> dict[str, Any]:
+        """Compute a pair, publish its output, return the record beside it."""
+
+    def judge(self, job: Job) -> dict[str, Any]:
+        """Evaluate an output that is there."""
+
+    def forget(self) -> None:
+        """Give memory back."""
+
+
+class Engine(Protocol):
+    """What carries out jobs, here or elsewhere."""
+
+    def run(self, jobs: Sequence[Job], report: Callback) -> Iterator[Event]:
+        """Carry out jobs, and yield what happens to them.
+
+        Parameters
+        ----------
+        jobs : sequence of Job
+        report : callable
+            Gets every `Stage` and `Iterate`, if they can be had. May raise `Interrupted`.
+
+        Yields
+        ------
+        Event
+        """
+
+
+class InProcess:
+    """Carries out jobs one after the other, in this process.
+
+    Parameters
+    ----------
+    worker : Worker
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def run(self, jobs: Sequence[Job], report: Callback) -> Iterator[Event]:
+        """Carry out jobs; see `Engine`."""
+        for job in jobs:
+            if job.compute:
+                yield Started(job)
+                try:
+                    outcome = self._make(job, report)
+                except (Interrupted, KeyboardInterrupt, *ENVIRONMENT):
+                    yield Abandoned(job)
+                    raise
+                yield outcome
+                if isinstance(outcome, Failed):
+                    continue
+            if job.judge:
+                yield self._judge(job)
+
+    def _make(self, job: Job, report: Callback) -> Done | Failed:
+        began = time.perf_counter()
+        try:
+            record = self._worker.make(job, report)
+        except ENVIRONMENT:
+            raise
+        except Exception as error:
+            kind, reason = classify(error)
+            if kind == "out_of_memory":
+                self._worker.forget()
+            trace = traceback.format_exc() if kind == "internal" else ""
+            return Failed(job, kind, reason, time.perf_counter() - began, trace)
+        return Done(job, summarise(record), time.perf_counter() - began)
+
+    def _judge(self, job: Job) -> Judged:
+        try:
+            return Judged(job, self._worker.judge(job))
+        except ENVIRONMENT:
+            raise
+        except Exception as error:
+            return Judged(job, None, classify(error)[1])
+
+
+def classify(error: Exception) -> tuple[str, str]:
+    """Sort an error that cost a pair.
+
+    Parameters
+    ----------
+    error : Exception
+
+    Returns
+    -------
+    kind : str
+        ``unreadable``, ``truncated``, ``too_short``, ``silent``, ``not_finite``, ``changed``,
+        ``out_of_memory``, ``diverged``, ``parameters``, ``output`` or ``internal``.
+    reason : str
+        One line.
+    """
+    name = type(error).__name__
+    if isinstance(error, MemoryError) or name == "ResourceExhaustedError":  # TensorFlow's
+        return "out_of_memory", "out of memory; use --duration, or a device with more of it"
+    reason = " ".join(str(error).split())
+    if isinstance(error, AudioFileError):
+        return error.kind, reason
+    kinds = {OptimizationError: "diverged", ConfigError: "parameters", OutputError: "output"}
+    for kind, word in kinds.items():
+        if isinstance(error, kind):
+            return word, reason
+    if isinstance(error, AudioStyleError):
+        return "internal", reason
+    return "internal", f"internal error ({name}: {reason})"

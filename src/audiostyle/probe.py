@@ -1,0 +1,102 @@
+"""A first look at a clip: its header, its first and its last block. A broken one costs little."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiostyle import audio
+from audiostyle.config import MAX_CHANNELS, MIN_SECONDS
+from audiostyle.errors import AudioFileError
+from audiostyle.hearing import check_clip
+
+Array = npt.NDArray[Any]
+
+BLOCK_FRAMES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a first look found.
+
+    Attributes
+    ----------
+    sr : int, in Hz
+    channels : int
+    frames : int
+    subtype : str
+        libsndfile's name of the sample format.
+    kind : str
+        What is wrong, as `AudioFileError.kind`; empty if nothing is.
+    reason : str
+        The same in one line.
+    """
+
+    sr: int = 0
+    channels: int = 0
+    frames: int = 0
+    subtype: str = ""
+    kind: str = ""
+    reason: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.frames / self.sr if self.sr else 0.0
+
+
+def probe(path: Path) -> Facts:
+    """Look at a clip without reading all of it.
+
+    What only a full reading can find, as silence in a long clip, is not found here.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Facts
+    """
+    try:
+        return _look(path)
+    except AudioFileError as error:
+        return Facts(kind=error.kind, reason=str(error))
+
+
+def _look(path: Path) -> Facts:
+    with audio.open_audio(path) as (file, _):
+        first = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+        end = len(first)
+        blocks = [first]
+        if len(first) == BLOCK_FRAMES and file.frames > BLOCK_FRAMES:
+            begin = max(BLOCK_FRAMES, file.frames - BLOCK_FRAMES)
+            file.seek(begin)
+            blocks.append(file.read(BLOCK_FRAMES, dtype="float32", always_2d=True))
+            end = begin + len(blocks[-1])
+        damage = audio.damage(file, end)
+        facts = Facts(int(file.samplerate), int(file.channels), int(file.frames), file.subtype)
+    if damage:
+        raise AudioFileError(f"{path}: {damage[0]}; copy it anew", kind="truncated")
+    if facts.frames <= 2 * BLOCK_FRAMES:
+        check_clip(np.concatenate(blocks).T, facts.sr, str(path))
+    _check(facts, blocks, path)
+    return facts
+
+
+def _check(facts: Facts, blocks: list[Array], path: Path) -> None:
+    if facts.channels > MAX_CHANNELS:
+        raise AudioFileError(f"{path}: {facts.channels} channels; at most {MAX_CHANNELS} are taken")
+    if facts.seconds < MIN_SECONDS:
+        raise AudioFileError(
+            f"{path}: {facts.seconds:.3g} s is too short; at least {MIN_SECONDS} s are needed",
+            kind="too_short",
+        )
+    if not all(np.isfinite(block).all() for block in blocks):
+        raise AudioFileError(
+            f"{path}: holds NaN or infinite samples; repair or re-export it", kind="not_finite"
+        )

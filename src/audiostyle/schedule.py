@@ -1,0 +1,353 @@
+"""What of a batch is left to do: the plan, a look at every input, and what the journal knows.
+
+Nothing is written here, and TensorFlow is not needed: a batch that is done says so in a second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import audiostyle
+from audiostyle import journal, outputs, plan, sides, style_file, weights_io
+from audiostyle.batch_request import BatchRequest
+from audiostyle.config import TransferConfig
+from audiostyle.errors import AudioFileError, DiskError, OutputError
+from audiostyle.journal import PairState, State
+from audiostyle.plan import Pair
+from audiostyle.probe import Facts, probe
+from audiostyle.sides import Source
+
+INPUT_KINDS = ("unreadable", "truncated", "too_short", "silent", "not_finite")
+SETTLED = (*INPUT_KINDS, "crashed")
+"""Failures that the same input meets again; others may pass, and are tried at the next run."""
+
+RECORD_BYTES = 16_384  # of the record beside an output, roughly
+SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}
+SECONDS_PER_STEP = 0.05  # a second of sound, on a processor of two cores, with the default network
+SECONDS_WITHOUT_STEPS = 0.5  # the same for analysis and inversion
+
+
+@dataclass(frozen=True)
+class Job:
+    """A pair that is to be computed, or only judged.
+
+    Attributes
+    ----------
+    pair : Pair
+    output : Path
+    fingerprint : str
+    digests : dict of str to str
+        SHA-256 of every input, by absolute path.
+    compute, judge : bool
+    seconds : float
+        How much of the content is styled.
+    n_bytes : int
+        How much the output takes, roughly.
+    """
+
+    pair: Pair
+    output: Path
+    fingerprint: str
+    digests: Mapping[str, str]
+    compute: bool
+    judge: bool
+    seconds: float
+    n_bytes: int
+
+
+@dataclass
+class Schedule:
+    """A plan, sorted into what is done, what cannot be done, and what is left.
+
+    Attributes
+    ----------
+    pairs : list of Pair
+        All that were asked for.
+    jobs : list of Job
+        What is left, in the order in which it is best done.
+    done : list of str
+        Pairs that are done already.
+    failed : list of dict
+        ``pair``, ``fingerprint``, ``kind`` and ``reason`` of those that cannot be done.
+    events : list of dict
+        What the journal does not know of the inputs yet.
+    notes : list of str
+    seconds : float or None
+        How long it will take; None if nothing is left.
+    measured : bool
+        Whether that was measured in this very folder, or is a rule of thumb.
+    free_bytes : int
+        On the disk of the outputs.
+    """
+
+    pairs: list[Pair]
+    jobs: list[Job] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float | None = None
+    measured: bool = False
+    free_bytes: int = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """How much the outputs that are left take."""
+        return sum(job.n_bytes for job in self.jobs if job.compute)
+
+
+def make_schedule(request: BatchRequest, config: TransferConfig, state: State) -> Schedule:
+    """Plan a batch, and find out what of it is left to do.
+
+    Parameters
+    ----------
+    request : BatchRequest
+    config : TransferConfig
+    state : State
+        What the journal says.
+
+    Returns
+    -------
+    Schedule
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be right.
+    AudioFileError
+        If a side holds nothing.
+    OutputError
+        If outputs collide, would be written on an input, or would replace what is not the batch's.
+    DiskError
+        If the disk is too small for what is left.
+    """
+    request.check()
+    pairs = make_plan(request, config)
+    schedule = Schedule(pairs)
+    inputs = {path for pair in pairs for path in pair.inputs}
+    facts, digests = _look_at(inputs, config, state, schedule)
+    _note_genres(pairs, facts, schedule)
+    parameters = result_parameters(request, config)
+    suspects: list[Job] = []
+    for pair in pairs:
+        fingerprint = _fingerprint(pair, parameters, facts, digests)
+        known = state.pairs.get(pair.id, PairState())
+        fault = _fault(pair, facts) or _settled(known, fingerprint, request)
+        if fault:
+            failed = {"pair": pair.id, "fingerprint": fingerprint, **fault}
+            schedule.failed.append(failed)
+            continue
+        done = not request.force and is_done(known, fingerprint, request.out_dir / pair.id)
+        judge = request.evaluate and not (done and known.scores is not None)
+        if done:
+            schedule.done.append(pair.id)
+        if not done or judge:
+            job = _job(pair, request, fingerprint, facts, digests, not done, judge)
+            # What took the process down with it once shall not stand before all others again.
+            (suspects if known.starts else schedule.jobs).append(job)
+    schedule.jobs += suspects
+    _check_existing(schedule.jobs, state, request.force)
+    _estimate(schedule, request, config, state)
+    return schedule
+
+
+def make_plan(request: BatchRequest, config: TransferConfig) -> list[Pair]:
+    """Find both sides and pair them; see `make_schedule`."""
+    out_dir = request.out_dir
+    contents = sides.find_sources(request.content, genre=request.content_genre, leave_out=out_dir)
+    styles = sides.find_sources(
+        request.style, styles=True, genre=request.style_genre, leave_out=out_dir
+    )
+    if request.by == "genre":
+        styles = sides.join_genres(styles)
+    couples = plan.make_couples(contents, styles, request.pair, config.seed)
+    pairs = plan.make_pairs(couples, request.name)
+    plan.check_places(pairs, out_dir, (request.content, request.style))
+    return plan.select(pairs, request.limit, request.shuffle, config.seed)
+
+
+def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str, Any]:
+    """Return all that changes what a pair sounds like, but for its inputs."""
+    return {
+        **config.to_dict(),
+        "weights": weights_io.provenance(config.network, config.weights).get("sha256"),
+        **{name: getattr(request, name) for name in ("start", "duration", "preview", "subtype")},
+        "audiostyle": audiostyle.__version__,
+    }
+
+
+def is_done(known: PairState, fingerprint: str, output: Path) -> bool:
+    """Tell whether the journal vouches for an output that is still there, as long as it was."""
+    if known.status != "done" or known.fingerprint != fingerprint:
+        return False
+    return matches(known, output)
+
+
+def matches(known: PairState, output: Path) -> bool:
+    """Tell whether an output is there, as long as it was when it was done."""
+    try:
+        return bool(output.stat().st_size == known.facts["size"])
+    except (OSError, KeyError):
+        return False
+
+
+def _look_at(
+    paths: set[Path], config: TransferConfig, state: State, schedule: Schedule
+) -> tuple[dict[Path, Facts], dict[str, str]]:
+    """Probe the inputs and take their digests, unless the journal remembers them."""
+    known = journal.remembered(state, paths)
+    facts: dict[Path, Facts] = {}
+    digests: dict[str, str] = {}
+    for path in sorted(paths):
+        if style_file.is_style_file(path):
+            facts[path] = _look_at_style(path, config)
+        if path in known and not style_file.is_style_file(path):
+            facts[path] = Facts(**known[path]["facts"])
+            digests[os.path.abspath(path)] = known[path]["sha256"]
+            continue
+        try:
+            if path not in facts:
+                facts[path] = probe(path)
+            digest = outputs.file_digest(path)
+            event = journal.input_event(path, digest, dataclasses.asdict(facts[path]))
+        except OSError as error:
+            reason = f"{path}: cannot be read ({error.strerror})"
+            facts[path] = Facts(kind="unreadable", reason=reason)
+            digest = ""
+        else:
+            schedule.events += [] if path in known else [event]
+        digests[os.path.abspath(path)] = digest
+    return facts, digests
+
+
+def _look_at_style(path: Path, config: TransferConfig) -> Facts:
+    """Read a style file: a damaged one costs its pairs; one that does not fit is a mistake."""
+    try:
+        style_file.load_style(path, config)
+    except AudioFileError as error:
+        return Facts(kind=error.kind, reason=str(error))
+    return Facts()
+
+
+def _good_clips(source: Source, facts: Mapping[Path, Facts]) -> list[Path]:
+    return [clip for clip in source.clips if not facts[clip].kind]
+
+
+def _note_genres(pairs: Sequence[Pair], facts: Mapping[Path, Facts], schedule: Schedule) -> None:
+    """Say which clips of a genre are left out: they cost no pair."""
+    for style in {pair.style.key: pair.style for pair in pairs}.values():
+        good = _good_clips(style, facts)
+        if len(style.clips) > 1 and good:
+            schedule.notes += [f"left out {facts[c].reason}" for c in style.clips if facts[c].kind]
+
+
+def _fault(pair: Pair, facts: Mapping[Path, Facts]) -> dict[str, str]:
+    for source in (pair.content, pair.style):
+        if not _good_clips(source, facts):
+            found = facts[source.clips[0]]
+            return {"kind": found.kind, "reason": found.reason}
+    return {}
+
+
+def _settled(known: PairState, fingerprint: str, request: BatchRequest) -> dict[str, str]:
+    """Return the failure of a pair that need not be tried again."""
+    if known.fingerprint != fingerprint or request.retry_failed or request.force:
+        return {}
+    if known.starts >= journal.CRASHES:
+        reason = (
+            f"{known.starts} times the process ended while it worked on this pair; "
+            "use --retry-failed to try again"
+        )
+        return {"kind": "crashed", "reason": reason}
+    if known.status == "failed" and known.facts["kind"] in SETTLED:
+        return {name: known.facts[name] for name in ("kind", "reason")}
+    return {}
+
+
+def _fingerprint(
+    pair: Pair,
+    parameters: Mapping[str, Any],
+    facts: Mapping[Path, Facts],
+    digests: Mapping[str, str],
+) -> str:
+    clips = _good_clips(pair.style, facts) or list(pair.style.clips)
+    return journal.fingerprint(
+        parameters,
+        digests[os.path.abspath(pair.content.path)],
+        [digests[os.path.abspath(clip)] for clip in clips],
+    )
+
+
+def _job(
+    pair: Pair,
+    request: BatchRequest,
+    fingerprint: str,
+    facts: Mapping[Path, Facts],
+    digests: Mapping[str, str],
+    compute: bool,
+    judge: bool,
+) -> Job:
+    style = dataclasses.replace(pair.style, clips=tuple(_good_clips(pair.style, facts)))
+    pair = dataclasses.replace(pair, style=style)
+    content = facts[pair.content.path]
+    seconds = content.seconds - request.start
+    for limit in (request.duration, request.preview):
+        seconds = seconds if limit is None else min(seconds, limit)
+    seconds = max(seconds, 0.0)
+    sample = SAMPLE_BYTES.get(request.subtype or content.subtype, 4)
+    n_bytes = round(seconds * content.sr) * content.channels * sample + RECORD_BYTES
+    named = {os.path.abspath(path): digests[os.path.abspath(path)] for path in pair.inputs}
+    output = request.out_dir / pair.id
+    return Job(pair, output, fingerprint, named, compute, judge, seconds, n_bytes)
+
+
+def _check_existing(jobs: Sequence[Job], state: State, force: bool) -> None:
+    """Refuse to replace what the journal does not know."""
+    for job in jobs:
+        if force or not job.compute or job.pair.id in state.pairs:
+            continue
+        for path in (job.output, outputs.record_path(job.output)):
+            if path.exists():
+                raise OutputError(
+                    f"{path}: exists already, and is not of this batch; use --force to replace it, "
+                    "or another folder"
+                )
+
+
+def _estimate(
+    schedule: Schedule, request: BatchRequest, config: TransferConfig, state: State
+) -> None:
+    """Foretell disk and time; refuse what the disk cannot hold."""
+    folder = request.out_dir.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: is a file, where the folder of the outputs should be")
+    schedule.free_bytes = shutil.disk_usage(folder).free
+    if schedule.n_bytes > schedule.free_bytes:
+        raise DiskError(
+            f"{request.out_dir}: the outputs take about {schedule.n_bytes / 1e9:.2f} GB, and "
+            f"{schedule.free_bytes / 1e9:.2f} GB are free; free space, or use --limit"
+        )
+    left = sum(job.seconds for job in schedule.jobs if job.compute)
+    if not left:
+        return
+    speeds = sorted(
+        known.facts["seconds"] / known.facts["content_seconds"]
+        for known in state.pairs.values()
+        if known.status == "done" and known.facts.get("settings") == settings(request, config)
+    )
+    schedule.measured = bool(speeds)
+    guess = SECONDS_WITHOUT_STEPS + SECONDS_PER_STEP * config.iterations
+    schedule.seconds = left * (speeds[len(speeds) // 2] if speeds else guess)
+
+
+def settings(request: BatchRequest, config: TransferConfig) -> str:
+    """Sum up the parameters, to tell the timings of one configuration from those of another."""
+    return journal.fingerprint(result_parameters(request, config), request.device, [])[:8]

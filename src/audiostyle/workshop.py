@@ -1,0 +1,150 @@
+"""Where pairs become outputs: one network, a few styles in memory, one pair at a time."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from audiostyle import devices, files, weights_io
+from audiostyle.batch_request import BatchRequest
+from audiostyle.config import TransferConfig
+from audiostyle.errors import AudioFileError
+from audiostyle.events import Callback
+from audiostyle.pipeline import Stylist
+from audiostyle.request import Request, StyleFiles
+from audiostyle.schedule import Job
+from audiostyle.style_file import is_style_file
+
+STYLES_KEPT = 4  # pairs come sorted by style, so that one would nearly do
+PAIRS_PER_COLLECTION = 4  # a collection takes a quarter of a second, a graph some megabytes
+
+
+class Workshop:
+    """Computes and judges the pairs of a batch; what it gives does not depend on their order.
+
+    Parameters
+    ----------
+    request : BatchRequest
+    config : TransferConfig
+    """
+
+    def __init__(self, request: BatchRequest, config: TransferConfig) -> None:
+        self._request = request
+        self._config = config
+        self._made = 0
+        self._stylist: Stylist | None = None
+        self._styles: OrderedDict[tuple[Path, ...], StyleFiles] = OrderedDict()
+
+    def make(self, job: Job, callback: Callback) -> dict[str, Any]:
+        """Compute a pair, and publish its output.
+
+        Parameters
+        ----------
+        job : Job
+        callback : callable
+            As for `audiostyle.transfer`.
+
+        Returns
+        -------
+        dict
+            The record that lies beside the output.
+
+        Raises
+        ------
+        AudioStyleError
+        """
+        asked = self._request
+        request = Request(
+            job.pair.content.path,
+            [job.pair.style.path],
+            job.output,
+            [1.0],
+            start=asked.start,
+            duration=asked.duration,
+            preview=asked.preview,
+            subtype=asked.subtype,
+            force=True,  # whether it may be replaced was decided for all outputs at once
+            device=asked.device,
+            preset=asked.preset,
+            verbose=asked.verbose,
+        )
+        if self._stylist is None:
+            weights_io.check_weights(self._config.network, self._config.weights)
+            devices.load_tensorflow(quiet=not asked.verbose)
+            if not asked.verbose:
+                # Each pair is a graph of its own shape and constants, and TensorFlow warns of it.
+                logging.getLogger("tensorflow").setLevel(logging.ERROR)
+            self._stylist = Stylist(self._config, asked.device)
+        style = self._hear(job, callback)
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+        _, record = files.run(request, self._config, callback, self._stylist, [style])
+        self._check_inputs(job, record)
+        self._made += 1
+        if self._made % PAIRS_PER_COLLECTION == 0:
+            gc.collect()  # what a descent was compiled to refers to itself, and would stay for long
+        return record
+
+    def judge(self, job: Job) -> dict[str, Any]:
+        """Evaluate an output that is there.
+
+        Parameters
+        ----------
+        job : Job
+
+        Returns
+        -------
+        dict of str to float or None
+            As from `audiostyle.evaluate`.
+
+        Raises
+        ------
+        AudioStyleError
+        """
+        from audiostyle import judging
+        from audiostyle.verdicts import Question
+
+        pair = job.pair
+        report = judging.run(Question(pair.content.path, pair.style.path, [job.output]))
+        if report.failed:
+            raise AudioFileError(report.failed[0]["reason"])
+        return report.verdicts[0].measures
+
+    def forget(self) -> None:
+        """Give back what can be computed again, as when memory is short."""
+        self._styles.clear()
+        gc.collect()
+
+    def _hear(self, job: Job, callback: Callback) -> StyleFiles:
+        """Return a style that was listened to, now or before."""
+        clips = job.pair.style.clips
+        if clips not in self._styles:
+            if is_style_file(clips[0]):
+                style = files.find_style(clips[0], 1.0, self._config)
+            else:
+                style = StyleFiles(job.pair.style.path, 1.0, list(clips))
+            assert self._stylist is not None
+            heard = self._stylist.hear(style.as_style(), callback)
+            self._styles[clips] = replace(style, heard=lambda: heard)
+        self._styles.move_to_end(clips)
+        while len(self._styles) > STYLES_KEPT:
+            self._styles.popitem(last=False)
+        return self._styles[clips]
+
+    def _check_inputs(self, job: Job, record: dict[str, Any]) -> None:
+        """Make sure that what was read is what was planned; the output is withdrawn if not."""
+        used = [record["content"]]
+        for style in record["styles"]:
+            used += [style] if "sha256" in style else style["clips"]
+        for entry in used:
+            expected = job.digests.get(os.path.abspath(entry["path"]))
+            if expected is not None and entry["sha256"] != expected:
+                job.output.unlink(missing_ok=True)
+                raise AudioFileError(
+                    f"{entry['path']}: was changed while the batch ran; run it again",
+                    kind="changed",
+                )

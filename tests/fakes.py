@@ -1,0 +1,134 @@
+"""A transfer that takes no time, and a small GTZAN, for the tests of batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import soundfile as sf
+
+from audiostyle import workshop
+from audiostyle.config import TransferConfig
+from audiostyle.events import Iterate, Stage
+from audiostyle.pipeline import TransferResult
+from tests.conftest import make_noise, make_tones
+
+GTZAN_SR = 22050
+BROKEN = ("jazz.00002.wav", "jazz.00007.wav", "classical.00011.wav")
+"""Not RIFF, as jazz.00054.wav; cut off; empty."""
+
+
+def make_gtzan(root: Path, n_clips: int = 20, seconds: float = 0.6, broken: bool = True) -> Path:
+    """Write ``root/genres`` with jazz and classical, broken and littered as the real one is."""
+    genres = root / "genres"
+    for genre in ("jazz", "classical"):
+        folder = genres / genre
+        folder.mkdir(parents=True)
+        for i in range(n_clips):
+            y = (
+                make_tones(seconds, GTZAN_SR, 110.0 * 2 ** (i / 12))
+                if genre == "jazz"
+                else make_noise(seconds, GTZAN_SR, seed=i)
+            )
+            name = f"{genre}.{i:05d}.wav"
+            sf.write(folder / name, y, GTZAN_SR, subtype="PCM_16")
+            (folder / f"._{name}").write_bytes(b"\x00\x05\x16\x07" + bytes(207))
+    if broken:
+        odd, cut, empty = (genres / name.split(".")[0] / name for name in BROKEN)
+        odd.write_bytes(b"\x00not a RIFF header" + odd.read_bytes()[18:])
+        cut.write_bytes(cut.read_bytes()[:9000])
+        empty.write_bytes(b"")
+    return genres
+
+
+def iterate(step: int) -> Iterate:
+    """One of the steps 0 to 2, whatever terms there are."""
+    values: dict[str, Any] = {field.name: 0.5 for field in dataclasses.fields(Iterate)}
+    values |= {"step": step, "n_steps": 2, "total": 3.0 - step, "layers": {}}
+    return Iterate(**values)
+
+
+class FakeStylist:
+    """Stands in for `audiostyle.pipeline.Stylist`: adds a tone that only the style decides.
+
+    The output depends on content, style and configuration, and on nothing else.
+    """
+
+    pause = 0.0
+    """Seconds between the steps."""
+    heard: ClassVar[Counter[str]] = Counter()
+    """How often each style was listened to."""
+    watch: Callable[[TransferResult], Any] | None = None
+    """Gets every result."""
+    fail: Callable[[Any], None] | None = None
+    """May raise; gets the content."""
+
+    def __init__(self, config: TransferConfig, device: str = "auto") -> None:
+        self.config = config
+
+    def hear(self, style: Any, callback: Any) -> Any:
+        if style.heard is not None:
+            return style.heard()
+        type(self).heard[style.name] += 1
+        callback(Stage("style", style.name))
+        levels = [float(np.abs(y).mean()) for y, _ in style.clips]
+        return SimpleNamespace(level=round(float(np.mean(levels)), 3))
+
+    def transfer(self, content: Any, styles: Any, sr: int, callback: Any) -> TransferResult:
+        (heard,) = (self.hear(style, callback) for style in styles)
+        callback(Stage("descent", "no device"))
+        if self.fail is not None:
+            type(self).fail(content)  # type: ignore[misc]
+        history = []
+        for step in range(3):
+            history.append(iterate(step))
+            time.sleep(self.pause)
+            callback(history[-1])
+        callback(Stage("inversion"))
+        tone = np.sin(np.arange(content.shape[-1]) * heard.level * self.config.strength)
+        y = np.asarray(0.5 * content + 0.25 * tone, np.float32)
+        S = np.zeros((4, 4), np.float32)
+        result = TransferResult(
+            y, sr, self.config, S, S, S, history, "iterations", 0, "/CPU:0", "float32", -9.0, 0.0,
+            0.0, {"descent": 0.0},
+        )  # fmt: skip
+        if self.watch is not None:
+            type(self).watch(result)  # type: ignore[misc]
+        return result
+
+
+def install(set_attribute: Callable[[Any, str, Any], None]) -> type[FakeStylist]:
+    """Put a fresh `FakeStylist` in the place of the real one; TensorFlow is not loaded."""
+
+    class Fresh(FakeStylist):
+        heard: ClassVar[Counter[str]] = Counter()
+
+    set_attribute(workshop, "Stylist", Fresh)
+    set_attribute(workshop.devices, "load_tensorflow", lambda quiet=True: None)
+    return Fresh
+
+
+def journal_lines(folder: Path) -> list[dict[str, Any]]:
+    """Read the lines of a journal that can be read."""
+    lines = []
+    for line in (folder / "journal.jsonl").read_bytes().splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def sounds(folder: Path) -> dict[str, bytes]:
+    """Read all sound files below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*.wav"))
+    }
