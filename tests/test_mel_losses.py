@@ -21,15 +21,17 @@ def test_the_texture_is_that_of_the_bands_and_of_their_future() -> None:
     # As many bands as mel bands: nothing is averaged.
     blocks = features[0, 0].reshape(50, -1, 40)
     for i, lag in enumerate(mel_losses.TEXTURE_LAGS):
-        future = S[:, np.minimum(np.arange(50) + lag, 49)].T / 80
+        future = 0.5 + S[:, np.minimum(np.arange(50) + lag, 49)].T / 80
         np.testing.assert_allclose(blocks[:, i], future, rtol=1e-5)
 
 
 def test_a_texture_band_is_a_weighted_mean_of_mel_bands() -> None:
     flat = np.full((256, 3), -20.0, np.float32)
     ramp = np.repeat(np.arange(256, dtype=np.float32)[:, None], 3, axis=1)
-    np.testing.assert_allclose(mel_losses.texture_features(flat, 80.0), -0.25, rtol=1e-5)
-    first = mel_losses.texture_features(ramp, 1.0).numpy()[0, 0, 0, : mel_losses.TEXTURE_BANDS]
+    np.testing.assert_allclose(mel_losses.texture_features(flat, 80.0), 0.25, rtol=1e-5)
+    first = (
+        mel_losses.texture_features(ramp, 1.0).numpy()[0, 0, 0, : mel_losses.TEXTURE_BANDS] - 0.5
+    )
     centres = np.linspace(0, 255, mel_losses.TEXTURE_BANDS)
     np.testing.assert_allclose(first[1:-1], centres[1:-1], atol=0.6)
 

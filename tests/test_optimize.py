@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from audiostyle.errors import OptimizationError
-from audiostyle.events import Iterate
+from audiostyle.events import TERMS, Iterate
 from audiostyle.optimize import FIRST_STEP, MAX_HALVINGS, Objective, minimize
 
 
@@ -16,7 +16,7 @@ def objective(function: Any, lower: float = -10.0, upper: float = 10.0) -> Objec
         with tf.GradientTape() as tape:
             tape.watch(x)
             total = function(x)
-        return total, tape.gradient(total, x), tf.stack([total, total, total, total, total])
+        return total, tape.gradient(total, x), tf.stack([total] * (len(TERMS) + 1))
 
     return Objective(evaluate, ["layer"], lower, upper)
 

@@ -15,7 +15,7 @@ LOUDNESS_PASSES = 4
 LOUDNESS_TOLERANCE_DB = 0.01
 MAX_GAIN_DB = 60.0
 SILENCE_DB = -90.0  # dBFS; a clip whose peak lies below is silent (one step of 16 bits)
-OFFSET = 0.003  # of full scale (-50 dB): a mean above it is a fault of the recording, not sound
+OFFSET = 0.01  # of full scale (-40 dB): a mean above it is a fault of the recording, not sound
 
 
 def active_level(y: Array, sr: int) -> float:

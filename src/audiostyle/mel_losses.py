@@ -40,14 +40,15 @@ def texture_features(S: Tensor, top_db: float) -> Tensor:
     Returns
     -------
     tf.Tensor [shape=(1, 1, t, bands * lags)]
-        In units of `top_db`. Frames after the last repeat it.
+        From -0.5 (``-top_db``) to 0.5 (0 dB). Frames after the last repeat it.
     """
     n_mels = S.shape[0]
     centres = np.linspace(0.0, n_mels - 1.0, min(TEXTURE_BANDS, n_mels))
     spacing = centres[1] - centres[0]
     overlap = np.maximum(0.0, 1.0 - np.abs(np.arange(n_mels) - centres[:, None]) / spacing)
     weights = tf.constant(overlap / overlap.sum(axis=1, keepdims=True), tf.float32)
-    levels = tf.matmul(S, weights, transpose_a=True, transpose_b=True) / top_db  # (t, bands)
+    # Around the middle of the range: covariances are differences of squares, of few digits else.
+    levels = 0.5 + tf.matmul(S, weights, transpose_a=True, transpose_b=True) / top_db  # (t, bands)
     last = tf.shape(levels)[0] - 1
     later = [tf.minimum(tf.range(last + 1) + lag, last) for lag in TEXTURE_LAGS]
     return tf.concat([tf.gather(levels, frames) for frames in later], axis=1)[None, None]
