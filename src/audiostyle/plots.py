@@ -128,4 +128,4 @@ def _loss_curves(ax: Any, result: TransferResult) -> None:
     ax.set_xlabel(f"step (stopped: {result.stopped})")
     ax.set_ylabel("weighted loss")
     ax.grid(alpha=0.3)
-    ax.legend()
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the curves, not on them
