@@ -15,7 +15,8 @@ from audiostyle.errors import AudioFileError
 from audiostyle.events import Callback, Stage
 
 if TYPE_CHECKING:
-    from audiostyle.objective import Analyzer, StyleTarget
+    from audiostyle.analyzer import Analyzer
+    from audiostyle.style_target import StyleTarget
 
 Array = npt.NDArray[Any]
 
@@ -187,13 +188,13 @@ def analyse_styles(
     S : np.ndarray [shape=(n_mels, t), dB]
         Spectrogram of the first minute of the first style.
     """
-    from audiostyle import objective
+    from audiostyle.style_target import blend
 
     used = [style for style in styles if style.weight > 0]
     heard = [hear(style, analyzer, report) for style in used]
     total = sum(style.weight for style in used)
     shares = [style.weight / total for style in used]
-    target = objective.blend([h.target for h in heard], shares)
+    target = blend([h.target for h in heard], shares)
     # Of each style its share of a full pool of frames, the first of which are drawn best.
     counts = [max(1, round(share * mosaic.MAX_FRAMES)) for share in shares]
     frames = np.concatenate(

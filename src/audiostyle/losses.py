@@ -1,7 +1,8 @@
 """The losses of neural style transfer, as pure functions of activations.
 
-Activations ``A`` have shape (1, F, T, C): frequency rows, time frames, channels. With
-``M = F * T`` positions the equations are those of Gatys, Ecker & Bethge 2016:
+Activations ``A`` have shape (batch, F, T, C): frequency rows, time frames, channels; every loss is
+one number an item of the batch. With ``M = F * T`` positions the equations are those of Gatys,
+Ecker & Bethge 2016:
 
     L_content = 1/2 * sum_ij (F_ij - P_ij)^2
     G_ij      = sum_k A_ik A_jk
@@ -27,8 +28,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 Tensor = Any  # TensorFlow ships no types
@@ -44,15 +46,15 @@ def content_loss(features: Tensor, target: Tensor) -> Tensor:
 
     Parameters
     ----------
-    features, target : tf.Tensor [shape=(1, F, T, C)]
+    features, target : tf.Tensor [shape=(batch, F, T, C)]
 
     Returns
     -------
-    tf.Tensor [scalar, float32]
+    tf.Tensor [shape=(batch,), float32]
     """
     target = tf.cast(target, tf.float32)
-    error = tf.reduce_sum(tf.square(tf.cast(features, tf.float32) - target))
-    return 0.5 * tf.math.divide_no_nan(error, tf.reduce_sum(tf.square(target)))
+    error = tf.reduce_sum(tf.square(tf.cast(features, tf.float32) - target), axis=(1, 2, 3))
+    return 0.5 * tf.math.divide_no_nan(error, tf.reduce_sum(tf.square(target), axis=(1, 2, 3)))
 
 
 def band_edges(n_rows: int, bands: int) -> list[int]:
@@ -73,65 +75,119 @@ def band_edges(n_rows: int, bands: int) -> list[int]:
     return [round(i * n_rows / bands) for i in range(bands + 1)]
 
 
-def gram_matrix(activations: Tensor, bands: int = 1) -> Tensor:
-    """Gram matrix of each frequency band, divided by its number of positions.
+def _by_band(activations: Tensor, bands: int) -> list[Tensor]:
+    """Bring activations to [shape=(batch, bands, positions, C)], in one piece if bands are alike."""
+    A = activations
+    n_rows, n_channels = A.shape[1], A.shape[3]
+    edges = band_edges(n_rows, bands)
+    if n_rows % (len(edges) - 1) == 0:
+        return [_merge_positions(A, len(edges) - 1, n_channels)]
+    return [_merge_positions(A[:, low:high], 1, n_channels) for low, high in pairwise(edges)]
+
+
+def _merge_positions(A: Tensor, bands: int, n_channels: int) -> Tensor:
+    shape = tf.shape(A)
+    positions = shape[1] // bands * shape[2]
+    return tf.reshape(A, (shape[0], bands, positions, n_channels))
+
+
+def statistics(activations: Tensor, bands: int = 1) -> tuple[Tensor, Tensor]:
+    """Gram matrix of each frequency band, divided by its number of positions, and its mean.
 
     Parameters
     ----------
-    activations : tf.Tensor [shape=(1, F, T, C)]
+    activations : tf.Tensor [shape=(batch, F, T, C)]
     bands : int > 0
 
     Returns
     -------
-    tf.Tensor [shape=(min(bands, F), C, C), float32]
+    gram : tf.Tensor [shape=(batch, min(bands, F), C, C), float32]
+    mean : tf.Tensor [shape=(batch, min(bands, F), C), float32]
     """
-    A = tf.cast(activations, tf.float32)[0]  # (F, T, C)
-    n_rows, n_channels = A.shape[0], A.shape[2]
-    edges = band_edges(n_rows, bands)
-    if n_rows % (len(edges) - 1) == 0:
-        A = tf.reshape(A, (len(edges) - 1, -1, n_channels))  # (bands, positions, C)
-        positions = tf.cast(tf.shape(A)[1], tf.float32)
-        return tf.matmul(A, A, transpose_a=True) / positions
-    grams = []
-    for low, high in pairwise(edges):
-        band = tf.reshape(A[low:high], (-1, n_channels))
-        positions = tf.cast(tf.shape(band)[0], tf.float32)
-        grams.append(tf.matmul(band, band, transpose_a=True) / positions)
-    return tf.stack(grams)
+    grams, means = [], []
+    for A in _by_band(activations, bands):
+        A = tf.cast(A, tf.float32)
+        positions = tf.cast(tf.shape(A)[2], tf.float32)
+        grams.append(tf.matmul(A, A, transpose_a=True) / positions)
+        means.append(tf.reduce_mean(A, axis=2))
+    return tf.concat(grams, axis=1), tf.concat(means, axis=1)
 
 
-def style_loss(gram: Tensor, target: Tensor) -> Tensor:
+def statistics_gradient(activations: Tensor, gram: Tensor, mean: Tensor, bands: int = 1) -> Tensor:
+    """Turn the gradient by the statistics into the gradient by the activations.
+
+    It is one matrix product at the precision of the activations, in which their gradient ends
+    anyway; differentiating through `statistics` would pass four times over copies in float32.
+
+    Parameters
+    ----------
+    activations : tf.Tensor [shape=(batch, F, T, C)]
+    gram : tf.Tensor [shape=(batch, min(bands, F), C, C)]
+        Gradient of a loss by the Gram matrices.
+    mean : tf.Tensor [shape=(batch, min(bands, F), C)]
+        Gradient of that loss by the means.
+    bands : int > 0
+
+    Returns
+    -------
+    tf.Tensor [shape and type of `activations`]
+    """
+    gram = gram + tf.linalg.matrix_transpose(gram)
+    pieces, first = [], 0
+    for A in _by_band(activations, bands):
+        ours = slice(first, first + A.shape[1])
+        positions = tf.cast(tf.shape(A)[2], tf.float32)
+        slope = tf.cast(gram[:, ours] / positions, A.dtype)
+        shift = tf.cast(mean[:, ours, None] / positions, A.dtype)
+        by_position = tf.matmul(A, slope) + shift
+        rows = tf.shape(activations)
+        pieces.append(tf.reshape(by_position, (rows[0], -1, rows[2], rows[3])))
+        first += A.shape[1]
+    return tf.concat(pieces, axis=1)
+
+
+class Matched(NamedTuple):
+    """How well statistics match a target, and how to match it better.
+
+    The gradients are written out: differentiating would make TensorFlow trace three times as much.
+
+    Attributes
+    ----------
+    value : tf.Tensor [shape=(batch,)]
+        The loss: its mean over bands.
+    by_gram : tf.Tensor [shape=(batch, bands, C, C)]
+    by_mean : tf.Tensor [shape=(batch, bands, C)]
+        Its gradients.
+    """
+
+    value: Tensor
+    by_gram: Tensor
+    by_mean: Tensor
+
+
+def style_loss(gram: Tensor, mean: Tensor, target: Tensor) -> Matched:
     """Squared distance of Gram matrices, relative to the squared norm of the target.
 
     Parameters
     ----------
-    gram, target : tf.Tensor [shape=(bands, C, C), float32]
+    gram : tf.Tensor [shape=(batch, bands, C, C), float32]
+    mean : tf.Tensor [shape=(batch, bands, C)]
+        Counts for nothing.
+    target : tf.Tensor [shape=(batch or 1, bands, C, C), float32]
 
     Returns
     -------
-    tf.Tensor [scalar, float32]
-        The mean over bands.
+    Matched
     """
-    error = tf.reduce_sum(tf.square(gram - target), axis=(1, 2))
-    energy = tf.reduce_sum(tf.square(target), axis=(1, 2))
-    return tf.reduce_mean(tf.math.divide_no_nan(error, energy))
+    error = gram - target
+    share = _share_of(tf.reduce_sum(tf.square(target), axis=(2, 3)))
+    value = tf.reduce_sum(share * tf.reduce_sum(tf.square(error), axis=(2, 3)), axis=1)
+    return Matched(value, 2.0 * share[..., None, None] * error, tf.zeros_like(mean))
 
 
-def band_means(activations: Tensor, bands: int = 1) -> Tensor:
-    """Mean of the activations of each frequency band.
-
-    Parameters
-    ----------
-    activations : tf.Tensor [shape=(1, F, T, C)]
-    bands : int > 0
-
-    Returns
-    -------
-    tf.Tensor [shape=(min(bands, F), C), float32]
-    """
-    rows = tf.reduce_mean(tf.cast(activations, tf.float32)[0], axis=1)  # (F, C)
-    edges = band_edges(rows.shape[0], bands)
-    return tf.stack([tf.reduce_mean(rows[low:high], axis=0) for low, high in pairwise(edges)])
+def _share_of(energy: Tensor) -> Tensor:
+    """Factor of each band in a mean over bands relative to their energies; 0 for silent ones."""
+    return tf.math.divide_no_nan(1.0 / energy.shape[1], energy)
 
 
 def covariance(gram: Tensor, mean: Tensor) -> Tensor:
@@ -139,16 +195,16 @@ def covariance(gram: Tensor, mean: Tensor) -> Tensor:
 
     Parameters
     ----------
-    gram : tf.Tensor [shape=(bands, C, C)]
-    mean : tf.Tensor [shape=(bands, C)]
+    gram : tf.Tensor [shape=(batch, bands, C, C)]
+    mean : tf.Tensor [shape=(batch, bands, C)]
 
     Returns
     -------
-    tf.Tensor [shape=(bands, C, C)]
+    tf.Tensor [shape=(batch, bands, C, C)]
     """
-    centred = gram - mean[:, :, None] * mean[:, None, :]
-    load = DIAGONAL_LOAD * tf.reduce_mean(tf.linalg.diag_part(centred), axis=1)
-    return centred + load[:, None, None] * tf.eye(gram.shape[-1])
+    centred = gram - mean[..., :, None] * mean[..., None, :]
+    load = DIAGONAL_LOAD * tf.reduce_mean(tf.linalg.diag_part(centred), axis=-1)
+    return centred + load[..., None, None] * tf.eye(gram.shape[-1])
 
 
 def _newton_schulz_scales() -> list[float]:
@@ -174,76 +230,62 @@ def sqrt_psd(matrices: Tensor) -> tuple[Tensor, Tensor]:
 
     Parameters
     ----------
-    matrices : tf.Tensor [shape=(bands, C, C)]
+    matrices : tf.Tensor [shape=(batch, bands, C, C)]
 
     Returns
     -------
-    root, inverse_root : tf.Tensor [shape=(bands, C, C)]
+    root, inverse_root : tf.Tensor [shape=(batch, bands, C, C)]
     """
-    norm = tf.norm(matrices, axis=(1, 2), keepdims=True) + 1e-30
+    norm = tf.norm(matrices, axis=(2, 3), keepdims=True) + 1e-30
+    eye = np.eye(matrices.shape[-1], dtype=np.float32)
+    scales = _newton_schulz_scales()
     Y = matrices / norm
-    eye = tf.eye(matrices.shape[-1], batch_shape=[matrices.shape[0]])
-    Z = eye
-    for scale in _newton_schulz_scales():
-        T = 1.5 * scale * eye - 0.5 * scale**3 * tf.matmul(Z, Y)
+    Z = 1.5 * scales[0] * eye - 0.5 * scales[0] ** 3 * Y  # before it the inverse root is eye
+    Y = tf.matmul(Y, Z)
+    for scale in scales[1:]:
+        T = np.float32(1.5 * scale) * eye - (0.5 * scale**3) * tf.matmul(Z, Y)
         Y, Z = tf.matmul(Y, T), tf.matmul(T, Z)
     return Y * tf.sqrt(norm), Z / tf.sqrt(norm)
 
 
-def trace_sqrt(matrices: Tensor) -> Tensor:
-    """Trace of the square root of positive definite matrices.
-
-    Its gradient, half the inverse root, comes from the same iteration, so nothing is differentiated
-    through: a third of the time, and of the memory.
-
-    Parameters
-    ----------
-    matrices : tf.Tensor [shape=(bands, C, C)]
-
-    Returns
-    -------
-    tf.Tensor [shape=(bands,)]
-    """
-    root, inverse_root = sqrt_psd(tf.stop_gradient(matrices))
-    # A function whose value is 0 and whose slope is the gradient. tf.custom_gradient would do as
-    # well, but TensorFlow keeps every graph in which it was ever traced.
-    slope = 0.5 * tf.reduce_sum(tf.stop_gradient(inverse_root) * matrices, axis=(1, 2))
-    return tf.linalg.trace(root) + slope - tf.stop_gradient(slope)
-
-
 def wasserstein_loss(
     gram: Tensor, mean: Tensor, target_mean: Tensor, target_covariance: Tensor, target_root: Tensor
-) -> Tensor:
+) -> Matched:
     """Squared Wasserstein-2 (Bures) distance of Gaussians, relative to the energy of the target.
 
     ``|mu - mu_s|^2 + tr(S + S_s - 2 (S_s^1/2 S S_s^1/2)^1/2)`` for each band, with `mu` and `S`
-    mean and covariance of the activations.
+    mean and covariance of the activations. With ``R = S_s^1/2`` its gradient by `S` is
+    ``I - R (R S R)^-1/2 R``, and the inverse root comes from the same iteration as the root.
 
     Parameters
     ----------
-    gram : tf.Tensor [shape=(bands, C, C)]
-    mean : tf.Tensor [shape=(bands, C)]
-    target_mean : tf.Tensor [shape=(bands, C)]
-    target_covariance, target_root : tf.Tensor [shape=(bands, C, C)]
+    gram : tf.Tensor [shape=(batch, bands, C, C)]
+    mean : tf.Tensor [shape=(batch, bands, C)]
+    target_mean : tf.Tensor [shape=(batch or 1, bands, C)]
+    target_covariance, target_root : tf.Tensor [shape=(batch or 1, bands, C, C)]
         `covariance` of the style, and its square root.
 
     Returns
     -------
-    tf.Tensor [scalar, float32]
-        The mean over bands.
+    Matched
     """
     S, R = covariance(gram, mean), target_root
-    bures = (
-        tf.linalg.trace(S)
-        + tf.linalg.trace(target_covariance)
-        - 2 * trace_sqrt(tf.matmul(R, tf.matmul(S, R)))
-    )
-    shift = tf.reduce_sum(tf.square(mean - target_mean), axis=1)
-    energy = tf.reduce_sum(tf.square(target_mean), axis=1) + tf.linalg.trace(target_covariance)
-    return tf.reduce_mean(tf.math.divide_no_nan(shift + bures, energy))
+    n_channels = gram.shape[-1]
+    eye = np.eye(n_channels, dtype=np.float32)
+    root, inverse_root = sqrt_psd(tf.matmul(R, tf.matmul(S, R)))
+    bures = tf.linalg.trace(S + target_covariance - 2.0 * root)
+    shift = mean - target_mean
+    energy = tf.reduce_sum(tf.square(target_mean), axis=2) + tf.linalg.trace(target_covariance)
+    share = _share_of(energy)
+    value = tf.reduce_sum(share * (tf.reduce_sum(tf.square(shift), axis=2) + bures), axis=1)
+    by_covariance = share[..., None, None] * (eye - tf.matmul(R, tf.matmul(inverse_root, R)))
+    load = DIAGONAL_LOAD / n_channels * tf.linalg.trace(by_covariance)
+    by_gram = by_covariance + load[..., None, None] * eye
+    by_mean = 2.0 * (share[..., None] * shift - tf.linalg.matvec(by_gram, mean))
+    return Matched(value, by_gram, by_mean)
 
 
-def moments_loss(gram: Tensor, mean: Tensor, target_gram: Tensor, target_mean: Tensor) -> Tensor:
+def moments_loss(gram: Tensor, mean: Tensor, target_gram: Tensor, target_mean: Tensor) -> Matched:
     """Squared distance of means and deviations, relative to the energy of the target.
 
     Li et al. 2017, "Demystifying neural style transfer": batch-norm statistics. It is the
@@ -251,21 +293,27 @@ def moments_loss(gram: Tensor, mean: Tensor, target_gram: Tensor, target_mean: T
 
     Parameters
     ----------
-    gram, target_gram : tf.Tensor [shape=(bands, C, C)]
-    mean, target_mean : tf.Tensor [shape=(bands, C)]
+    gram : tf.Tensor [shape=(batch, bands, C, C)]
+    mean : tf.Tensor [shape=(batch, bands, C)]
+    target_gram, target_mean : tf.Tensor
+        Those of the style.
 
     Returns
     -------
-    tf.Tensor [scalar, float32]
-        The mean over bands.
+    Matched
     """
+    variance = tf.linalg.diag_part(gram) - tf.square(mean)
     deviation, target_deviation = (
-        tf.sqrt(tf.maximum(tf.linalg.diag_part(g) - tf.square(m), MIN_VARIANCE))
-        for g, m in ((gram, mean), (target_gram, target_mean))
+        tf.sqrt(tf.maximum(v, MIN_VARIANCE))
+        for v in (variance, tf.linalg.diag_part(target_gram) - tf.square(target_mean))
     )
-    error = tf.square(mean - target_mean) + tf.square(deviation - target_deviation)
-    energy = tf.reduce_sum(tf.linalg.diag_part(target_gram), axis=1)
-    return tf.reduce_mean(tf.math.divide_no_nan(tf.reduce_sum(error, axis=1), energy))
+    shift, spread = mean - target_mean, deviation - target_deviation
+    share = _share_of(tf.reduce_sum(tf.linalg.diag_part(target_gram), axis=2))
+    error = tf.reduce_sum(tf.square(shift) + tf.square(spread), axis=2)
+    by_variance = tf.where(variance > MIN_VARIANCE, spread / deviation, 0.0) * share[..., None]
+    by_mean = 2.0 * (share[..., None] * shift - by_variance * mean)
+    value = tf.reduce_sum(share * error, axis=1)
+    return Matched(value, tf.linalg.diag(by_variance), by_mean)
 
 
 def total_loss(terms: Sequence[Tensor], weights: Sequence[float]) -> Tensor:

@@ -34,24 +34,24 @@ def texture_features(S: Tensor, top_db: float) -> Tensor:
 
     Parameters
     ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
+    S : tf.Tensor [shape=(batch, n_mels, t), dB]
     top_db : float > 0
 
     Returns
     -------
-    tf.Tensor [shape=(1, 1, t, bands * lags)]
+    tf.Tensor [shape=(batch, 1, t, bands * lags)]
         From -0.5 (``-top_db``) to 0.5 (0 dB). Frames after the last repeat it.
     """
-    n_mels = S.shape[0]
+    n_mels = S.shape[-2]
     centres = np.linspace(0.0, n_mels - 1.0, min(TEXTURE_BANDS, n_mels))
     spacing = centres[1] - centres[0]
     overlap = np.maximum(0.0, 1.0 - np.abs(np.arange(n_mels) - centres[:, None]) / spacing)
     weights = tf.constant(overlap / overlap.sum(axis=1, keepdims=True), tf.float32)
     # Around the middle of the range: covariances are differences of squares, of few digits else.
-    levels = 0.5 + tf.matmul(S, weights, transpose_a=True, transpose_b=True) / top_db  # (t, bands)
-    last = tf.shape(levels)[0] - 1
+    levels = 0.5 + tf.matmul(S, weights, transpose_a=True, transpose_b=True) / top_db
+    last = tf.shape(S)[2] - 1
     later = [tf.minimum(tf.range(last + 1) + lag, last) for lag in TEXTURE_LAGS]
-    return tf.concat([tf.gather(levels, frames) for frames in later], axis=1)[None, None]
+    return tf.concat([tf.gather(levels, frames, axis=1) for frames in later], axis=2)[:, None]
 
 
 def fine_structure(S: Tensor) -> Tensor:
@@ -59,14 +59,15 @@ def fine_structure(S: Tensor) -> Tensor:
 
     Parameters
     ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
+    S : tf.Tensor [shape=(..., n_mels, t), dB]
 
     Returns
     -------
-    tf.Tensor [shape=(n_mels, t), dB, non-negative]
+    tf.Tensor [shape=(..., n_mels, t), dB, non-negative]
     """
-    band = np.arange(S.shape[0])
-    sigma = PITCH_SMOOTHING * S.shape[0]
+    n_mels = S.shape[-2]
+    band = np.arange(n_mels)
+    sigma = PITCH_SMOOTHING * n_mels
     kernel = np.exp(-0.5 * ((band[:, None] - band) / sigma) ** 2)
     smooth = tf.constant(kernel / kernel.sum(axis=1, keepdims=True), tf.float32)
     return tf.nn.relu(S - tf.matmul(smooth, S))
@@ -80,17 +81,17 @@ def pitch_loss(S: Tensor, target: Tensor) -> Tensor:
 
     Parameters
     ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
-    target : tf.Tensor [shape=(n_mels, t), dB]
+    S : tf.Tensor [shape=(..., n_mels, t), dB]
+    target : tf.Tensor [shape=(..., n_mels, t), dB]
         `fine_structure` of the content.
 
     Returns
     -------
-    tf.Tensor [scalar]
+    tf.Tensor [shape=(...)]
         Half the squared error, relative to the energy of the target.
     """
-    error = tf.reduce_sum(tf.square(fine_structure(S) - target))
-    return 0.5 * tf.math.divide_no_nan(error, tf.reduce_sum(tf.square(target)))
+    error = tf.reduce_sum(tf.square(fine_structure(S) - target), axis=(-2, -1))
+    return 0.5 * tf.math.divide_no_nan(error, tf.reduce_sum(tf.square(target), axis=(-2, -1)))
 
 
 def onset_strength(S: Tensor) -> Tensor:
@@ -98,13 +99,13 @@ def onset_strength(S: Tensor) -> Tensor:
 
     Parameters
     ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
+    S : tf.Tensor [shape=(..., n_mels, t), dB]
 
     Returns
     -------
-    tf.Tensor [shape=(t - 1,), dB, non-negative]
+    tf.Tensor [shape=(..., t - 1), dB, non-negative]
     """
-    return tf.reduce_mean(tf.nn.relu(S[:, 1:] - S[:, :-1]), axis=0)
+    return tf.reduce_mean(tf.nn.relu(S[..., 1:] - S[..., :-1]), axis=-2)
 
 
 def onset_loss(S: Tensor, target: Tensor) -> Tensor:
@@ -115,13 +116,13 @@ def onset_loss(S: Tensor, target: Tensor) -> Tensor:
 
     Parameters
     ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
-    target : tf.Tensor [shape=(t - 1,), dB]
+    S : tf.Tensor [shape=(..., n_mels, t), dB]
+    target : tf.Tensor [shape=(..., t - 1), dB]
         `onset_strength` of the content.
 
     Returns
     -------
-    tf.Tensor [scalar]
+    tf.Tensor [shape=(...)]
         From 0 to 2.
     """
     return _decorrelation(onset_strength(S), target)
@@ -129,9 +130,9 @@ def onset_loss(S: Tensor, target: Tensor) -> Tensor:
 
 def _decorrelation(ours: Tensor, theirs: Tensor) -> Tensor:
     """One minus Pearson's correlation of two curves in dB; two flat ones correlate."""
-    ours, theirs = (x - tf.reduce_mean(x) for x in (ours, theirs))
-    together = tf.reduce_mean(ours * theirs) + FLAT_DB**2
-    energies = [tf.reduce_mean(tf.square(x)) + FLAT_DB**2 for x in (ours, theirs)]
+    ours, theirs = (x - tf.reduce_mean(x, axis=-1, keepdims=True) for x in (ours, theirs))
+    together = tf.reduce_mean(ours * theirs, axis=-1) + FLAT_DB**2
+    energies = [tf.reduce_mean(tf.square(x), axis=-1) + FLAT_DB**2 for x in (ours, theirs)]
     return 1.0 - together / tf.sqrt(energies[0] * energies[1])
 
 
@@ -140,14 +141,14 @@ def frame_levels(S: Tensor) -> Tensor:
 
     Parameters
     ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
+    S : tf.Tensor [shape=(..., n_mels, t), dB]
 
     Returns
     -------
-    tf.Tensor [shape=(t,), dB]
+    tf.Tensor [shape=(..., t), dB]
     """
-    bands = tf.cast(tf.shape(S)[0], tf.float32)
-    return (tf.reduce_logsumexp(S / _DB, axis=0) - tf.math.log(bands)) * _DB
+    bands = tf.cast(tf.shape(S)[-2], tf.float32)
+    return (tf.reduce_logsumexp(S / _DB, axis=-2) - tf.math.log(bands)) * _DB
 
 
 def rhythm_loss(S: Tensor, target: Tensor) -> Tensor:
@@ -160,13 +161,13 @@ def rhythm_loss(S: Tensor, target: Tensor) -> Tensor:
 
     Parameters
     ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
-    target : tf.Tensor [shape=(t,), dB]
+    S : tf.Tensor [shape=(..., n_mels, t), dB]
+    target : tf.Tensor [shape=(..., t), dB]
         `frame_levels` of the content.
 
     Returns
     -------
-    tf.Tensor [scalar]
+    tf.Tensor [shape=(...)]
         From 0 to 2.
     """
     return _decorrelation(frame_levels(S), target)
@@ -177,14 +178,14 @@ def spectral_envelope(S: Tensor) -> Tensor:
 
     Parameters
     ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
+    S : tf.Tensor [shape=(..., n_mels, t), dB]
 
     Returns
     -------
-    tf.Tensor [shape=(n_mels,), dB]
+    tf.Tensor [shape=(..., n_mels), dB]
     """
-    frames = tf.cast(tf.shape(S)[1], tf.float32)
-    return (tf.reduce_logsumexp(S / _DB, axis=1) - tf.math.log(frames)) * _DB
+    frames = tf.cast(tf.shape(S)[-1], tf.float32)
+    return (tf.reduce_logsumexp(S / _DB, axis=-1) - tf.math.log(frames)) * _DB
 
 
 def temporal_envelope(S: Tensor) -> Tensor:
@@ -192,20 +193,20 @@ def temporal_envelope(S: Tensor) -> Tensor:
 
     Parameters
     ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
+    S : tf.Tensor [shape=(..., n_mels, t), dB]
 
     Returns
     -------
-    tf.Tensor [shape=(ENVELOPE_QUANTILES,), dB]
+    tf.Tensor [shape=(..., ENVELOPE_QUANTILES), dB]
     """
     energy = tf.sort(frame_levels(S))
-    last = tf.cast(tf.shape(energy)[0] - 1, tf.float32)
+    last = tf.cast(tf.shape(energy)[-1] - 1, tf.float32)
     position = tf.linspace(0.0, last, ENVELOPE_QUANTILES)
     low = tf.floor(position)
     high = tf.minimum(low + 1, last)
     share = position - low
-    below = tf.gather(energy, tf.cast(low, tf.int32))
-    above = tf.gather(energy, tf.cast(high, tf.int32))
+    below = tf.gather(energy, tf.cast(low, tf.int32), axis=-1)
+    above = tf.gather(energy, tf.cast(high, tf.int32), axis=-1)
     return below + share * (above - below)
 
 
@@ -218,16 +219,16 @@ def envelope_loss(S: Tensor, spectral: Tensor, temporal: Tensor, top_db: float) 
 
     Parameters
     ----------
-    S : tf.Tensor [shape=(n_mels, t), dB]
+    S : tf.Tensor [shape=(..., n_mels, t), dB]
     spectral, temporal : tf.Tensor
         `spectral_envelope` and `temporal_envelope` of the style.
     top_db : float > 0
 
     Returns
     -------
-    tf.Tensor [scalar]
+    tf.Tensor [shape=(...)]
         Mean squared differences, in units of ``top_db`` squared.
     """
-    in_frequency = tf.reduce_mean(tf.square(spectral_envelope(S) - spectral))
-    in_time = tf.reduce_mean(tf.square(temporal_envelope(S) - temporal))
+    in_frequency = tf.reduce_mean(tf.square(spectral_envelope(S) - spectral), axis=-1)
+    in_time = tf.reduce_mean(tf.square(temporal_envelope(S) - temporal), axis=-1)
     return (in_frequency + in_time) / top_db**2

@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-- Input ``S`` has shape (1, n_mels, t, 1), in dB from ``-top_db`` (silence) to about 0.
-- Activations have shape (1, F, T, C): frequency rows, time frames, channels, after the ReLU.
+- Input ``S`` has shape (batch, n_mels, t, 1), in dB from ``-top_db`` (silence) to about 0.
+- Activations have shape (batch, F, T, C): frequency rows, time frames, channels, after the ReLU.
 - Only the layers asked for, and those below them, are computed.
 """
 
@@ -118,8 +118,8 @@ class VGG19:
     The spectrogram stands in for all three colour planes at once, so the kernels of the first layer
     are summed over them: one plane is convolved in place of three, with the same result. Of the
     mean colour that Keras subtracts, its mean grey is subtracted from the plane, and what each
-    colour differs from grey becomes a map of constants; zero padding then falls exactly where Keras
-    has it.
+    colour differs from grey enters by a second plane of ones; zero padding then falls exactly where
+    Keras has it.
     """
 
     def __init__(self, layers: list[str], config: TransferConfig) -> None:
@@ -137,8 +137,10 @@ class VGG19:
         tint = (np.float32(255.0 * self._grey) - np.asarray(IMAGENET_MEAN_BGR, np.float32)).reshape(
             1, 1, 3, 1
         )
-        self._tint_kernel = tf.constant((first * tint).sum(axis=2, keepdims=True), self._dtype)
-        weights["block1_conv1/kernel"] = 255.0 * first.sum(axis=2, keepdims=True)
+        weights["block1_conv1/kernel"] = np.concatenate(
+            [255.0 * first.sum(axis=2, keepdims=True), (first * tint).sum(axis=2, keepdims=True)],
+            axis=2,
+        )
         self._kernels = {
             n: tf.constant(weights[f"{n}/kernel"], dtype=self._dtype) for n in self._names
         }
@@ -148,15 +150,13 @@ class VGG19:
 
     def __call__(self, S: Tensor) -> dict[str, Tensor]:
         """Return the activations of each layer for a dB mel spectrogram."""
-        x = tf.cast(_unit(S, self._top_db) - self._grey, self._dtype)
-        tint = tf.nn.conv2d(tf.ones_like(x), self._tint_kernel, 1, "SAME")
+        plane = tf.cast(_unit(S, self._top_db) - self._grey, self._dtype)
+        x = tf.concat([plane, tf.ones_like(plane)], axis=3)
         activations = {}
         for name in self._names:
             if name != "block1_conv1" and name.endswith("conv1"):
                 x = _pool(x, (2, 2), self._pooling)
             y = tf.nn.conv2d(x, self._kernels[name], 1, "SAME")
-            if name == "block1_conv1":
-                y = y + tint
             x = tf.nn.relu(tf.nn.bias_add(y, self._biases[name]))
             if name in self._wanted:
                 activations[name] = x
@@ -257,7 +257,7 @@ class Random1D:
 
     def __call__(self, S: Tensor) -> dict[str, Tensor]:
         """Return the activations of each layer for a dB mel spectrogram."""
-        x = tf.transpose(_unit(S, self._top_db), (0, 3, 2, 1))  # (1, 1, t, n_mels)
+        x = tf.transpose(_unit(S, self._top_db), (0, 3, 2, 1))  # (batch, 1, t, n_mels)
         x = tf.cast(x, self._dtype)
         return {
             layer: tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME"))

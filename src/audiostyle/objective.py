@@ -1,379 +1,298 @@
-"""The style as statistics, and the objective that pulls a spectrogram towards them."""
+"""The objective that keeps a spectrogram near its content and pulls it towards a style.
+
+What differs from pair to pair is handed over as data, so that TensorFlow traces one function for
+all of them. Several windows can be stacked: each has a loss and a gradient of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from audiostyle import losses, mel_losses, networks, spectral
-from audiostyle.config import NETWORKS, TransferConfig
+from audiostyle import losses, mel_losses, spectral
+from audiostyle.analyzer import Analysis, Analyzer
+from audiostyle.config import TransferConfig
 from audiostyle.events import TERMS
-from audiostyle.networks import FeatureExtractor
-from audiostyle.optimize import Objective
 from audiostyle.options import LayerWeights
+from audiostyle.style_target import StyleTarget
 
 Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
+Data = dict[str, Tensor]
+Statistics = dict[str, tuple[Tensor, Tensor]]
 
-WINDOW_FRAMES = 1024  # a style is analysed in windows, so that its length costs no memory
 MIN_PAIR_DISTANCE = 0.02  # below it content and style are one style, and nothing is scaled up
-MUSIC = "music/"  # before the names of the second network's layers
-TEXTURE = "texture"  # the layer that the spectrogram's own statistics are
 
 
-@dataclass(frozen=True)
-class StyleSource:
-    """Layers whose statistics make one term of the objective.
-
-    Attributes
-    ----------
-    term : str
-        ``style``, ``music`` or ``texture``.
-    layers : tuple of (str, float)
-        Names among `Analyzer.activations`, with their weights.
-    bands : int
-    """
-
-    term: str
-    layers: LayerWeights
-    bands: int
-
-
-def style_sources(config: TransferConfig) -> list[StyleSource]:
-    """List what the style is taken from: all sources whose weight is not 0.
-
-    Parameters
-    ----------
-    config : TransferConfig
-
-    Returns
-    -------
-    list of StyleSource
-        The network's own layers always, and first.
-    """
-    music = NETWORKS["musicnn-vgg"]
-    sources = [StyleSource("style", config.style_layers, config.bands)]
-    if config.music_weight > 0:
-        layers = tuple((MUSIC + name, weight) for name, weight in music.style)
-        sources.append(StyleSource("music", layers, music.bands))
-    if config.texture_weight > 0:
-        sources.append(StyleSource("texture", ((TEXTURE, 1.0),), 1))
-    return sources
-
-
-@dataclass
-class StyleTarget:
-    """The statistics that stand for a style, whatever its length.
-
-    Attributes
-    ----------
-    grams : dict of str to np.ndarray [shape=(bands, C, C)]
-        Gram matrix of each style layer, averaged over all positions of all clips.
-    means : dict of str to np.ndarray [shape=(bands, C)]
-        Mean activations, likewise.
-    mel_mean : np.ndarray [shape=(n_mels,), non-negative]
-        Mean mel power over time.
-    temporal : np.ndarray [shape=(ENVELOPE_QUANTILES,), dB]
-        Quantiles of the frames' power.
-    peak : np.ndarray [shape=(n_mels,), dB]
-        The loudest that each band ever is.
-    n_frames : int
-    roots : dict of str to np.ndarray [shape=(bands, C, C)]
-        Square roots of the covariances, kept once they were needed: they take seconds, and a style
-        may serve many contents.
-    """
-
-    grams: dict[str, Array]
-    means: dict[str, Array]
-    mel_mean: Array
-    temporal: Array
-    peak: Array
-    n_frames: int
-    roots: dict[str, Array] = field(default_factory=dict)
-
-
-class Analyzer:
-    """A network, compiled once for clips of any length.
-
-    Parameters
-    ----------
-    network : FeatureExtractor
-    config : TransferConfig
-    """
-
-    def __init__(self, network: FeatureExtractor, config: TransferConfig) -> None:
-        self.network = network
-        self.config = config
-        self.sources = style_sources(config)
-        self._music = networks.build_music(config) if config.music_weight > 0 else None
-        self._content_layers = [name for name, _ in config.content_layers]
-        signature = [tf.TensorSpec((config.n_mels, None), tf.float32)]
-        self._statistics = tf.function(self._compute_statistics, input_signature=signature)
-        self._features = tf.function(self._compute_features, input_signature=signature)
-
-    @property
-    def min_frames(self) -> int:
-        """The fewest frames that every network takes."""
-        used = (self.network, self._music)
-        return max(network.min_frames for network in used if network is not None)
-
-    def activations(self, S: Tensor) -> dict[str, Tensor]:
-        """Activations of all layers of content and style.
-
-        Parameters
-        ----------
-        S : tf.Tensor [shape=(n_mels, t), dB]
-        """
-        picture = S[None, :, :, None]
-        found: dict[str, Tensor] = dict(self.network(picture))
-        if self._music is not None:
-            found |= {MUSIC + name: A for name, A in self._music(picture).items()}
-        if self.config.texture_weight > 0:
-            found[TEXTURE] = mel_losses.texture_features(S, self.config.top_db)
-        return found
-
-    def _compute_statistics(self, S: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        found = self.activations(S)
-        return {
-            name: (
-                losses.gram_matrix(found[name], source.bands),
-                losses.band_means(found[name], source.bands),
-            )
-            for source in self.sources
-            for name, _ in source.layers
-        }
-
-    def _compute_features(self, S: Tensor) -> dict[str, Tensor]:
-        activations = self.network(S[None, :, :, None])
-        return {n: activations[n] for n in self._content_layers}
-
-    def content_features(self, S: Array) -> dict[str, Tensor]:
-        """Activations of the content layers.
-
-        Parameters
-        ----------
-        S : np.ndarray [shape=(n_mels, t), dB]
-        """
-        features: dict[str, Tensor] = self._features(tf.constant(S))
-        return features
-
-    def style_target(self, spectrograms: Iterable[Array]) -> StyleTarget:
-        """Statistics of a style, accumulated over its clips as if they were one.
-
-        Parameters
-        ----------
-        spectrograms : iterable of np.ndarray [shape=(n_mels, t), dB]
-            The iterable may be lazy: one clip is held at a time.
-
-        Returns
-        -------
-        StyleTarget
-        """
-        sums: dict[str, Array] = {}
-        mean_sums: dict[str, Array] = {}
-        mel_sum: Array = np.zeros(self.config.n_mels)
-        temporal: Array = np.zeros(mel_losses.ENVELOPE_QUANTILES)
-        peak: Array = np.full(self.config.n_mels, -self.config.top_db)
-        n_frames = 0
-        for S in spectrograms:
-            for window in self._windows(S):
-                frames = window.shape[1]
-                found = self._statistics(tf.constant(window))
-                for name, (gram, mean) in found.items():
-                    sums[name] = sums.get(name, 0.0) + frames * gram.numpy().astype(np.float64)
-                    mean_sums[name] = mean_sums.get(name, 0.0) + frames * mean.numpy()
-            mel_sum += spectral.db_to_power(S).sum(axis=1, dtype=np.float64)
-            temporal += S.shape[1] * mel_losses.temporal_envelope(tf.constant(S)).numpy()
-            peak = np.maximum(peak, S.max(axis=1))
-            n_frames += S.shape[1]
-        grams = {n: (s / n_frames).astype(np.float32) for n, s in sums.items()}
-        means = {n: (s / n_frames).astype(np.float32) for n, s in mean_sums.items()}
-        return StyleTarget(grams, means, mel_sum / n_frames, temporal / n_frames, peak, n_frames)
-
-    def _windows(self, S: Array) -> list[Array]:
-        """Cut a clip into windows of nearly equal length that cover it exactly."""
-        n_windows = -(-S.shape[1] // WINDOW_FRAMES)
-        return np.array_split(S, n_windows, axis=1)
-
-
-def blend(targets: Sequence[StyleTarget], weights: Sequence[float]) -> StyleTarget:
-    """Weighted mean of the statistics of several styles.
-
-    Parameters
-    ----------
-    targets : sequence of StyleTarget
-    weights : sequence of float >= 0
-        Relative; they are divided by their sum.
-
-    Returns
-    -------
-    StyleTarget
-        Of one style, that style itself.
-    """
-    if len(targets) == 1:
-        return targets[0]
-    shares = np.asarray(weights, float) / np.sum(weights)
-    pairs = list(zip(shares, targets, strict=True))
-    return StyleTarget(
-        {
-            name: np.asarray(sum(share * t.grams[name] for share, t in pairs), np.float32)
-            for name in targets[0].grams
-        },
-        {
-            name: np.asarray(sum(share * t.means[name] for share, t in pairs), np.float32)
-            for name in targets[0].grams
-        },
-        np.asarray(sum(share * t.mel_mean for share, t in pairs)),
-        np.asarray(sum(share * t.temporal for share, t in pairs)),
-        np.max([t.peak for t in targets], axis=0),
-        sum(t.n_frames for t in targets),
-    )
-
-
-def build_objective(
-    analyzer: Analyzer,
-    S_content: Array,
-    S_start: Array,
-    content: StyleTarget | None,
-    style: StyleTarget,
-) -> Objective:
-    """Make the function to minimise over a spectrogram of the content's shape.
+class StyleObjective:
+    """The losses of a configuration and their gradient, for any content and any style.
 
     Parameters
     ----------
     analyzer : Analyzer
-    S_content, S_start : np.ndarray [shape=(n_mels, t), dB]
-        No band of the result gets louder than it ever is in the start or in the style: a peak of a
-        single frame would cost the statistics little, and could not be turned into sound.
-    content : StyleTarget or None
-        The content's own statistics, needed where ``strength < 1``: the target lies on the straight
-        line from them (strength 0) to those of the style (strength 1), so that at strength 0 the
-        content itself is the minimum of both losses.
-    style : StyleTarget
 
-    Returns
-    -------
-    Objective
-        Its variable is the spectrogram mapped to 0 (``-top_db``) .. 1 (0 dB).
+    Attributes
+    ----------
+    layers : list of str
+        Names of the style layers whose losses follow the `TERMS`.
     """
-    config = analyzer.config
-    terms_of = _make_terms(analyzer, S_content, style)
-    scale = np.ones(len(TERMS) + len(config.style_layers), np.float32)
-    if config.style_norm == "pair":
-        distances = terms_of(tf.constant(S_content)).numpy()
-        for i in (TERMS.index(source.term) for source in analyzer.sources):
-            scale[i] = 1.0 / max(float(distances[i]), MIN_PAIR_DISTANCE)
-        scale[len(TERMS) :] = scale[TERMS.index("style")]
-    if content is not None and config.strength < 1:
-        target = blend([content, style], [1 - config.strength, config.strength])
-        terms_of = _make_terms(analyzer, S_content, target)
-    weights = [getattr(config, f"{term}_weight") for term in TERMS]
 
-    @tf.function(input_signature=[tf.TensorSpec(S_content.shape, tf.float32)])  # type: ignore[untyped-decorator]
-    def evaluate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __init__(self, analyzer: Analyzer) -> None:
+        self.analyzer = analyzer
+        self.config = analyzer.config
+        self.layers = [name for name, _ in self.config.style_layers]
+        self._weights = np.array([getattr(self.config, f"{t}_weight") for t in TERMS], np.float32)
+        self._in_spectrogram = {
+            term
+            for term in ("pitch", "onset", "rhythm", "envelope")
+            if getattr(self.config, f"{term}_weight") > 0
+        }
+
+    def prepare(
+        self, S_content: Array, S_start: Array, style: StyleTarget, analysis: Analysis
+    ) -> tuple[Data, Tensor]:
+        """Gather what is the pair's own.
+
+        Parameters
+        ----------
+        S_content, S_start : np.ndarray [shape=(batch, n_mels, t), dB]
+            No band of the result gets louder than it ever is in the start or in the style: a peak
+            of a single frame would cost the statistics little, and could not be turned into sound.
+        style : StyleTarget
+        analysis : Analysis
+            Of the content. Where ``strength < 1`` the target lies on the straight line from the
+            content's own statistics (strength 0) to those of the style (strength 1), so that at
+            strength 0 the content itself is the minimum of all losses.
+
+        Returns
+        -------
+        data : dict of str to tf.Tensor
+            For `evaluate`.
+        upper : tf.Tensor [shape=(batch, n_mels, 1)]
+            Upper bound of the variable.
+        """
+        config = self.config
+        data = self._content_data(S_content, analysis)
+        data |= self._style_data(_as_statistics(style), style.roots)
+        scale = np.ones((len(S_content), len(TERMS) + len(self.layers)), np.float32)
+        if config.style_norm == "pair":
+            distances = self._style_terms(self._style_losses(analysis.statistics, data))
+            for source in self.analyzer.sources:
+                distance = distances[source.term].numpy()
+                scale[:, TERMS.index(source.term)] = 1.0 / np.maximum(distance, MIN_PAIR_DISTANCE)
+            scale[:, len(TERMS) :] = scale[:, [TERMS.index("style")]]
+        data["scale"] = tf.constant(scale)
+        if config.strength < 1:
+            data |= self._style_data(_mix(analysis.statistics, style, config.strength), {})
+        if "envelope" in self._in_spectrogram:
+            data |= self._envelope_data(tf.constant(S_content), style)
+        loudest = np.maximum(S_start.max(axis=2), style.peak)[:, :, None]
+        return data, to_variable(loudest, config)
+
+    def signature(self, data: Data) -> tuple[Any, Any]:
+        """Shapes of variable and data, with batch and time left open.
+
+        Parameters
+        ----------
+        data : dict
+            An example, from `prepare`.
+
+        Returns
+        -------
+        x, data : tf.TensorSpec, dict of str to tf.TensorSpec
+        """
+        in_time = {"onset": (1,), "rhythm": (1,), "pitch": (2,)}
+
+        def spec(name: str, value: Tensor) -> Any:
+            shape = [None, *value.shape[1:]]
+            for axis in (2,) if name.startswith("features/") else in_time.get(name, ()):
+                shape[axis] = None
+            return tf.TensorSpec(shape, value.dtype)
+
+        x = tf.TensorSpec((None, self.config.n_mels, None), tf.float32)
+        return x, {name: spec(name, value) for name, value in data.items()}
+
+    def evaluate(self, x: Tensor, data: Data) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the losses and their gradient.
+
+        Parameters
+        ----------
+        x : tf.Tensor [shape=(batch, n_mels, t)]
+            The spectrogram, mapped to 0 (``-top_db``) .. 1 (0 dB).
+        data : dict
+            From `prepare`.
+
+        Returns
+        -------
+        total : tf.Tensor [shape=(batch,)]
+        gradient : tf.Tensor [shape of `x`]
+        terms : tf.Tensor [shape=(batch, len(TERMS) + len(layers))]
+            Those of `TERMS`, before their weights, then the style loss of each layer.
+        """
+        S = (x - 1.0) * self.config.top_db
+        with tf.GradientTape() as through_networks:
+            through_networks.watch(S)
+            found = self.analyzer.activations(S)
+        content, slopes = self._content_term(found, data)
+        of_layers = self._style_losses(self.analyzer.statistics(found), data)
+        for name, slope in self._style_slopes(found, of_layers, data).items():
+            slopes[name] = slopes[name] + slope if name in slopes else slope
         with tf.GradientTape() as tape:
-            tape.watch(x)
-            terms = scale * terms_of((x - 1.0) * config.top_db)
-            total = losses.total_loss(tf.unstack(terms[: len(TERMS)]), weights)
-        return total, tape.gradient(total, x), terms
-
-    loudest = np.maximum(S_start.max(axis=1), style.peak)[:, None]
-    layers = [name for name, _ in config.style_layers]
-    return Objective(evaluate, layers, 0.0, to_variable(loudest, config))
-
-
-def _make_terms(
-    analyzer: Analyzer, S_content: Array, style: StyleTarget
-) -> Callable[[Tensor], Tensor]:
-    """Make the terms: those of `TERMS`, then the style loss of each of the network's layers."""
-    config = analyzer.config
-    style_losses = {
-        name: _style_loss(config, source.bands, style, name)
-        for source in analyzer.sources
-        for name, _ in source.layers
-    }
-    features = analyzer.content_features(S_content)
-    in_spectrogram = _spectrogram_terms(config, tf.constant(S_content), style)
-
-    def terms_of(S: Tensor) -> Tensor:
-        found = analyzer.activations(S)
-        terms = {name: loss(S) for name, loss in in_spectrogram.items()}
-        terms["content"] = _weighted_mean(
-            [losses.content_loss(found[n], features[n]) for n, _ in config.content_layers],
-            config.content_layers,
+            tape.watch(S)
+            terms = self._spectrogram_terms(S, data)
+            weighted = [getattr(self.config, f"{n}_weight") * term for n, term in terms.items()]
+        by_S = tape.gradient(weighted, S) if weighted else tf.zeros_like(S)
+        terms |= {"content": content, **self._style_terms(of_layers)}
+        unused = tf.zeros_like(content)
+        values = [terms.get(name, unused) for name in TERMS]
+        values += [of_layers[name].value for name in self.layers]
+        scaled = tf.stack(values, axis=1) * data["scale"]
+        total = losses.total_loss(tf.unstack(scaled[:, : len(TERMS)], axis=1), self._weights)
+        names = list(slopes)
+        by_networks = through_networks.gradient(
+            [found[n] for n in names], S, output_gradients=[slopes[n] for n in names]
         )
-        of_layer = {name: loss(found[name]) for name, loss in style_losses.items()}
-        for source in analyzer.sources:
-            values = [of_layer[name] for name, _ in source.layers]
-            terms[source.term] = _weighted_mean(values, source.layers)
-        unused = tf.constant(0.0)
-        layers = [of_layer[name] for name, _ in config.style_layers]
-        return tf.stack([*(terms.get(name, unused) for name in TERMS), *layers])
+        return total, (by_S + by_networks) * self.config.top_db, scaled
 
-    return terms_of
+    def _content_data(self, S_content: Array, analysis: Analysis) -> Data:
+        S = tf.constant(S_content)
+        data = {f"features/{name}": A for name, A in analysis.features.items()}
+        for name, A in analysis.features.items():
+            energy = tf.reduce_sum(tf.square(tf.cast(A, tf.float32)), axis=(1, 2, 3))
+            data[f"energy/{name}"] = energy
+        curves = {
+            "pitch": mel_losses.fine_structure,
+            "onset": mel_losses.onset_strength,
+            "rhythm": mel_losses.frame_levels,
+        }
+        return data | {n: curve(S) for n, curve in curves.items() if n in self._in_spectrogram}
+
+    def _style_data(self, statistics: Statistics, roots: dict[str, Array]) -> Data:
+        """Targets of the style losses; `roots` is looked up, and filled."""
+        data: Data = {}
+        for name, (gram, mean) in statistics.items():
+            if self.config.style_statistic != "wasserstein":
+                data |= {f"gram/{name}": gram, f"mean/{name}": mean}
+                continue
+            covariance = losses.covariance(gram, mean)
+            if name not in roots:
+                roots[name] = _exact_root(covariance.numpy())
+            root = tf.reshape(tf.constant(roots[name]), tf.shape(covariance))
+            data |= {f"mean/{name}": mean, f"covariance/{name}": covariance, f"root/{name}": root}
+        return data
+
+    def _envelope_data(self, S_content: Tensor, style: StyleTarget) -> Data:
+        s = self.config.strength
+        mel = (1 - s) * spectral.db_to_power(S_content.numpy()).mean(axis=2) + s * style.mel_mean
+        temporal = (1 - s) * mel_losses.temporal_envelope(S_content) + s * style.temporal
+        return {
+            "spectral": tf.constant(spectral.power_to_db(mel, self.config)),
+            "temporal": tf.cast(temporal, tf.float32),
+        }
+
+    def _content_term(
+        self, found: dict[str, Tensor], data: Data
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Content loss, and its weighted gradient by each layer, in closed form."""
+        values, slopes = [], {}
+        for name, weight in _shares(self.config.content_layers):
+            A, energy = found[name], data[f"energy/{name}"]
+            error = tf.cast(A, tf.float32) - tf.cast(data[f"features/{name}"], tf.float32)
+            half = 0.5 * tf.reduce_sum(tf.square(error), axis=(1, 2, 3))
+            values.append(weight * tf.math.divide_no_nan(half, energy))
+            factor = tf.math.divide_no_nan(self._weights[0] * weight, energy)
+            slopes[name] = tf.cast(factor[:, None, None, None] * error, A.dtype)
+        return tf.add_n(values), slopes
+
+    def _style_losses(self, statistics: Statistics, data: Data) -> dict[str, losses.Matched]:
+        """Compare every layer that style is taken from with its target."""
+        return {name: self._style_loss(name, *s, data) for name, s in statistics.items()}
+
+    def _style_terms(self, of_layers: dict[str, losses.Matched]) -> dict[str, Tensor]:
+        """Weighted means of the losses of the layers, of each source."""
+        return {
+            source.term: tf.add_n(
+                [share * of_layers[name].value for name, share in _shares(source.layers)]
+            )
+            for source in self.analyzer.sources
+        }
+
+    def _style_slopes(
+        self, found: dict[str, Tensor], of_layers: dict[str, losses.Matched], data: Data
+    ) -> dict[str, Tensor]:
+        """Gradient of the weighted style terms by the activations of each layer."""
+        slopes: dict[str, Tensor] = {}
+        for source in self.analyzer.sources:
+            weight = getattr(self.config, f"{source.term}_weight")
+            of_item = weight * data["scale"][:, TERMS.index(source.term)]
+            for name, share in _shares(source.layers):
+                factor = share * of_item[:, None, None]
+                by_gram = factor[..., None] * of_layers[name].by_gram
+                by_mean = factor * of_layers[name].by_mean
+                slopes[name] = losses.statistics_gradient(
+                    found[name], by_gram, by_mean, source.bands
+                )
+        return slopes
+
+    def _style_loss(self, name: str, gram: Tensor, mean: Tensor, data: Data) -> losses.Matched:
+        target_mean = data[f"mean/{name}"]
+        if self.config.style_statistic == "gram":
+            return losses.style_loss(gram, mean, data[f"gram/{name}"])
+        if self.config.style_statistic == "moments":
+            return losses.moments_loss(gram, mean, data[f"gram/{name}"], target_mean)
+        covariance, root = data[f"covariance/{name}"], data[f"root/{name}"]
+        return losses.wasserstein_loss(gram, mean, target_mean, covariance, root)
+
+    def _spectrogram_terms(self, S: Tensor, data: Data) -> dict[str, Tensor]:
+        """Terms that need no network, all but those of weight 0."""
+        terms: dict[str, Tensor] = {}
+        if "pitch" in self._in_spectrogram:
+            terms["pitch"] = mel_losses.pitch_loss(S, data["pitch"])
+        if "onset" in self._in_spectrogram:
+            terms["onset"] = mel_losses.onset_loss(S, data["onset"])
+        if "rhythm" in self._in_spectrogram:
+            terms["rhythm"] = mel_losses.rhythm_loss(S, data["rhythm"])
+        if "envelope" in self._in_spectrogram:
+            terms["envelope"] = mel_losses.envelope_loss(
+                S, data["spectral"], data["temporal"], self.config.top_db
+            )
+        return terms
 
 
-def _spectrogram_terms(
-    config: TransferConfig, S_content: Tensor, style: StyleTarget
-) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Make the terms that need no network, all but those of weight 0."""
-    partials = mel_losses.fine_structure(S_content)
-    onsets = mel_losses.onset_strength(S_content)
-    levels = mel_losses.frame_levels(S_content)
-    spectral_target = spectral.power_to_db(style.mel_mean[:, None], config)[:, 0]
-    temporal_target = np.asarray(style.temporal, np.float32)
-    terms: dict[str, Callable[[Tensor], Tensor]] = {
-        "pitch": lambda S: mel_losses.pitch_loss(S, partials),
-        "onset": lambda S: mel_losses.onset_loss(S, onsets),
-        "rhythm": lambda S: mel_losses.rhythm_loss(S, levels),
-        "envelope": lambda S: mel_losses.envelope_loss(
-            S, spectral_target, temporal_target, config.top_db
-        ),
-    }
-    return {name: loss for name, loss in terms.items() if getattr(config, f"{name}_weight") > 0}
-
-
-def _weighted_mean(terms: Sequence[Tensor], layers: LayerWeights) -> Tensor:
-    """Weigh the terms of the layers; weights that are all 0 (with alpha or beta 0) give 0."""
+def _shares(layers: LayerWeights) -> Sequence[tuple[str, float]]:
+    """Divide weights by their sum; weights that are all 0 (with alpha or beta 0) stay 0."""
     total = max(sum(weight for _, weight in layers), 1e-12)
-    return tf.add_n([w / total * term for (_, w), term in zip(layers, terms, strict=True)])
+    return [(name, weight / total) for name, weight in layers]
 
 
-def _style_loss(
-    config: TransferConfig, bands: int, style: StyleTarget, layer: str
-) -> Callable[[Tensor], Tensor]:
-    """Make the style loss of one layer: activations in, scalar out."""
-    statistic = config.style_statistic
-    target_gram, target_mean = tf.constant(style.grams[layer]), tf.constant(style.means[layer])
-    if statistic == "gram":
-        return lambda A: losses.style_loss(losses.gram_matrix(A, bands), target_gram)
-    if statistic == "moments":
-        return lambda A: losses.moments_loss(
-            losses.gram_matrix(A, bands), losses.band_means(A, bands), target_gram, target_mean
+def _as_statistics(style: StyleTarget) -> Statistics:
+    """Return the statistics of a style as a batch of one."""
+    return {
+        name: (tf.constant(style.grams[name][None]), tf.constant(style.means[name][None]))
+        for name in style.grams
+    }
+
+
+def _mix(own: Statistics, style: StyleTarget, strength: float) -> Statistics:
+    """Return statistics on the way from the contents' own to those of a style."""
+    return {
+        name: (
+            (1 - strength) * own[name][0] + strength * gram,
+            (1 - strength) * own[name][1] + strength * mean,
         )
-    target_covariance = losses.covariance(target_gram, target_mean)
-    if layer not in style.roots:
-        style.roots[layer] = _exact_root(target_covariance.numpy())
-    target_root = tf.constant(style.roots[layer])
-    return lambda A: losses.wasserstein_loss(
-        losses.gram_matrix(A, bands),
-        losses.band_means(A, bands),
-        target_mean,
-        target_covariance,
-        target_root,
-    )
+        for name, (gram, mean) in _as_statistics(style).items()
+    }
 
 
 def _exact_root(matrices: Array) -> Array:
     """Square roots of symmetric matrices, by eigenvalues: slow, but needed only once a style."""
     values, vectors = np.linalg.eigh(matrices.astype(np.float64))
     roots = np.sqrt(np.maximum(values, 0.0))
-    product = (vectors * roots[:, None, :]) @ np.swapaxes(vectors, 1, 2)
+    product = (vectors * roots[..., None, :]) @ np.swapaxes(vectors, -1, -2)
     return np.asarray(product, np.float32)
 
 

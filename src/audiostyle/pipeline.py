@@ -181,12 +181,11 @@ class Stylist:
         if self._analyzer is None or self._device is None:
             self._device = devices.choose_device(self._wanted)
             tf = devices.load_tensorflow()
-            from audiostyle import networks, objective
+            from audiostyle.styler import Styler
 
             with tf.device(self._device.name):
-                network = networks.build_network(self.config)
-                self._analyzer = objective.Analyzer(network, self.config)
-        return self._analyzer, self._device
+                self._styler = Styler(self.config)
+        return self._styler, self._device
 
 
 @dataclass
@@ -213,9 +212,10 @@ def _descend(
 ) -> _Styled:
     """Analyse, and optimise the spectrogram: all that needs TensorFlow."""
     tf = devices.load_tensorflow()
-    from audiostyle import networks, objective, optimize
+    from audiostyle import networks, objective
 
     config = analyzer.config
+    function, minimizer = analyzer.fm
     with tf.device(device.name):
         target, sound, S_style = analyse_styles(styles, analyzer, report)
         clock.lap("style")
@@ -223,20 +223,20 @@ def _descend(
         clip = render.analyse(y, sr, config)
         check_frames(clip.S.shape[1], analyzer.min_frames, "content", config)
         start = render.make_start(clip, sound, config)
-        own = analyzer.style_target([clip.S]) if config.strength < 1 else None
-        function = objective.build_objective(analyzer, clip.S, start.S, own, target)
+        analysis = analyzer.analyse(clip.S[None])
+        data, upper = function.prepare(clip.S[None], start.S[None], target, analysis)
         clock.lap("features")
         report(Stage("descent", device.reason))
-        descent = optimize.minimize(
-            function,
-            objective.to_variable(start.S, config),
-            optimizer=config.optimizer,
+        descent = minimizer.minimize(
+            objective.to_variable(start.S[None], config),
+            data,
+            0.0,
+            upper,
             n_steps=config.iterations,
-            learning_rate=config.learning_rate,
             tolerance=config.tolerance,
             callback=report,
         )
-        S = objective.from_variable(descent.x, config)
+        S = objective.from_variable(descent.x, config)[0]
         precision = networks.resolve_precision(config.precision)
         clock.lap("descent")
     return _Styled(clip, start, S, S_style, descent, device.name, precision)

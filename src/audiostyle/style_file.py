@@ -52,7 +52,7 @@ class SavedStyle:
 
     def restore(self) -> HeardStyle:
         """Put the style together again. Loads TensorFlow."""
-        from audiostyle.objective import StyleTarget
+        from audiostyle.style_target import StyleTarget
 
         target: StyleTarget = self._restore("target", StyleTarget)
         sound: render.StyleSound = self._restore("sound", render.StyleSound)

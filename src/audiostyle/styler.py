@@ -1,0 +1,97 @@
+"""The networks, the objective and the descent of a configuration, put together once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiostyle import networks
+from audiostyle.analyzer import Analyzer
+from audiostyle.config import TransferConfig
+from audiostyle.events import Callback
+from audiostyle.objective import StyleObjective, from_variable, to_variable
+from audiostyle.optimize import Descent, Minimizer
+from audiostyle.style_target import StyleTarget
+
+Array = npt.NDArray[Any]
+
+
+class Styler:
+    """What turns the spectrogram of a content into one in a style.
+
+    It is traced at the first use, and then serves contents of any length and any style.
+
+    Parameters
+    ----------
+    config : TransferConfig
+    jit : bool
+        Compile the descent with XLA, as pays on a GPU.
+
+    Attributes
+    ----------
+    analyzer : Analyzer
+    objective : StyleObjective
+    precision : str
+        Of the convolutions: ``float32`` or ``bfloat16``.
+
+    Raises
+    ------
+    WeightsError
+        If the weights are missing or corrupt.
+    """
+
+    def __init__(self, config: TransferConfig, *, jit: bool = False) -> None:
+        self.config = config
+        self.analyzer = Analyzer(networks.build_network(config), config)
+        self.objective = StyleObjective(self.analyzer)
+        self.precision = networks.resolve_precision(config.precision)
+        self._minimizer = Minimizer(
+            self.objective.evaluate,
+            self.objective.layers,
+            optimizer=config.optimizer,
+            learning_rate=config.learning_rate,
+            signature=self.objective.signature,
+            jit=jit,
+        )
+
+    def style(
+        self,
+        S_content: Array,
+        S_start: Array,
+        target: StyleTarget,
+        callback: Callback | None = None,
+    ) -> tuple[Array, Descent]:
+        """Optimise spectrograms of one length.
+
+        Parameters
+        ----------
+        S_content, S_start : np.ndarray [shape=(batch, n_mels, t), dB]
+        target : StyleTarget
+        callback : callable, optional
+            Gets every `Iterate`; a true return value stops the descent.
+
+        Returns
+        -------
+        S : np.ndarray [shape=(batch, n_mels, t), dB]
+        descent : Descent
+
+        Raises
+        ------
+        OptimizationError
+            If the losses are not finite.
+        """
+        analysis = self.analyzer.analyse(S_content)
+        data, upper = self.objective.prepare(S_content, S_start, target, analysis)
+        del analysis
+        descent = self._minimizer.minimize(
+            to_variable(S_start, self.config),
+            data,
+            np.float32(0.0),
+            upper,
+            n_steps=self.config.iterations,
+            tolerance=self.config.tolerance,
+            callback=callback,
+        )
+        return from_variable(descent.x, self.config), descent
