@@ -1,4 +1,4 @@
-"""Levels against closed forms and the reference values of ITU-R BS.1770."""
+"""The level of what sounds, and the curve of gain, against closed forms."""
 
 from __future__ import annotations
 
@@ -44,136 +44,100 @@ def test_silence_and_clips_shorter_than_a_block_have_a_level() -> None:
     assert levels.active_level(np.full((1, 10), 0.1), 48_000) == pytest.approx(-20)
 
 
-@pytest.mark.parametrize("sr", [44_100, 48_000, 96_000])
-def test_a_full_scale_sine_has_the_loudness_of_the_standard(sr: int) -> None:
-    # BS.1770-4, annex 1: a 0 dBFS 997 Hz sine in one channel reads -3.01 LKFS.
-    assert levels.loudness(sine(sr=sr), sr) == pytest.approx(-3.01, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("frequency", "gain"),
-    # Response of the two biquads of BS.1770-4 at 48 kHz, relative to 997 Hz.
-    [(100.0, -1.8), (10_000.0, 3.3)],
-)
-def test_bass_counts_less_and_treble_more(frequency: float, gain: float) -> None:
-    relative = levels.loudness(sine(frequency=frequency), 48_000) + 3.01
-    assert relative == pytest.approx(gain, abs=0.2)
-
-
-def test_the_filter_of_the_loudness_is_that_of_the_standard_in_the_time_domain() -> None:
-    y = make_noise(1.0, 48_000).astype(np.float64)
-    shelf = (
-        [1.53512485958697, -2.69169618940638, 1.19839281085285],
-        [-1.69065929318241, 0.73248077421585],
-    )
-    high_pass = ([1.0, -2.0, 1.0], [-1.99004745483398, 0.99007225036621])
-    padded = np.concatenate([y, np.zeros(48_000)])  # the filters ring on
-    for (b0, b1, b2), (a1, a2) in (shelf, high_pass):
-        filtered = np.zeros_like(padded)
-        x1 = x2 = y1 = y2 = 0.0
-        for i, x in enumerate(padded):
-            value = b0 * x + b1 * x1 + b2 * x2 - a1 * y1 - a2 * y2
-            x2, x1, y2, y1 = x1, x, y1, value
-            filtered[i] = value
-        padded = filtered
-    expected = -0.691 + 10 * np.log10(np.sum(padded**2) / len(y))
-    assert levels.loudness(y[None], 48_000) == pytest.approx(expected, abs=0.02)
-
-
-@pytest.mark.parametrize("gain_db", [-30.0, -6.0, 12.0])
-def test_a_gain_moves_the_loudness_by_as_much(gain_db: float) -> None:
-    y = make_tones()[None].astype(np.float64)
-    louder = y * 10 ** (gain_db / 20)
-    moved = levels.loudness(louder, SR) - levels.loudness(y, SR)
-    assert moved == pytest.approx(gain_db, abs=1e-6)
-
-
-def test_two_equal_channels_are_three_decibels_louder_than_one() -> None:
-    y = make_tones()[None]
-    stereo = levels.loudness(np.concatenate([y, y]), SR)
-    assert stereo - levels.loudness(y, SR) == pytest.approx(10 * np.log10(2), abs=1e-6)
-
-
-@pytest.mark.parametrize("n", [1001, 1000])
-def test_the_loudness_of_any_length_obeys_parseval(n: int) -> None:
-    rng = np.random.default_rng(0)
-    y = rng.standard_normal((1, n))
-    frequencies = np.fft.fftfreq(n, 1 / SR)  # both sides, written out
-    spectrum = np.fft.fft(y[0])
-    power = np.sum(levels.k_weighting(np.abs(frequencies)) * np.abs(spectrum) ** 2) / n**2
-    assert levels.loudness(y, SR) == pytest.approx(-0.691 + 10 * np.log10(power), abs=1e-9)
-
-
-def test_peaks_below_the_ceiling_are_left_alone() -> None:
-    y = make_tones()[None]
-    limited, reduction = levels.limit_peaks(y, SR)
-    assert limited is y
-    assert reduction == 0
-
-
-@pytest.mark.parametrize("ceiling", [1.0, 0.5])
-@pytest.mark.parametrize("seed", range(3))
-def test_no_sample_exceeds_the_ceiling_and_the_length_stays(ceiling: float, seed: int) -> None:
+def cut(y: Array, seed: int = 0, largest: int = 5000) -> list[Array]:
+    """Blocks of random sizes, some of them of one sample, and empty ones."""
     rng = np.random.default_rng(seed)
-    y = rng.laplace(size=(2, 5000)).astype(np.float32)
-    limited, reduction = levels.limit_peaks(y, SR, ceiling)
-    assert limited.shape == y.shape
-    assert limited.dtype == y.dtype
-    assert np.abs(limited).max() <= ceiling
-    assert reduction == pytest.approx(20 * np.log10(np.abs(y).max() / ceiling), abs=1.0)
-    assert reduction >= 20 * np.log10(np.abs(y).max() / ceiling) - 1e-6
+    sizes = rng.choice([0, 1, 2, 1000, largest], size=2 + y.shape[1] // 100)
+    return np.split(y, np.minimum(np.cumsum(sizes), y.shape[1]), axis=1)
 
 
-def test_the_gain_of_the_limiter_is_smooth_and_ends_with_its_lookahead() -> None:
-    lookahead = 0.005
-    radius = int(lookahead * SR)
-    y = np.full((2, 4000), 0.5, np.float64)
-    y[1, 2000] = 4.0  # one channel's peak turns both down alike
-    limited, reduction = levels.limit_peaks(y, SR, 1.0, lookahead)
-    gain = limited / y
-    np.testing.assert_allclose(gain[0], gain[1], rtol=1e-12)
-    assert gain[0, 2000] == pytest.approx(0.25)
-    assert reduction == pytest.approx(20 * np.log10(4))
-    # A unit-sum Hann window over 2 r + 1 samples has its maximum 1 / (r + 1) in the middle, and a
-    # mean of values in [0.25, 1] with it moves by at most that maximum times their range a step.
-    assert np.abs(np.diff(gain[0])).max() <= 0.75 / (radius + 1) + 1e-9
-    assert np.all(gain[0, : 2000 - 2 * radius] == 1)
-    assert np.all(gain[0, 2001 + 2 * radius :] == 1)
+def measured(y: Array, sr: int, blocks: list[Array] | None = None) -> levels.ActiveLevel:
+    level = levels.ActiveLevel(sr)
+    for block in [y] if blocks is None else blocks:
+        level.add(block)
+    return level
 
 
-@pytest.mark.parametrize("size", [1, 3, 7, 21, 301])
-@pytest.mark.parametrize("n", [1, 2, 20, 100])
-def test_the_sliding_minimum_equals_brute_force(size: int, n: int) -> None:
-    x = np.random.default_rng(size * n).standard_normal(n)
-    radius = size // 2
-    expected = [x[max(0, i - radius) : i + radius + 1].min() for i in range(n)]
-    np.testing.assert_array_equal(levels._sliding_minimum(x, size), expected)
+@pytest.mark.parametrize("n", [1, 400, 1102, 22_050, 33_333])
+def test_the_active_level_does_not_depend_on_how_the_stream_is_cut(n: int) -> None:
+    y = np.stack([np.resize(make_noise(), n), np.resize(make_tones(), n)])
+    assert measured(y, SR, cut(y)).value() == levels.active_level(y, SR)
 
 
-def test_match_loudness_reaches_its_target_below_full_scale() -> None:
-    y = make_tones()[None]
-    target = levels.loudness(y, SR) - 7
-    matched, gain, reduction = levels.match_loudness(y, SR, target)
-    assert levels.loudness(matched, SR) == pytest.approx(target, abs=0.02)
-    assert gain == pytest.approx(-7, abs=0.02)
-    assert reduction == 0
+def test_the_active_level_is_that_of_blocks_of_50_ms_written_out() -> None:
+    y = make_tones()[None].astype(np.float64) * np.linspace(1, 0, SR)
+    size = SR // 20
+    blocks = [y[0, i * size : (i + 1) * size] for i in range(20)]
+    blocks[-1] = y[0, 19 * size :]  # the rest of 10 samples is no block of its own
+    counted = [b for b in blocks if np.mean(b**2) >= 0.01 * np.mean(y**2)]
+    assert 10 < len(counted) < 20
+    expected = 10 * np.log10(np.mean(np.concatenate(counted) ** 2))
+    assert levels.active_level(y, SR) == pytest.approx(expected, abs=1e-9)
 
 
-def test_match_loudness_makes_up_for_what_the_limiter_takes() -> None:
-    y = make_noise()[None]
-    y = y / np.float32(np.abs(y).max())
-    target = levels.loudness(y, SR) + 3
-    matched, gain, reduction = levels.match_loudness(y, SR, target)
-    assert np.abs(matched).max() <= 1
-    assert reduction > 0
-    assert gain > 3
-    assert levels.loudness(matched, SR) == pytest.approx(target, abs=0.1)
+def test_an_offset_is_taken_out_afterwards() -> None:
+    y = np.stack([make_tones(), make_noise()]).astype(np.float64)
+    offset = np.array([0.5, -0.3])
+    shifted = measured(y + offset[:, None], SR)
+    assert shifted.value(offset) == pytest.approx(levels.active_level(y, SR), abs=1e-9)
 
 
-def test_match_loudness_limits_what_needs_no_gain() -> None:
-    y = make_tones()[None]
-    y[0, 100] = 1.5
-    matched, gain, reduction = levels.match_loudness(y, SR, levels.loudness(y, SR))
-    assert gain == pytest.approx(0, abs=0.1)
-    assert np.abs(matched).max() <= 1
-    assert reduction == pytest.approx(20 * np.log10(1.5), abs=0.1)
+@pytest.mark.parametrize("seconds", [0.03, 1.0])
+def test_a_clip_no_longer_than_the_window_has_one_gain(seconds: float) -> None:
+    y = make_tones(seconds)[None]
+    curve = measured(y, SR).gain_curve(None, 1.0)
+    expected = 10 ** ((levels.ANALYSIS_LEVEL_DB - levels.active_level(y, SR)) / 20)
+    assert curve.constant == pytest.approx(expected)
+    assert curve.mean_db == pytest.approx(20 * np.log10(expected))
+    gain = curve.at(100, 7)
+    assert (gain.shape, gain.dtype) == ((7,), np.float32)
+    np.testing.assert_allclose(gain, expected, rtol=1e-6)
+
+
+def test_the_gain_follows_a_long_clip_in_straight_lines_of_decibels() -> None:
+    n = 48_000
+    loud, quiet = sine(0.5, n=n), sine(0.05, n=n)
+    curve = measured(np.concatenate([loud, quiet, loud], axis=1), 48_000).gain_curve(None, 1.2)
+    first = levels.ANALYSIS_LEVEL_DB - 20 * np.log10(0.5 / np.sqrt(2))
+    gains = 20 * np.log10(curve.at(0, 3 * n))
+    np.testing.assert_allclose(gains[: n // 2], first, atol=1e-3)
+    np.testing.assert_allclose(gains[-(n // 2) :], first, atol=1e-3)
+    rising = first + 20 * np.arange(n) / n  # from the first centre to the second
+    np.testing.assert_allclose(gains[n // 2 : 3 * n // 2], rising, atol=1e-3)
+    np.testing.assert_allclose(curve.at(12_345, 40_000), curve.at(0, 3 * n)[12_345:52_345])
+    assert curve.constant is None
+    assert curve.mean_db == pytest.approx(gains.mean(), abs=1e-3)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-5])
+def test_a_part_that_is_hardly_more_than_noise_is_raised_30_db_above_the_whole(
+    level: float,
+) -> None:
+    n = 48_000
+    curve = measured(np.concatenate([sine(0.5, n=n), sine(level, n=n)], axis=1), 48_000).gain_curve(
+        None, 1.0
+    )
+    whole = levels.ANALYSIS_LEVEL_DB - 20 * np.log10(0.5 / np.sqrt(2))
+    np.testing.assert_allclose(curve.gains, [whole, whole + 30], atol=1e-3)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 0.3, 0.001])
+def test_parts_are_equal_and_no_longer_than_the_window(seconds: float) -> None:
+    y = make_noise(2.0)[None]
+    curve = measured(y, SR).gain_curve(None, seconds)
+    parts = min(int(np.ceil(2 / seconds)), 40)  # no part is shorter than a block of 50 ms
+    np.testing.assert_allclose(curve.centres, (np.arange(parts) + 0.5) * 2 * SR / parts)
+
+
+def test_an_offset_does_not_bend_the_curve() -> None:
+    y = np.concatenate([make_noise(2.0), 0.1 * make_noise(2.0, seed=1)])[None].astype(np.float64)
+    expected = measured(y, SR).gain_curve(None, 1.0)
+    curve = measured(y + 0.4, SR).gain_curve(np.array([0.4]), 1.0)
+    np.testing.assert_allclose(curve.gains, expected.gains, atol=1e-9)
+
+
+def test_pieces_are_views_of_the_whole() -> None:
+    y = np.zeros((2, 2 * levels.BLOCK_SAMPLES + 1), np.float32)
+    sizes = [piece.shape[1] for piece in levels.pieces(y)]
+    assert sizes == [levels.BLOCK_SAMPLES, levels.BLOCK_SAMPLES, 1]
+    assert all(piece.base is y for piece in levels.pieces(y))

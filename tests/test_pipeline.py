@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import audiostyle
-from audiostyle import Style, TransferConfig, TransferResult, levels, transfer
+from audiostyle import Style, TransferConfig, TransferResult, loudness, transfer
 from audiostyle.errors import AudioFileError, AudioStyleError, ConfigError, DeviceError
 from audiostyle.events import Iterate, Stage
 from tests.conftest import SR, make_noise, make_tones
@@ -49,7 +49,7 @@ def test_the_result_has_the_shape_rate_and_loudness_of_the_content(
     assert result.y.shape == content.shape
     assert result.y.dtype == np.float32
     assert result.sr == SR
-    ours, theirs = (levels.loudness(y[None], SR) for y in (result.y, content))
+    ours, theirs = (loudness.loudness(y[None], SR) for y in (result.y, content))
     assert ours == pytest.approx(theirs, abs=0.1)
 
 

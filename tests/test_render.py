@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from audiostyle import levels, mosaic, render, spectral
+from audiostyle import levels, loudness, mosaic, render, spectral
 from audiostyle.config import TransferConfig
 from tests.conftest import SR, make_noise, make_tones
 
@@ -125,7 +125,7 @@ def test_what_lies_above_the_analysed_range_follows_the_octave_below() -> None:
 def test_the_loudness_of_the_content_is_kept() -> None:
     y = stereo(SR)
     rendered = louder_treble(y, SR, 15.0)
-    assert levels.loudness(rendered.y, SR) == pytest.approx(levels.loudness(y, SR), abs=0.05)
+    assert loudness.loudness(rendered.y, SR) == pytest.approx(loudness.loudness(y, SR), abs=0.05)
 
 
 def test_peaks_are_limited_and_the_reduction_is_told() -> None:

@@ -1,7 +1,7 @@
-"""Read and write audio files. The only room that touches soundfile.
+"""Read audio files. The only rooms that touch soundfile are this and `audiostyle.audio_out`.
 
 soundfile has (samples, channels); everywhere else a clip is (channels, samples): it is transposed
-here, and nowhere else.
+in these two, and nowhere else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import difflib
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,14 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from audiostyle.errors import AudioFileError, ConfigError, OutputError
+from audiostyle.errors import AudioFileError
+from audiostyle.levels import BLOCK_SAMPLES
 from audiostyle.native import Capture, captured_stderr
-from audiostyle.options import known
-from audiostyle.outputs import part_file, publish, write_error
+from audiostyle.streams import Source
 
 Array = npt.NDArray[Any]
 
-BLOCK_FRAMES = 1 << 18
 MAX_RATE = 768_000
-RIFF_LIMIT_BYTES = 2**32 - 2**16  # a WAV file cannot say that it is longer; RF64 can
 STREAMED_BYTES = (
     2**31 - 2**16
 )  # what programs that write to a pipe claim is more, and means nothing
@@ -48,8 +46,6 @@ FORMATS = {
     ".caf": "CAF",
     ".au": "AU",
 }
-UNCOMPRESSED = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
-DEEP = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32")
 
 
 @dataclass
@@ -96,17 +92,114 @@ def load_audio(path: str | Path, *, start: float = 0.0, duration: float | None =
     AudioFileError
         If the file is missing, empty, not audio, or ends before `start`.
     """
-    path = Path(path)
-    with open_audio(path) as (file, captured):
-        clip = _read(file, path, start, duration)
-    if warned := captured.text.strip():
-        clip.notes.append(f"{path}: the decoder warned: {warned.splitlines()[0].strip()}")
-    return clip
+    source = FileSource(path, start, duration)
+    with _plainly(source.path):
+        blocks = [np.ascontiguousarray(block) for block in source.blocks()]
+        y = np.concatenate(blocks, axis=1)
+    return Audio(y, source.sr, source.format, source.subtype, source.start, source.notes)
+
+
+class FileSource:
+    """A sound file, or a part of it, as an `audiostyle.streams.Source`: never held as a whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        Anything that libsndfile reads.
+    start : float >= 0, in seconds
+    duration : float > 0, in seconds, optional
+        To the end of the file if it is not given.
+    first, n : int, in samples, optional
+        In place of `start` and `duration`.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+    sr : int, in Hz
+    channels : int
+    format, subtype : str
+        libsndfile's names, as ``WAV`` and ``PCM_16``.
+    start : int, in samples
+        Where in the file the part begins.
+    notes : list of str
+        What is odd about the file, as soon as it was read to the end once.
+
+    Raises
+    ------
+    AudioFileError
+        If the file is missing, empty, not audio, or ends before its part begins; while it is read,
+        if there is nothing in it, or damage that cannot be passed over.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        start: float = 0.0,
+        duration: float | None = None,
+        first: int | None = None,
+        n: int | None = None,
+    ) -> None:
+        self.path, self.name = Path(path), str(path)
+        with open_audio(self.path) as file:
+            self.sr, self.channels = int(file.samplerate), int(file.channels)
+            self.format, self.subtype = str(file.format), str(file.subtype)
+            frames = int(file.frames)
+        self.start = round(start * self.sr) if first is None else first
+        self.notes: list[str] = []
+        self._begin = start if first is None else first / self.sr
+        self._wanted = n
+        if n is None and duration is not None:
+            self._wanted = max(1, round(duration * self.sr))
+        if self.start >= frames > 0:
+            raise AudioFileError(
+                f"{path}: start={self._begin:g} s lies beyond its end at {frames / self.sr:.3f} s"
+            )
+
+    def blocks(self) -> Iterator[Array]:
+        """Read the part from its beginning.
+
+        Yields
+        ------
+        np.ndarray [shape=(channels, n), float32]
+        """
+        _check_readable(self.path)
+        with _plainly(self.path):
+            # The decoder's messages are caught call by call: between them, what uses the blocks
+            # has its own to print.
+            with _decoding(self.path) as capture:
+                file = _open(self.path)
+            warned = capture.text
+            with file:
+                n_read = 0
+                # A header may claim any number of samples, and no array for them is allocated.
+                while self._wanted is None or n_read < self._wanted:
+                    left = BLOCK_SAMPLES if self._wanted is None else self._wanted - n_read
+                    with _decoding(self.path) as capture:
+                        if self.start and not n_read:
+                            file.seek(self.start)
+                        block = file.read(min(BLOCK_SAMPLES, left), dtype="float32", always_2d=True)
+                    warned += capture.text
+                    if not len(block):
+                        break
+                    n_read += len(block)
+                    yield block.T
+                self._finish(file, n_read, warned.strip())
+
+    def _finish(self, file: Any, n_read: int, warned: str) -> None:
+        if not n_read:
+            where = f" after start={self._begin:g} s" if self.start else ""
+            raise AudioFileError(f"{self.path}: holds no samples{where}")
+        to_end = self._wanted is None or n_read < self._wanted
+        notes = damage(file, self.start + n_read if to_end else file.frames)
+        if warned:
+            notes.append(f"the decoder warned: {warned.splitlines()[0].strip()}")
+        self.notes = [f"{self.path}: {note}" for note in notes]
 
 
 @contextmanager
-def open_audio(path: Path) -> Iterator[tuple[Any, Capture]]:
-    """Open a file to read from it, and say in one line what is wrong with it.
+def open_audio(path: Path) -> Iterator[Any]:
+    """Open a file for a short look at it, and say in one line what is wrong with it.
 
     Parameters
     ----------
@@ -114,9 +207,7 @@ def open_audio(path: Path) -> Iterator[tuple[Any, Capture]]:
 
     Yields
     ------
-    file : soundfile.SoundFile
-    captured : Capture
-        What the decoder printed, as soon as the block has ended.
+    soundfile.SoundFile
 
     Raises
     ------
@@ -124,13 +215,28 @@ def open_audio(path: Path) -> Iterator[tuple[Any, Capture]]:
         If the file is missing, empty, or not audio, or the block meets damage in it.
     """
     _check_readable(path)
-    # What the MP3 decoder prints becomes a note that names the file.
-    capture = captured_stderr() if path.suffix.lower() == ".mp3" else nullcontext(Capture())
+    with _plainly(path), _decoding(path), _open(path) as file:
+        yield file
+
+
+def _open(path: Path) -> Any:
+    file = sf.SoundFile(path)
+    if not 0 < file.samplerate <= MAX_RATE:
+        file.close()
+        raise AudioFileError(f"{path}: a rate of {file.samplerate} Hz is not plausible")
+    return file
+
+
+def _decoding(path: Path) -> AbstractContextManager[Capture]:
+    """Keep what the MP3 decoder prints: it becomes a note that names the file."""
+    return captured_stderr() if path.suffix.lower() == ".mp3" else nullcontext(Capture())
+
+
+@contextmanager
+def _plainly(path: Path) -> Iterator[None]:
+    """Say what is wrong with a file in one line that names it."""
     try:
-        with capture as captured, sf.SoundFile(path) as file:
-            if not 0 < file.samplerate <= MAX_RATE:
-                raise AudioFileError(f"{path}: a rate of {file.samplerate} Hz is not plausible")
-            yield file, captured
+        yield
     except sf.LibsndfileError as error:
         reason = str(error.error_string).removeprefix("Error :").strip().rstrip(".")
         if reason in ("", "flac decoder lost sync"):
@@ -172,35 +278,6 @@ def _similar(path: Path) -> str:
     return f"; did you mean {path.parent / close[0]}?" if close else "; check the name"
 
 
-def _read(file: Any, path: Path, start: float, duration: float | None) -> Audio:
-    first = round(start * file.samplerate)
-    if first >= file.frames > 0:
-        seconds = file.frames / file.samplerate
-        raise AudioFileError(f"{path}: start={start:g} s lies beyond its end at {seconds:.3f} s")
-    if first:
-        file.seek(first)
-    wanted = None if duration is None else max(1, round(duration * file.samplerate))
-    blocks = []
-    n_read = 0
-    # In blocks: a header may claim any number of frames, and an array for them is not allocated.
-    while wanted is None or n_read < wanted:
-        size = BLOCK_FRAMES if wanted is None else min(BLOCK_FRAMES, wanted - n_read)
-        block = file.read(size, dtype="float32", always_2d=True)
-        if not len(block):
-            break
-        blocks.append(block.T)
-        n_read += len(block)
-    if not blocks:
-        where = f" after start={start:g} s" if first else ""
-        raise AudioFileError(f"{path}: holds no samples{where}")
-    to_end = wanted is None or n_read < wanted
-    notes = damage(file, first + n_read if to_end else file.frames)
-    y = np.ascontiguousarray(np.concatenate(blocks, axis=1))
-    return Audio(
-        y, int(file.samplerate), file.format, file.subtype, first, [f"{path}: {n}" for n in notes]
-    )
-
-
 def damage(file: Any, n_frames: int) -> list[str]:
     """Say whether a file holds less than its header claims.
 
@@ -227,133 +304,42 @@ def damage(file: Any, n_frames: int) -> list[str]:
     return []
 
 
-def output_format(path: str | Path, subtype: str | None, source: Audio) -> tuple[str, str]:
-    """Choose the format of an output: by its extension, and as deep as the source.
+def loudest_excerpt(source: Source, seconds: float, offset: Array | None = None) -> tuple[int, int]:
+    """Where the excerpt with the most energy begins, to a tenth of its length.
 
     Parameters
     ----------
-    path : str or Path
-    subtype : str or None
-        libsndfile's name, as ``PCM_24`` or ``FLOAT``; None follows the source where the format can.
-    source : Audio
+    source : Source
+    seconds : float > 0
+    offset : np.ndarray [shape=(channels,)], optional
+        That is no energy.
 
     Returns
     -------
-    format, subtype : str
-
-    Raises
-    ------
-    ConfigError
-        If the extension or the subtype is not known, or they do not go together.
+    first, n : int, in samples
+        The whole where it is shorter than `seconds`.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        shown = f"the extension {suffix} is not of" if suffix else "has no extension to name"
-        raise ConfigError(
-            f"{path}: {shown} a format that can be written: use " + ", ".join(FORMATS)
-        )
-    container = FORMATS[suffix]
-    if container == "WAV" and source.y.size * 8 > RIFF_LIMIT_BYTES:
-        container = "RF64"
-    if subtype is not None:
-        names = sf.available_subtypes(container)
-        upper = subtype.upper()
-        return container, known("subtype", upper if upper in names else subtype, names)
-    if suffix == ".opus":
-        return container, "OPUS"
-    if source.subtype in UNCOMPRESSED and sf.check_format(container, source.subtype):
-        return container, source.subtype
-    if source.subtype in DEEP and sf.check_format(container, "PCM_24"):
-        return container, "PCM_24"
-    return container, str(sf.default_subtype(container))
-
-
-def check_writable(path: str | Path, sr: int, channels: int, container: str, subtype: str) -> None:
-    """Make sure, before any work, that the output can be written where and as it is wanted.
-
-    Parameters
-    ----------
-    path : str or Path
-    sr : int, in Hz
-    channels : int
-    container, subtype : str
-
-    Raises
-    ------
-    OutputError
-        If the folder is missing or cannot be written, or the format does not take this rate or this
-        many channels.
-    """
-    path = Path(path)
-    with part_file(path) as part:
-        try:
-            with sf.SoundFile(part, "w", sr, channels, subtype, format=container) as file:
-                file.write(np.zeros((1, channels), np.float32))
-        except (sf.LibsndfileError, ValueError, TypeError):
-            raise OutputError(
-                f"{path}: {container} with {subtype} does not take {channels} channel(s) at {sr} "
-                "Hz; use .wav or .flac, or another --subtype"
-            ) from None
-
-
-def save_audio(path: str | Path, y: Array, sr: int, container: str, subtype: str) -> None:
-    """Write a clip under a temporary name, read it back, and move it into place.
-
-    Parameters
-    ----------
-    path : str or Path
-    y : np.ndarray [shape=(channels, n), float32]
-    sr : int, in Hz
-    container, subtype : str
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written, or does not read back as it should. Nothing is left behind then.
-    """
-    with part_file(Path(path)) as part:
-        write_clip(part, y, sr, container, subtype, name=path)
-        publish(part, Path(path))
-
-
-def write_clip(
-    part: Path, y: Array, sr: int, container: str, subtype: str, name: str | Path
-) -> None:
-    """Write a clip to a temporary file and read it back; as `save_audio`, but for the renaming.
-
-    Parameters
-    ----------
-    part : Path
-    y : np.ndarray [shape=(channels, n), float32]
-    sr : int, in Hz
-    container, subtype : str
-    name : str or Path
-        What to call the file in messages.
-
-    Raises
-    ------
-    OutputError
-    """
-    try:
-        with sf.SoundFile(part, "w", sr, y.shape[0], subtype, format=container) as file:
-            for i in range(0, y.shape[1], BLOCK_FRAMES):
-                file.write(y[:, i : i + BLOCK_FRAMES].T)
-        _verify(part, name, y.shape, sr)
-    except (sf.LibsndfileError, OSError) as error:
-        raise write_error(Path(name), error, part.parent, y.nbytes) from None
-
-
-def _verify(part: Path, path: str | Path, shape: tuple[int, ...], sr: int) -> None:
-    n_read = 0
-    with sf.SoundFile(part) as file:
-        if (file.samplerate, file.channels) != (sr, shape[0]):
-            raise OutputError(f"{path}: does not read back at {sr} Hz with {shape[0]} channel(s)")
-        while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-            if not np.isfinite(block).all():
-                raise OutputError(f"{path}: reads back with samples that are not finite")
-            n_read += len(block)
-    if n_read != shape[1]:
-        raise OutputError(f"{path}: reads back with {n_read} samples in place of {shape[1]}")
+    n = max(round(seconds * source.sr), 1)
+    step = max(1, n // 10)
+    total, energy = 0, 0.0
+    # Energy up to where an excerpt may begin, and up to where it would end.
+    begins: list[Array] = []
+    ends: list[Array] = []
+    for block in source.blocks():
+        y = block if offset is None else block - offset[:, None]
+        power = np.square(y, dtype=np.float64).sum(axis=0)
+        cumulative = np.cumsum(np.concatenate([[energy], power]))
+        begins.append(cumulative[-total % step : -1 : step].copy())
+        ends.append(cumulative[max(n - total, (n - total) % step) : -1 : step].copy())
+        energy = float(cumulative[-1])
+        total += block.shape[1]
+    if total <= n:
+        return 0, total
+    if (total - n) % step == 0:
+        ends.append(np.array([energy]))
+    gained = np.concatenate(ends)
+    gained -= np.concatenate(begins)[: len(gained)]
+    return step * int(np.argmax(gained)), n
 
 
 def find_clips(folder: str | Path) -> list[Path]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import content_metrics, levels, metrics, tagger, trivial
+from audiostyle import content_metrics, loudness, metrics, tagger, trivial
 from audiostyle.trivial import baselines
 
 __all__ = ["PairJudge", "baselines", "evaluate", "evaluate_many", "joint_score"]
@@ -292,7 +292,7 @@ def sound_measures(output: Array, content: Array, style: Array, sr: float) -> di
         pair = [np.atleast_2d(y) for y in clips[:2]]
     # The loudness is a mean over time: compare the same time.
     n = min(y.shape[1] for y in pair)
-    loud = [levels.loudness(np.asarray(y[:, :n], np.float32), int(sr)) for y in pair]
+    loud = [loudness.loudness(np.asarray(y[:, :n], np.float32), int(sr)) for y in pair]
     energies = [_cumulative_energy(y) for y in clips]
     # Frequencies as shares of Nyquist: the clips differ in length.
     edge = max(np.searchsorted(energy, BAND_ENERGY) / energy.size for energy in energies[1:])

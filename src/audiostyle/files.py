@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import audio, devices, outputs, sidecar, style_file, weights_io
+from audiostyle import audio, audio_out, devices, outputs, sidecar, style_file, weights_io
 from audiostyle.config import TransferConfig
 from audiostyle.errors import ConfigError, OutputError
 from audiostyle.events import Callback
 from audiostyle.hearing import check_clip
 from audiostyle.pipeline import Stylist, TransferResult, transfer
 from audiostyle.request import Request, StyleFiles
+from audiostyle.streams import ArraySource
 
 Array = npt.NDArray[Any]
 
@@ -116,8 +117,10 @@ def run(
         ]
     _check_outputs(request, [request.content, *(p for s in style_files for p in s.clips)])
     source = _load_content(request)
-    container, subtype = audio.output_format(request.output, request.subtype, source)
-    audio.check_writable(request.output, source.sr, len(source.y), container, subtype)
+    container, subtype = audio_out.output_format(
+        request.output, request.subtype, source.subtype, source.y.size
+    )
+    audio_out.check_writable(request.output, source.sr, len(source.y), container, subtype)
     for files in style_files:
         files.check()
     styles = [files.as_style() for files in style_files]
@@ -132,7 +135,9 @@ def run(
     picture = _draw(request, result)
     with outputs.Staging() as staging:
         part = staging.add(request.output)
-        audio.write_clip(part, result.y, source.sr, container, subtype, name=request.output)
+        audio_out.write_stream(
+            part, [result.y], source.sr, len(result.y), container, subtype, request.output
+        )
         record["output"] = {
             "path": str(request.output),
             "sha256": outputs.file_digest(part),
@@ -211,20 +216,14 @@ def _load_content(request: Request) -> audio.Audio:
     source = audio.load_audio(request.content, start=request.start, duration=request.duration)
     source.y = check_clip(source.y, source.sr, str(request.content))
     if request.preview is not None:
-        first, n = _loudest(source.y, round(request.preview * source.sr))
+        first, n = audio.loudest_excerpt(
+            ArraySource(source.y, source.sr, str(request.content)), request.preview
+        )
         source.y = np.ascontiguousarray(source.y[:, first : first + n])
         source.start += first
         seconds = source.start / source.sr
         source.notes.append(f"a preview: the loudest {n / source.sr:g} s, from {seconds:.2f} s on")
     return source
-
-
-def _loudest(y: Array, n: int) -> tuple[int, int]:
-    """Where the excerpt of `n` samples with the most energy begins, to a tenth of its length."""
-    n = min(max(n, 1), y.shape[-1])
-    energy = np.concatenate([[0.0], np.cumsum(np.square(y, dtype=np.float64).sum(axis=0))])
-    starts = np.arange(0, y.shape[-1] - n + 1, max(1, n // 10))
-    return int(starts[np.argmax(energy[starts + n] - energy[starts])]), n
 
 
 def _check_outputs(request: Request, inputs: list[Path]) -> None:

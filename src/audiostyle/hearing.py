@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import levels, mosaic, render, spectral
-from audiostyle.config import MAX_CHANNELS, MIN_SECONDS, TransferConfig
+from audiostyle import mosaic, render, spectral
+from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError
 from audiostyle.events import Callback, Stage
+from audiostyle.streams import ArraySource, Tally
 
 if TYPE_CHECKING:
     from audiostyle.analyzer import Analyzer
@@ -81,40 +82,12 @@ def check_clip(y: Any, sr: int, name: str) -> Array:
     AudioFileError
         If it is of another shape, too short, not finite, or silent.
     """
-    y = np.asarray(y)  # what it is, is checked next
-    if y.ndim not in (1, 2) or y.dtype.kind not in "fiu":
-        raise AudioFileError(f"{name}: samples of shape {y.shape} and type {y.dtype} are not audio")
-    if y.dtype.kind in "iu":
-        raise AudioFileError(
-            f"{name}: samples are integers; divide by full scale to get floats from -1 to 1"
-        )
-    y = np.asarray(np.atleast_2d(y), np.float32)
-    if not 1 <= y.shape[0] <= MAX_CHANNELS:
-        raise AudioFileError(
-            f"{name}: {y.shape[0]} channels; from 1 to {MAX_CHANNELS} are supported, as "
-            "(channels, samples)"
-        )
-    if y.shape[-1] == 0:
-        raise AudioFileError(f"{name}: holds no samples", kind="too_short")
-    if y.shape[-1] < MIN_SECONDS * sr:
-        raise AudioFileError(
-            f"{name}: {y.shape[-1] / sr:.3g} s is too short; at least {MIN_SECONDS} s are needed",
-            kind="too_short",
-        )
-    if not np.isfinite(y).all():
-        raise AudioFileError(
-            f"{name}: holds NaN or infinite samples; repair or re-export it", kind="not_finite"
-        )
-    # An offset is no sound, but it would count as level and as headroom, and click at the ends.
-    offset = y.mean(axis=-1, keepdims=True, dtype=np.float64).astype(np.float32)
-    if np.abs(offset).max() > levels.OFFSET:
-        y = y - offset
-    peak = float(np.abs(y).max())
-    if peak < 10 ** (levels.SILENCE_DB / 20):
-        raise AudioFileError(
-            f"{name}: is silent (peak below {levels.SILENCE_DB:g} dBFS)", kind="silent"
-        )
-    return np.asarray(y)
+    source = ArraySource(y, sr, name)
+    tally = Tally(sr, source.channels)
+    for block in source.blocks():
+        tally.add(block)
+    offset, _ = tally.check(name)
+    return np.asarray(source.y - offset[:, None]) if offset.any() else source.y
 
 
 def check_frames(n_frames: int, needed: int, name: str, config: TransferConfig) -> None:

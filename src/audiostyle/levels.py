@@ -1,7 +1,11 @@
-"""Levels of signals: the level of what sounds, loudness, and peaks."""
+"""Levels of signals: the level of what sounds, and the gain that brings it to the analysis."""
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +14,26 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 ANALYSIS_LEVEL_DB = -20.0  # dBFS; every clip is brought to this level before it is analysed
+BLOCK_SAMPLES = 1 << 18  # that are worked on at a time
 GATE_DB = -20.0  # blocks so far below the mean are pauses, and do not count
-LOUDNESS_PASSES = 4
-LOUDNESS_TOLERANCE_DB = 0.01
-MAX_GAIN_DB = 60.0
+OFFSET = 0.003  # of full scale (-50 dB): a mean above it is a fault of the recording, not sound
+QUIET_PART_DB = 30.0  # more than the whole no part of a recording is raised: noise stays noise
 SILENCE_DB = -90.0  # dBFS; a clip whose peak lies below is silent (one step of 16 bits)
-OFFSET = 0.01  # of full scale (-40 dB): a mean above it is a fault of the recording, not sound
+
+
+def pieces(y: Array) -> Iterator[Array]:
+    """Cut a clip into views, one after the other.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(channels, n)]
+
+    Yields
+    ------
+    np.ndarray [shape=(channels, at most BLOCK_SAMPLES)]
+    """
+    for first in range(0, y.shape[-1], BLOCK_SAMPLES):
+        yield y[:, first : first + BLOCK_SAMPLES]
 
 
 def active_level(y: Array, sr: int) -> float:
@@ -31,131 +49,153 @@ def active_level(y: Array, sr: int) -> float:
     float, in dBFS
         The mean is over power, in blocks of 50 ms, and over channels.
     """
-    block = max(1, sr // 20)
-    n_blocks = max(1, y.shape[-1] // block)
-    power = np.mean(np.square(y, dtype=np.float64), axis=0)
-    blocks = np.array([part.mean() for part in np.array_split(power, n_blocks)])
-    active = blocks[blocks >= blocks.mean() * 10.0 ** (GATE_DB / 10)]
-    return float(10 * np.log10(max(active.mean(), 1e-20)))
+    level = ActiveLevel(sr)
+    level.add(y)
+    return level.value()
 
 
-def k_weighting(frequencies: Array) -> Array:
-    """Power response of the K-weighting filter of ITU-R BS.1770-4.
+def decibels(power: float) -> float:
+    """Of a power, or of the power that counts as silence."""
+    return float(10 * np.log10(max(power, 1e-20)))
 
-    Parameters
+
+@dataclass(frozen=True, eq=False)
+class GainCurve:
+    """A gain over time: linear in dB between the centres of parts, constant outside them.
+
+    Attributes
     ----------
-    frequencies : np.ndarray [shape=(n,), Hz]
-
-    Returns
-    -------
-    np.ndarray [shape=(n,), non-negative]
-        Of the two filters that the standard gives for 48 kHz, held constant above 24 kHz.
+    centres : np.ndarray [shape=(parts,), in samples]
+    gains : np.ndarray [shape=(parts,), in dB]
     """
-    z = np.exp(-2j * np.pi * np.minimum(frequencies, 24_000.0) / 48_000.0)
-    shelf = (1.53512485958697 - 2.69169618940638 * z + 1.19839281085285 * z**2) / (
-        1 - 1.69065929318241 * z + 0.73248077421585 * z**2
-    )
-    high_pass = (1 - 2 * z + z**2) / (1 - 1.99004745483398 * z + 0.99007225036621 * z**2)
-    return np.asarray(np.abs(shelf * high_pass) ** 2)
+
+    centres: Array
+    gains: Array
+
+    @property
+    def constant(self) -> float | None:
+        """The gain (a factor) where it is the same throughout."""
+        return float(10.0 ** (self.gains[0] / 20)) if len(self.gains) == 1 else None
+
+    @property
+    def mean_db(self) -> float:
+        """Mean over time, in dB; the parts are equally long, so that it is that of their gains."""
+        return float(self.gains.mean())
+
+    def at(self, start: int, n: int) -> Array:
+        """Gain of some samples.
+
+        Parameters
+        ----------
+        start, n : int, in samples
+
+        Returns
+        -------
+        np.ndarray [shape=(n,), float32]
+            What to multiply them by.
+        """
+        if self.constant is not None:
+            return np.full(n, self.constant, np.float32)
+        gain = np.interp(np.arange(start, start + n), self.centres, self.gains)
+        return np.asarray(10.0 ** (gain / 20), np.float32)
 
 
-def loudness(y: Array, sr: int) -> float:
-    """Ungated K-weighted loudness (ITU-R BS.1770-4 without its gates and channel weights).
+class ActiveLevel:
+    """The level of what sounds in a stream, and the gain that brings it to the analysis.
+
+    An offset may be known only when the stream has ended, so that of every block the sum is kept
+    beside the sum of squares.
 
     Parameters
     ----------
-    y : np.ndarray [shape=(channels, n)]
     sr : int, in Hz
 
-    Returns
-    -------
-    float, in LUFS
-        Computed over the spectrum of the whole clip, by Parseval's theorem. The gates are left
-        out because content and result, which are compared, have their pauses in the same places.
+    Examples
+    --------
+    >>> level = ActiveLevel(22_050)
+    >>> for block in source.blocks():
+    ...     level.add(block)
+    >>> gain = level.gain_curve(survey(source).offset, 30.0).at(0, 1024)
     """
-    n = y.shape[-1]
-    weights = k_weighting(np.fft.rfftfreq(n, 1 / sr))
-    weights[1 : (n + 1) // 2] *= 2  # a bin and its conjugate
-    power = 0.0
-    for channel in y:
-        spectrum = np.fft.rfft(channel.astype(np.float64))
-        power += float(weights @ (spectrum.real**2 + spectrum.imag**2)) / n**2
-    return float(-0.691 + 10 * np.log10(max(power, 1e-20)))
+
+    def __init__(self, sr: int) -> None:
+        self._sr = sr
+        self._size = max(1, sr // 20)  # 50 ms
+        self._n = 0
+        self._rest: Array | None = None  # of the stream, too short for a block
+        self._moments: list[Array] = []  # [shape=(2, channels, k)]: sums, and sums of squares
+
+    def add(self, block: Array) -> None:
+        """Take in the next samples [shape=(channels, n)]."""
+        for piece in pieces(block):
+            self._n += piece.shape[1]
+            x = piece if self._rest is None else np.concatenate([self._rest, piece], axis=1)
+            whole = x.shape[1] - x.shape[1] % self._size
+            if whole:
+                self._moments.append(_moments(x[:, :whole], self._size))
+            self._rest = x[:, whole:].copy()
+
+    def value(self, offset: Array | None = None) -> float:
+        """Level so far, in dBFS, without an offset [shape=(channels,)]."""
+        return _gated(*self._energies(offset))
+
+    def gain_curve(self, offset: Array | None, window_seconds: float) -> GainCurve:
+        """Gain that brings the stream to `ANALYSIS_LEVEL_DB`, part by part.
+
+        Parameters
+        ----------
+        offset : np.ndarray [shape=(channels,)] or None
+            That will be taken out of the stream.
+        window_seconds : float > 0
+            A clip no longer is one part, with one gain. A longer one is divided into the fewest
+            equal parts that are no longer. A part that is hardly more than noise gets at most 30
+            dB more than the whole would.
+
+        Returns
+        -------
+        GainCurve
+        """
+        energy, sizes = self._energies(offset)
+        whole = ANALYSIS_LEVEL_DB - _gated(energy, sizes)
+        parts = min(math.ceil(self._n / (window_seconds * self._sr)), len(energy))
+        if parts <= 1:
+            return GainCurve(np.array([self._n / 2]), np.array([whole]))
+        edges = np.round(np.arange(parts + 1) * len(energy) / parts).astype(int)
+        gains = [
+            min(ANALYSIS_LEVEL_DB - _gated(energy[a:b], sizes[a:b]), whole + QUIET_PART_DB)
+            for a, b in itertools.pairwise(edges)
+        ]
+        return GainCurve((np.arange(parts) + 0.5) * self._n / parts, np.array(gains))
+
+    def _energies(self, offset: Array | None) -> tuple[Array, Array]:
+        """Energy of every block [shape=(k,)], a mean over channels, and its number of samples."""
+        if self._rest is None:
+            return np.zeros(0), np.zeros(0)
+        moments = np.concatenate([np.zeros((2, len(self._rest), 0)), *self._moments], axis=2)
+        sizes = np.full(moments.shape[2], float(self._size))
+        rest = self._rest.shape[1]
+        if rest:
+            ends = _moments(self._rest, rest)
+            if len(sizes):  # a rest is no block of its own: its level would be one of few samples
+                moments[:, :, -1:] += ends
+                sizes[-1] += rest
+            else:
+                moments, sizes = ends, np.array([float(rest)])
+        sums, squares = moments
+        shift = np.zeros(len(sums)) if offset is None else np.asarray(offset, np.float64)
+        energy = squares - 2 * shift[:, None] * sums + shift[:, None] ** 2 * sizes
+        return np.maximum(energy, 0.0).mean(axis=0), sizes
 
 
-def match_loudness(y: Array, sr: int, target: float) -> tuple[Array, float, float]:
-    """Bring a clip to a loudness, with its peaks limited to full scale.
-
-    Limiting takes loudness away, so what it took is added once more, a few times over; a clip with
-    extreme peaks ends a little below the target.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(channels, n)]
-    sr : int, in Hz
-    target : float, in LUFS
-
-    Returns
-    -------
-    y : np.ndarray [shape=(channels, n), float32]
-    gain : float, in dB
-    reduction : float, in dB
-        Largest reduction by the limiter.
-    """
-    gain = 0.0
-    limited, reduction = y, 0.0
-    for _ in range(LOUDNESS_PASSES):
-        missing = target - loudness(limited, sr)
-        if abs(missing) < LOUDNESS_TOLERANCE_DB:
-            break
-        gain = float(np.clip(gain + missing, -MAX_GAIN_DB, MAX_GAIN_DB))
-        limited, reduction = limit_peaks(y * np.float32(10.0 ** (gain / 20)), sr)
-    if gain == 0.0:
-        limited, reduction = limit_peaks(y, sr)
-    return limited, gain, reduction
+def _moments(x: Array, size: int) -> Array:
+    blocks = x.reshape(len(x), -1, size)
+    squares = np.square(blocks, dtype=np.float64).sum(axis=-1)
+    return np.stack([blocks.sum(axis=-1, dtype=np.float64), squares])
 
 
-def limit_peaks(
-    y: Array, sr: int, ceiling: float = 1.0, lookahead: float = 0.005
-) -> tuple[Array, float]:
-    """Turn peaks down smoothly so that no sample exceeds the ceiling.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(channels, n)]
-    sr : int, in Hz
-    ceiling : float > 0
-        Largest absolute sample.
-    lookahead : float > 0, in seconds
-        The gain falls this long before a peak and recovers as long after it.
-
-    Returns
-    -------
-    y : np.ndarray [shape=(channels, n)]
-        The input itself where nothing exceeds the ceiling.
-    reduction : float, in dB
-        Largest reduction.
-    """
-    peak = np.abs(y).max(axis=0)
-    if peak.max() <= ceiling:
-        return y, 0.0
-    needed = np.minimum(1.0, ceiling / np.maximum(peak, 1e-12))
-    radius = max(1, int(lookahead * sr))
-    # The minimum over 2r+1 samples, then a mean over r+1 of those, never exceeds what is needed.
-    held = _sliding_minimum(needed, 2 * radius + 1)
-    kernel = np.hanning(2 * radius + 3)[1:-1]
-    gain = np.convolve(np.pad(held, radius, mode="edge"), kernel / kernel.sum(), mode="valid")
-    limited = np.clip(y * gain, -ceiling, ceiling)  # rounding only
-    return limited.astype(y.dtype), float(-20 * np.log10(gain.min()))
-
-
-def _sliding_minimum(x: Array, size: int) -> Array:
-    """Centred minimum over an odd number of samples, in linear time (van Herk 1992)."""
-    radius = size // 2
-    n = len(x)
-    padded = np.full(-(-(n + 2 * radius) // size) * size, np.inf)
-    padded[radius : radius + n] = x
-    blocks = padded.reshape(-1, size)
-    prefix = np.minimum.accumulate(blocks, axis=1).ravel()
-    suffix = np.minimum.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
-    return np.asarray(np.minimum(suffix[:n], prefix[2 * radius : 2 * radius + n]))
+def _gated(energy: Array, sizes: Array) -> float:
+    if not len(energy):
+        return decibels(0.0)
+    power = energy / sizes
+    active = power >= energy.sum() / sizes.sum() * 10.0 ** (GATE_DB / 10)
+    return decibels(float(energy[active].sum() / sizes[active].sum()))

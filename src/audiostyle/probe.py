@@ -69,7 +69,7 @@ def probe(path: Path) -> Facts:
 
 
 def _look(path: Path) -> Facts:
-    with audio.open_audio(path) as (file, _):
+    with audio.open_audio(path) as file:
         first = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
         end = len(first)
         blocks = [first]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import levels, mosaic, spectral
+from audiostyle import levels, loudness, mosaic, spectral
 from audiostyle.config import TransferConfig
 
 Array = npt.NDArray[Any]
@@ -234,7 +234,7 @@ def render(
     )
     convergence = spectral.spectral_convergence(styled, magnitude, config)
     y = _restore(content, sr, clip, styled, fitted, config)
-    y, gain, reduction = levels.match_loudness(y, sr, levels.loudness(content, sr))
+    y, gain, reduction = loudness.match_loudness(y, sr, loudness.loudness(content, sr))
     return Rendered(np.asarray(y, np.float32), convergence, gain, reduction)
 
 
