@@ -29,6 +29,11 @@ class Device:
     name: str
     reason: str
 
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is a GPU."""
+        return "GPU" in self.name
+
 
 def load_tensorflow(quiet: bool = True) -> Any:
     """Import TensorFlow; keep what it writes to standard error, and show it only if it fails.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 TERMS = ("content", "style", "texture", "music", "pitch", "onset", "rhythm", "envelope")
@@ -17,9 +17,9 @@ class Stage:
     Attributes
     ----------
     name : str
-        ``style``, ``features``, ``descent``, ``inversion`` or ``done``.
+        ``style``, ``features``, ``estimate``, ``descent``, ``inversion`` or ``done``.
     detail : str
-        What exactly, for people: the clip, the device.
+        What exactly, for people: the clip, the time that it will take, the device.
     """
 
     name: str
@@ -40,6 +40,8 @@ class Iterate:
         The style loss of each layer, before its weight.
     seconds : float
         Since the descent began.
+    window, n_windows : int
+        Which stretch of the content descends, counted from 1, and how many there are.
     """
 
     step: int
@@ -55,6 +57,44 @@ class Iterate:
     envelope: float
     layers: dict[str, float]
     seconds: float
+    window: int = 1
+    n_windows: int = 1
+
+    @property
+    def done(self) -> float:
+        """Share of all steps of all windows that are done."""
+        of_window = self.step / self.n_steps if self.n_steps else 1.0
+        return (self.window - 1 + of_window) / self.n_windows
+
+
+def merge(histories: Sequence[Sequence[Iterate]]) -> list[Iterate]:
+    """Average the descents of several windows, step by step.
+
+    Parameters
+    ----------
+    histories : sequence of sequence of Iterate
+        A window that stopped early keeps its last losses.
+
+    Returns
+    -------
+    list of Iterate
+        Of one history, that itself; `seconds` are added up.
+    """
+    if len(histories) == 1:
+        return list(histories[0])
+    merged = []
+    for step in range(max(len(history) for history in histories)):
+        now = [history[min(step, len(history) - 1)] for history in histories]
+        means = {
+            name: sum(getattr(iterate, name) for iterate in now) / len(now)
+            for name in ("total", *TERMS)
+        }
+        layers = {
+            name: sum(iterate.layers[name] for iterate in now) / len(now) for name in now[0].layers
+        }
+        seconds = sum(iterate.seconds for iterate in now)
+        merged.append(replace(now[0], step=step, **means, layers=layers, seconds=seconds, window=1))
+    return merged
 
 
 Callback = Callable[["Stage | Iterate"], Any]

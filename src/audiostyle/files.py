@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from audiostyle import audio, audio_out, devices, outputs, sidecar, style_file, weights_io
 from audiostyle.config import TransferConfig
 from audiostyle.errors import ConfigError, OutputError
 from audiostyle.events import Callback
-from audiostyle.hearing import check_clip
-from audiostyle.pipeline import Stylist, TransferResult, transfer
+from audiostyle.pipeline import Stylist, TransferResult
+from audiostyle.recording import Recording
 from audiostyle.request import Request, StyleFiles
-from audiostyle.streams import ArraySource
-
-Array = npt.NDArray[Any]
+from audiostyle.streams import Spool, survey
 
 
 def transfer_file(
@@ -116,34 +112,38 @@ def run(
             for path, weight in zip(request.styles, request.style_weights, strict=True)
         ]
     _check_outputs(request, [request.content, *(p for s in style_files for p in s.clips)])
-    source = _load_content(request)
+    source, recording, notes = _load_content(request, config)
     container, subtype = audio_out.output_format(
-        request.output, request.subtype, source.subtype, source.y.size
+        request.output, request.subtype, source.subtype, recording.n * recording.channels
     )
-    audio_out.check_writable(request.output, source.sr, len(source.y), container, subtype)
+    audio_out.check_writable(request.output, source.sr, source.channels, container, subtype)
     for files in style_files:
-        files.check()
-    styles = [files.as_style() for files in style_files]
+        files.check(config)
+    styles = [files.as_style(config) for files in style_files]
     if stylist is None:
         weights_io.check_weights(config.network, config.weights)
         if request.verbose:
             devices.load_tensorflow(quiet=False)
-        result = transfer(source.y, styles, source.sr, config, callback, device=request.device)
-    else:
-        result = stylist.transfer(source.y, styles, source.sr, callback)
-    record = sidecar.make_record(request, config, source, list(style_files), result)
-    picture = _draw(request, result)
-    with outputs.Staging() as staging:
+        stylist = Stylist(config, request.device)
+    with (
+        Spool(source.channels, request.output.parent) as spool,
+        outputs.Staging() as staging,
+    ):
+        result = stylist.run(recording, styles, spool, callback)
         part = staging.add(request.output)
-        audio_out.write_stream(
-            part, [result.y], source.sr, len(result.y), container, subtype, request.output
+        n_samples = audio_out.write_stream(
+            part, result.blocks(), source.sr, source.channels, container, subtype, request.output
         )
+        result = replace(result, matched=None)
+        source.notes += notes
+        record = sidecar.make_record(request, config, source, recording, list(style_files), result)
+        picture = _draw(request, result)
         record["output"] = {
             "path": str(request.output),
             "sha256": outputs.file_digest(part),
             "sr": source.sr,
-            "channels": len(result.y),
-            "samples": result.y.shape[1],
+            "channels": source.channels,
+            "samples": n_samples,
             "format": container,
             "subtype": subtype,
         }
@@ -195,9 +195,9 @@ def make_style_file(
     devices.parse_device(device)
     files = StyleFiles(source, 1.0, audio.find_clips(source) if source.is_dir() else [source])
     _check_output(output, files.clips, force)
-    files.check()
+    files.check(config)
     weights_io.check_weights(config.network, config.weights)
-    heard = Stylist(config, device).hear(files.as_style(), callback)
+    heard = Stylist(config, device).hear(files.as_style(config), callback)
     about = style_file.describe_style(files, config)
     style_file.save_style(output, heard, about)
     return about
@@ -212,18 +212,20 @@ def _draw(request: Request, result: TransferResult) -> bytes | None:
     return plots.transfer_png(result, f"{request.content.name} in the style of {names}")
 
 
-def _load_content(request: Request) -> audio.Audio:
-    source = audio.load_audio(request.content, start=request.start, duration=request.duration)
-    source.y = check_clip(source.y, source.sr, str(request.content))
-    if request.preview is not None:
-        first, n = audio.loudest_excerpt(
-            ArraySource(source.y, source.sr, str(request.content)), request.preview
-        )
-        source.y = np.ascontiguousarray(source.y[:, first : first + n])
-        source.start += first
-        seconds = source.start / source.sr
-        source.notes.append(f"a preview: the loudest {n / source.sr:g} s, from {seconds:.2f} s on")
-    return source
+def _load_content(
+    request: Request, config: TransferConfig
+) -> tuple[audio.FileSource, Recording, list[str]]:
+    """Find the content, and say what of the file it is."""
+    source = audio.FileSource(request.content, request.start, request.duration)
+    if request.preview is None:
+        return source, Recording(source, config), []
+    whole = survey(source)
+    first, n = audio.loudest_excerpt(source, request.preview, whole.offset)
+    notes = list(source.notes)
+    source = audio.FileSource(request.content, first=source.start + first, n=n)
+    begins = source.start / source.sr
+    notes.append(f"a preview: the loudest {n / source.sr:g} s, from {begins:.2f} s on")
+    return source, Recording(source, config), notes
 
 
 def _check_outputs(request: Request, inputs: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Clips and styles as a transfer takes them: checked, and listened to."""
+"""Styles as a transfer takes them, and what it hears in them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import mosaic, render, spectral
+from audiostyle import mosaic, spectral
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError
 from audiostyle.events import Callback, Stage
+from audiostyle.recording import Reader, Recording, check_frames
+from audiostyle.starts import StyleSound
 from audiostyle.streams import ArraySource, Tally
+from audiostyle.style_target import StylePool, StyleTarget, blend
+from audiostyle.windows import equal_parts
 
 if TYPE_CHECKING:
     from audiostyle.analyzer import Analyzer
-    from audiostyle.style_target import StyleTarget
 
 Array = npt.NDArray[Any]
 
@@ -30,8 +33,8 @@ class Style:
 
     Attributes
     ----------
-    clips : iterable of (np.ndarray [shape=(n,) or (channels, n)], int)
-        Each with its rate in Hz. May be a generator: one clip is held at a time.
+    clips : iterable of (np.ndarray [shape=(n,) or (channels, n)], int) or of Recording
+        Arrays with their rates in Hz, or recordings. May be a generator: one is held at a time.
     weight : float >= 0
         Share of this style among several.
     name : str
@@ -40,7 +43,7 @@ class Style:
         Gives the style as it was analysed before; `clips` are not read then.
     """
 
-    clips: Iterable[tuple[Array, int]]
+    clips: Iterable[tuple[Array, int] | Recording]
     weight: float = 1.0
     name: str = "style"
     heard: Callable[[], HeardStyle] | None = None
@@ -59,7 +62,7 @@ class HeardStyle:
     """
 
     target: StyleTarget
-    sound: render.StyleSound
+    sound: StyleSound
     S: Array
 
 
@@ -90,17 +93,6 @@ def check_clip(y: Any, sr: int, name: str) -> Array:
     return np.asarray(source.y - offset[:, None]) if offset.any() else source.y
 
 
-def check_frames(n_frames: int, needed: int, name: str, config: TransferConfig) -> None:
-    """Raise an `AudioFileError` if a clip has fewer frames than the network needs."""
-    if n_frames < needed:
-        raise AudioFileError(
-            f"{name}: {n_frames} frames are too few for {config.network}, which needs {needed}; "
-            f"use a longer clip, a smaller hop_length than {config.hop_length}, or shallower "
-            "layers",
-            kind="too_short",
-        )
-
-
 def hear(style: Style, analyzer: Analyzer, report: Callback) -> HeardStyle:
     """Take the statistics of one style, and what a start needs of it.
 
@@ -122,30 +114,58 @@ def hear(style: Style, analyzer: Analyzer, report: Callback) -> HeardStyle:
     if style.heard is not None:
         return style.heard()
     config = analyzer.config
-    examples: list[render.Clip] = []
-    pool = mosaic.FramePool(config.seed)
+    statistics, pool = StylePool(), mosaic.FramePool(config.seed)
+    example: _Example | None = None
+    for i, clip in enumerate(style.clips, 1):
+        report(Stage("style", style.name if i == 1 else f"{style.name}, clip {i}"))
+        recording = clip if isinstance(clip, Recording) else _record(*clip, style.name, config)
+        check_frames(recording.n_frames, analyzer.min_frames, recording.name, config)
+        reader = recording.reader()
+        if example is None:
+            example = _Example(recording, config)
+        for start, stop in equal_parts(recording.n_frames):
+            power = spectral.channel_power(reader.stft(start, stop))
+            pool.add(power)
+            S = spectral.power_to_db(spectral.mel_power(power, config), config)
+            statistics.add(analyzer.window_target(S))
+            example.add(S)
+    if example is None:
+        raise AudioFileError(f"{style.name}: holds no clip that can be used")
+    target = statistics.total()
+    sound = StyleSound(target.mel_mean, pool.take(1.0), example.y())
+    return HeardStyle(target, sound, example.S())
 
-    def spectrograms() -> Iterable[Array]:
-        for i, (y, sr) in enumerate(style.clips, 1):
-            report(Stage("style", style.name if i == 1 else f"{style.name}, clip {i}"))
-            clip = render.analyse(check_clip(y, sr, style.name), sr, config)
-            check_frames(clip.S.shape[1], analyzer.min_frames, style.name, config)
-            pool.add(spectral.channel_power(clip.D))
-            if not examples:
-                examples.append(clip)
-            yield clip.S
 
-    target = analyzer.style_target(spectrograms())
-    n = int(EXAMPLE_SECONDS * config.sr)
-    example = examples[0].y[:, :n].mean(axis=0, keepdims=True)
-    # A copy: a view would keep the whole of a long clip in memory.
-    S = examples[0].S[:, : 1 + n // config.hop_length].copy()
-    return HeardStyle(target, render.StyleSound(target.mel_mean, pool.take(1.0), example), S)
+def _record(y: Array, sr: int, name: str, config: TransferConfig) -> Recording:
+    return Recording(ArraySource(y, sr, name), config)
+
+
+class _Example:
+    """The beginning of a recording, to look at and to start from."""
+
+    def __init__(self, recording: Recording, config: TransferConfig) -> None:
+        self._recording = recording
+        self._n = int(EXAMPLE_SECONDS * config.sr)
+        self._n_frames = 1 + self._n // config.hop_length
+        self._S: list[Array] = []
+
+    def add(self, S: Array) -> None:
+        missing = self._n_frames - sum(part.shape[1] for part in self._S)
+        if missing > 0:
+            self._S.append(S[:, :missing].copy())  # a view would keep the whole
+
+    def y(self) -> Array:
+        n = min(self._n, self._recording.n_work)
+        y = Reader(self._recording.levelled(), self._recording.channels).read(0, n)
+        return np.asarray(y.mean(axis=0, keepdims=True))
+
+    def S(self) -> Array:
+        return np.concatenate(self._S, axis=1)
 
 
 def analyse_styles(
     styles: Sequence[Style], analyzer: Analyzer, report: Callback
-) -> tuple[StyleTarget, render.StyleSound, Array]:
+) -> tuple[StyleTarget, StyleSound, Array]:
     """Blend styles into one.
 
     Parameters
@@ -161,8 +181,6 @@ def analyse_styles(
     S : np.ndarray [shape=(n_mels, t), dB]
         Spectrogram of the first minute of the first style.
     """
-    from audiostyle.style_target import blend
-
     used = [style for style in styles if style.weight > 0]
     heard = [hear(style, analyzer, report) for style in used]
     total = sum(style.weight for style in used)

@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from audiostyle import audio, content_metrics, devices, evaluation, trivial
+from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError
 from audiostyle.hearing import check_clip
 from audiostyle.outputs import record_path
-from audiostyle.render import resample
 from audiostyle.request import StyleFiles, describe
+from audiostyle.streams import resample
 from audiostyle.verdicts import Excerpt, Question, Report, Verdict
 
 Array = npt.NDArray[Any]
@@ -114,8 +115,8 @@ def run(question: Question, callback: Callback | None = None) -> Report:
     folder = os.path.isdir(question.style)
     clips = audio.find_clips(question.style) if folder else [question.style]
     style = StyleFiles(question.style, 1.0, clips)
-    style.check()
-    about = describe(question.content, content)
+    style.check(TransferConfig())
+    about = _describe(question.content, content)
     report = Report({name: about[name] for name in ("path", "sha256", "sr", "channels")}, {})
     report.notes += content.notes
     candidates = _find_candidates(question, about["sha256"], report)
@@ -157,13 +158,18 @@ def _load(path: Path, excerpt: Excerpt = Excerpt()) -> audio.Audio:  # noqa: B00
     return clip
 
 
+def _describe(path: Path, clip: audio.Audio) -> dict[str, Any]:
+    return describe(path, clip.sr, len(clip.y), clip.y.shape[1])
+
+
 def _load_style(style: StyleFiles, sr: int, report: Report) -> Array:
     """Put the clips of a style [shape=(n,)] one after the other, up to `STYLE_SECONDS`."""
     limit = round(STYLE_SECONDS * sr)
     parts: list[Array] = []
     total = 0
-    for y, clip_sr in style.load():
-        part = resample(np.atleast_2d(trivial.to_mono(y)), clip_sr, sr)[0]
+    for recording in style.load(TransferConfig()):
+        y = np.concatenate(list(recording.blocks()), axis=1)
+        part = resample(np.atleast_2d(trivial.to_mono(y)), recording.sr, sr)[0]
         if len(style.clips) > 1:  # as in a transfer, no clip of a folder is louder than another
             part = part * (0.1 / max(float(np.sqrt(np.mean(part**2))), 1e-6))
         parts.append(part)
@@ -191,7 +197,7 @@ def _find_candidates(question: Question, digest: str, report: Report) -> list[_C
     for path in question.outputs:
         try:
             clip = _load(path)
-            candidate = _Candidate(path, describe(path, clip), question.excerpt, notes=clip.notes)
+            candidate = _Candidate(path, _describe(path, clip), question.excerpt, notes=clip.notes)
             _consult_sidecar(question, candidate, digest)
             if candidate.excerpt != question.excerpt:
                 _load(question.content, candidate.excerpt)

@@ -337,9 +337,7 @@ class Minimizer:
         span = _largest(upper - lower + tf.zeros_like(x))
         size = rate * span * tf.sqrt(1 - beta2**count) / tf.maximum(1 - beta1**count, 1e-12)
         size = tf.where(state.alive & ~first, size, 0.0)
-        x = tf.clip_by_value(
-            x - _spread(size, x) * mean / (tf.sqrt(square) + 1e-12), lower, upper
-        )
+        x = tf.clip_by_value(x - _spread(size, x) * mean / (tf.sqrt(square) + 1e-12), lower, upper)
         total, slope, terms = self._evaluate(x, data)
         finite = tf.math.is_finite(_dot(tf.abs(slope), tf.ones_like(slope)) + total)
         return _State(x, total, slope, terms, state.alive, ~finite, (mean, square, count))

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import devices, render, spectral
+from audiostyle import devices
 from audiostyle.config import TransferConfig
 from audiostyle.errors import ConfigError
-from audiostyle.events import Callback, Iterate, Stage
-from audiostyle.hearing import HeardStyle, Style, analyse_styles, check_clip, check_frames, hear
+from audiostyle.events import Callback, Iterate, merge
+from audiostyle.hearing import HeardStyle, Style, hear
+from audiostyle.loudness import LoudnessMeter, Matched, match_loudness_stream
+from audiostyle.recording import Recording
+from audiostyle.render import Renderer
+from audiostyle.streams import ArraySource, Spool
+from audiostyle.traverse import PICTURE_FRAMES, LongTransfer, Picture
 
 if TYPE_CHECKING:
-    from audiostyle.objective import Analyzer
-    from audiostyle.optimize import Descent
+    from audiostyle.styler import Styler
 
 Array = npt.NDArray[Any]
 
@@ -29,14 +33,15 @@ class TransferResult:
 
     Attributes
     ----------
-    y : np.ndarray [shape=(n,) or (channels, n), float32]
-        The result, of the shape and at the rate of the content.
+    y : np.ndarray [shape=(n,) or (channels, n), float32] or None
+        The result, of the shape and at the rate of the content; None where it went to a file.
     sr : int, in Hz
     config : TransferConfig
     S_content, S_style, S_result : np.ndarray [shape=(n_mels, t), dB]
-        Mel spectrograms of the content, of the first minute of the first style, and of `y` itself.
+        Mel spectrograms of the content, of the first minute of the first style, and of the result
+        before its loudness was matched. For a long file frames are averaged.
     history : list of Iterate
-        Losses at the start and after every step.
+        Losses at the start and after every step; of several windows their mean.
     stopped : str
         ``iterations``, ``plateau`` or ``interrupted``.
     restarts : int
@@ -49,11 +54,17 @@ class TransferResult:
         Applied to match the content's loudness.
     reduction : float, in dB
         Largest reduction by the limiter; 0 where no peak was too high.
+    n_windows : int
+        In how many windows the content was processed.
+    fold : int
+        Frames that make one column of `S_content` and `S_result`.
     timings : dict of str to float
         Seconds of each stage.
+    matched : Matched or None
+        The result as a stream, until it is in `y` or in a file.
     """
 
-    y: Array
+    y: Array | None
     sr: int
     config: TransferConfig
     S_content: Array
@@ -67,7 +78,16 @@ class TransferResult:
     convergence: float
     gain: float
     reduction: float
+    n_windows: int = 1
+    fold: int = 1
     timings: dict[str, float] = field(default_factory=dict)
+    matched: Matched | None = field(default=None, repr=False)
+
+    def blocks(self) -> Iterator[Array]:
+        """Give the result in blocks [shape=(channels, n), float32]."""
+        if self.matched is None:
+            raise ValueError("the result is in y, or was written to its file")
+        return self.matched.blocks()
 
 
 def transfer(
@@ -131,7 +151,7 @@ class Stylist:
         self.config = config or TransferConfig()
         self._wanted = device
         self._device: devices.Device | None = None
-        self._analyzer: Analyzer | None = None
+        self._styler: Styler | None = None
 
     def hear(self, style: Style, callback: Callback | None = None) -> HeardStyle:
         """Analyse a style once, to use it in several transfers as `Style.heard`.
@@ -150,128 +170,101 @@ class Stylist:
         AudioFileError
         DeviceError
         """
-        analyzer, device = self._load()
+        styler, device = self._load()
         with devices.load_tensorflow().device(device.name):
-            return hear(style, analyzer, callback or (lambda event: None))
+            return hear(style, styler.analyzer, callback or (lambda event: None))
 
     def transfer(
         self, content: Array, style: Any, sr: int, callback: Callback | None = None
     ) -> TransferResult:
         """Apply the style of one or more clips to another; see `audiostyle.transfer`."""
-        config = self.config
         if not (isinstance(sr, (int, np.integer)) and sr > 0):
             raise ConfigError(f"sr={sr!r} must be a positive whole number of Hz")
-        y = check_clip(content, sr, "content")
-        styles = _as_styles(style, sr)
-        report: Callback = callback or (lambda event: None)
-        clock = _Clock()
-        analyzer, device = self._load()
-        clock.lap("start-up")
-        styled = _descend(y, sr, styles, analyzer, report, device, clock)
-        report(Stage("inversion"))
-        rendered = render.render(y, sr, styled.clip, styled.start, styled.S, config)
-        at_level = render.resample(rendered.y, sr, config.sr) * np.float32(styled.clip.gain)
-        S_result = spectral.mel_spectrogram(at_level, config)
-        clock.lap("inversion")
-        y = rendered.y.reshape(np.shape(content))
-        return _make_result(y, sr, config, styled, rendered, S_result, clock.timings)
+        recording = Recording(ArraySource(content, int(sr), "content"), self.config)
+        with Spool(recording.channels) as spool:
+            result = self.run(recording, as_styles(style, sr), spool, callback, pictured=None)
+            y = np.concatenate(list(result.blocks()), axis=1)
+        return replace(result, y=y.reshape(np.shape(content)), matched=None)
 
-    def _load(self) -> tuple[Analyzer, devices.Device]:
+    def run(
+        self,
+        recording: Recording,
+        styles: Sequence[Style],
+        spool: Spool,
+        callback: Callback | None = None,
+        *,
+        pictured: int | None = PICTURE_FRAMES,
+    ) -> TransferResult:
+        """Transfer in memory that does not depend on the length of the recording.
+
+        Parameters
+        ----------
+        recording : Recording
+            The content.
+        styles : sequence of Style
+        spool : Spool
+            Holds the result until its loudness is known; `TransferResult.blocks` reads from it.
+        callback : callable, optional
+        pictured : int, optional
+            About how many frames the spectrograms of the result have at most; all if not given.
+
+        Returns
+        -------
+        TransferResult
+            Without `y`.
+        """
+        clock = _Clock()
+        styler, device = self._load()
+        clock.lap("start-up")
+        run = LongTransfer(recording, styler, device, callback or (lambda event: None), clock.lap)
+        run.listen(styles)
+        meter, peak = LoudnessMeter(recording.sr), 0.0
+        result = Picture(self.config, recording.channels, pictured)
+        renderer = Renderer(recording, self.config)
+        for block in renderer.blocks(run.pieces(pictured), result.hear):
+            meter.add(block)
+            peak = max(peak, float(np.abs(block).max()))
+            spool.append(block)
+        result.end()
+        matched = match_loudness_stream(
+            spool.blocks, recording.sr, meter.value(), peak, recording.loudness
+        )
+        clock.lap("inversion")
+        return TransferResult(
+            y=None,
+            sr=recording.sr,
+            config=self.config,
+            S_content=run.picture.S(),
+            S_style=run.S_style,
+            S_result=result.S(),
+            fold=result.fold,
+            history=merge(run.histories),
+            stopped=run.stopped,
+            restarts=run.restarts,
+            device=device.name,
+            precision=styler.precision,
+            convergence=renderer.convergence,
+            gain=matched.gain,
+            reduction=matched.reduction,
+            n_windows=len(run.windows),
+            timings=clock.timings,
+            matched=matched,
+        )
+
+    def _load(self) -> tuple[Styler, devices.Device]:
         """Find the device and build the network, if this was not done yet."""
-        if self._analyzer is None or self._device is None:
+        if self._styler is None or self._device is None:
             self._device = devices.choose_device(self._wanted)
             tf = devices.load_tensorflow()
             from audiostyle.styler import Styler
 
             with tf.device(self._device.name):
-                self._styler = Styler(self.config)
+                self._styler = Styler(self.config, jit=self._device.is_gpu)
         return self._styler, self._device
 
 
-@dataclass
-class _Styled:
-    """What a descent leaves to be turned into sound."""
-
-    clip: render.Clip
-    start: render.Start
-    S: Array
-    S_style: Array
-    descent: Descent
-    device: str
-    precision: str
-
-
-def _descend(
-    y: Array,
-    sr: int,
-    styles: Sequence[Style],
-    analyzer: Analyzer,
-    report: Callback,
-    device: devices.Device,
-    clock: _Clock,
-) -> _Styled:
-    """Analyse, and optimise the spectrogram: all that needs TensorFlow."""
-    tf = devices.load_tensorflow()
-    from audiostyle import networks, objective
-
-    config = analyzer.config
-    function, minimizer = analyzer.fm
-    with tf.device(device.name):
-        target, sound, S_style = analyse_styles(styles, analyzer, report)
-        clock.lap("style")
-        report(Stage("features"))
-        clip = render.analyse(y, sr, config)
-        check_frames(clip.S.shape[1], analyzer.min_frames, "content", config)
-        start = render.make_start(clip, sound, config)
-        analysis = analyzer.analyse(clip.S[None])
-        data, upper = function.prepare(clip.S[None], start.S[None], target, analysis)
-        clock.lap("features")
-        report(Stage("descent", device.reason))
-        descent = minimizer.minimize(
-            objective.to_variable(start.S[None], config),
-            data,
-            0.0,
-            upper,
-            n_steps=config.iterations,
-            tolerance=config.tolerance,
-            callback=report,
-        )
-        S = objective.from_variable(descent.x, config)[0]
-        precision = networks.resolve_precision(config.precision)
-        clock.lap("descent")
-    return _Styled(clip, start, S, S_style, descent, device.name, precision)
-
-
-def _make_result(
-    y: Array,
-    sr: int,
-    config: TransferConfig,
-    styled: _Styled,
-    rendered: render.Rendered,
-    S_result: Array,
-    timings: dict[str, float],
-) -> TransferResult:
-    return TransferResult(
-        y=y,
-        sr=sr,
-        config=config,
-        S_content=styled.clip.S,
-        S_style=styled.S_style,
-        S_result=S_result,
-        history=styled.descent.history,
-        stopped=styled.descent.stopped,
-        restarts=styled.descent.restarts,
-        device=styled.device,
-        precision=styled.precision,
-        convergence=rendered.convergence,
-        gain=rendered.gain,
-        reduction=rendered.reduction,
-        timings=timings,
-    )
-
-
 class _Clock:
-    """Seconds between laps."""
+    """Seconds of each stage, of which there may be several laps."""
 
     def __init__(self) -> None:
         self.timings: dict[str, float] = {}
@@ -279,11 +272,12 @@ class _Clock:
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()
-        self.timings[name] = now - self._last
+        self.timings[name] = self.timings.get(name, 0.0) + now - self._last
         self._last = now
 
 
-def _as_styles(style: Any, sr: int) -> list[Style]:
+def as_styles(style: Any, sr: int) -> list[Style]:
+    """Make a list of `Style` of what `audiostyle.transfer` takes, and check their weights."""
     if isinstance(style, np.ndarray):
         style = [style]
     styles = [

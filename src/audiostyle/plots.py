@@ -11,6 +11,7 @@ import numpy as np
 from audiostyle.events import TERMS
 
 if TYPE_CHECKING:
+    from audiostyle.config import TransferConfig
     from audiostyle.pipeline import TransferResult
 
 MAX_COLUMNS = 1000  # of a spectrogram
@@ -49,11 +50,15 @@ def transfer_figure(result: TransferResult, title: str = "") -> Any:
     top = max(S.max() for S in (result.S_content, result.S_style, result.S_result))
     images = []
     axes = []
-    for i, (name, S) in enumerate(
-        (("content", result.S_content), ("style", result.S_style), ("result", result.S_result))
+    for i, (name, S, fold) in enumerate(
+        (
+            ("content", result.S_content, result.fold),
+            ("style", result.S_style, 1),
+            ("result", result.S_result, result.fold),
+        )
     ):
         ax = figure.add_subplot(grid[0, i])
-        images.append(_spectrogram(ax, S, result, top))
+        images.append(_spectrogram(ax, S, fold, result.config, top))
         ax.set_title(name)
         if i > 0:
             ax.set_ylabel("")
@@ -90,10 +95,9 @@ def _shown(title: str) -> str:
     return text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"
 
 
-def _spectrogram(ax: Any, S: Any, result: TransferResult, top: float) -> Any:
+def _spectrogram(ax: Any, S: Any, fold: int, config: TransferConfig, top: float) -> Any:
     from librosa.display import specshow
 
-    config = result.config
     step = -(-S.shape[1] // MAX_COLUMNS)  # more columns than pixels cost minutes and show nothing
     if step > 1:
         first = np.arange(0, S.shape[1], step)
@@ -101,7 +105,7 @@ def _spectrogram(ax: Any, S: Any, result: TransferResult, top: float) -> Any:
     return specshow(
         S,
         sr=config.sr,
-        hop_length=config.hop_length * step,
+        hop_length=config.hop_length * fold * step,
         n_fft=config.n_fft,
         x_axis="time",
         y_axis="mel",

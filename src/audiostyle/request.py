@@ -12,9 +12,10 @@ from typing import Any
 import numpy.typing as npt
 
 from audiostyle import audio, devices, outputs
-from audiostyle.config import MIN_SECONDS
+from audiostyle.config import MIN_SECONDS, TransferConfig
 from audiostyle.errors import AudioFileError, ConfigError
-from audiostyle.hearing import HeardStyle, Style, check_clip
+from audiostyle.hearing import HeardStyle, Style
+from audiostyle.recording import Recording
 
 Array = npt.NDArray[Any]
 
@@ -127,19 +128,22 @@ class StyleFiles:
     notes: list[str] = field(default_factory=list)
     sha256: str | None = None
     heard: Callable[[], HeardStyle] | None = None
+    _checked: dict[Path, tuple[audio.FileSource, Recording]] = field(
+        default_factory=dict, repr=False
+    )
 
-    def as_style(self) -> Style:
+    def as_style(self, config: TransferConfig) -> Style:
         """Make what a transfer takes; clips are read while it listens, one by one."""
-        return Style(self.load(), self.weight, str(self.path), self.heard)
+        return Style(self.load(config), self.weight, str(self.path), self.heard)
 
-    def check(self) -> None:
+    def check(self, config: TransferConfig) -> None:
         """Fail before TensorFlow is loaded if no clip can be used."""
         if self.heard is not None:
             return
         reasons: list[AudioFileError] = []
         for path in self.clips:
             try:
-                self._load(path)
+                self._checked = {path: self._open(path, config)}
                 return
             except AudioFileError as error:
                 reasons.append(error)
@@ -150,37 +154,39 @@ class StyleFiles:
             reasons[0].kind,
         )
 
-    def load(self) -> Iterator[tuple[Array, int]]:
+    def load(self, config: TransferConfig) -> Iterator[Recording]:
         """Yield clips one by one; in a folder, one that cannot be used is skipped and noted."""
         for path in self.clips:
             try:
-                clip = self._load(path)
+                # The one that was checked is not read again.
+                checked = path in self._checked
+                source, recording = self._checked.pop(path) if checked else self._open(path, config)
             except AudioFileError as error:
                 if not os.path.isdir(self.path):
                     raise
                 self.skipped.append({"path": str(path), "reason": str(error)})
                 continue
-            self.used.append(describe(path, clip))
-            self.notes += clip.notes
-            yield clip.y, clip.sr
+            self.used.append(describe(path, recording.sr, recording.channels, recording.n))
+            self.notes += source.notes
+            yield recording
 
-    def _load(self, path: Path) -> audio.Audio:
-        clip = audio.load_audio(path)
-        check_clip(clip.y, clip.sr, str(path))
-        return clip
+    def _open(self, path: Path, config: TransferConfig) -> tuple[audio.FileSource, Recording]:
+        source = audio.FileSource(path)
+        return source, Recording(source, config)
 
 
 def _joined(weights: Sequence[float]) -> str:
     return ",".join(f"{weight:g}" for weight in weights)
 
 
-def describe(path: Path, clip: audio.Audio) -> dict[str, Any]:
+def describe(path: Path, sr: int, channels: int, samples: int) -> dict[str, Any]:
     """Say what an input is.
 
     Parameters
     ----------
     path : Path
-    clip : Audio
+    sr : int, in Hz
+    channels, samples : int
 
     Returns
     -------
@@ -189,7 +195,7 @@ def describe(path: Path, clip: audio.Audio) -> dict[str, Any]:
     return {
         "path": str(path),
         "sha256": outputs.file_digest(path),
-        "sr": clip.sr,
-        "channels": len(clip.y),
-        "samples": clip.y.shape[1],
+        "sr": sr,
+        "channels": channels,
+        "samples": samples,
     }

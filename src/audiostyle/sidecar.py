@@ -15,6 +15,7 @@ import audiostyle
 from audiostyle import audio, weights_io
 from audiostyle.config import TransferConfig
 from audiostyle.pipeline import TransferResult
+from audiostyle.recording import Recording
 from audiostyle.request import Request, StyleFiles, describe
 
 SCHEMA = 1
@@ -23,7 +24,8 @@ SCHEMA = 1
 def make_record(
     request: Request,
     config: TransferConfig,
-    source: audio.Audio,
+    source: audio.FileSource,
+    recording: Recording,
     styles: list[StyleFiles],
     result: TransferResult,
 ) -> dict[str, Any]:
@@ -33,8 +35,10 @@ def make_record(
     ----------
     request : Request
     config : TransferConfig
-    source : Audio
-        The content as it was read.
+    source : FileSource
+        The content.
+    recording : Recording
+        As it was read.
     styles : list of StyleFiles
         After they were read.
     result : TransferResult
@@ -44,7 +48,8 @@ def make_record(
     dict
         Of plain values; what JSON has no number for is None. ``output`` is still empty.
     """
-    content = {**describe(request.content, source), "start_sample": source.start}
+    about = describe(request.content, recording.sr, recording.channels, recording.n)
+    content = {**about, "start_sample": source.start}
     record = {
         "schema": SCHEMA,
         "audiostyle": audiostyle.__version__,
@@ -64,6 +69,7 @@ def make_record(
         "versions": versions("librosa", "numpy", "soundfile"),
         "stopped": result.stopped,
         "restarts": result.restarts,
+        "windows": result.n_windows,
         "losses": [asdict(iterate) for iterate in result.history],
         "inversion_convergence_db": result.convergence,
         "loudness_gain_db": result.gain,
@@ -122,7 +128,10 @@ def finite(value: Any) -> Any:
 
 
 def _notes(
-    config: TransferConfig, source: audio.Audio, styles: list[StyleFiles], result: TransferResult
+    config: TransferConfig,
+    source: audio.FileSource,
+    styles: list[StyleFiles],
+    result: TransferResult,
 ) -> list[str]:
     notes = list(source.notes)
     if source.sr != config.sr:

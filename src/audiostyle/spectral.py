@@ -49,12 +49,14 @@ def mel_filters(config: TransferConfig) -> Array:
     return _mel_filters(config.sr, config.n_fft, config.n_mels, config.mel_scale)
 
 
-def stft(y: Array, config: TransferConfig) -> Array:
+def stft(y: Array, config: TransferConfig, *, center: bool = True) -> Array:
     """Short-time Fourier transform, Hann window, centred frames.
 
     Parameters
     ----------
     y : np.ndarray [shape=(..., n)]
+    center : bool
+        False begins with the frame that begins with the first sample.
 
     Returns
     -------
@@ -62,7 +64,12 @@ def stft(y: Array, config: TransferConfig) -> Array:
     """
     import librosa
 
-    D = librosa.stft(np.asarray(y, np.float32), n_fft=config.n_fft, hop_length=config.hop_length)
+    D = librosa.stft(
+        np.asarray(y, np.float32),
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        center=center,
+    )
     return np.asarray(D)
 
 

@@ -209,7 +209,7 @@ def survey(source: Source) -> Survey:
 def resample_stream(
     blocks: Iterator[Array], orig_sr: int, target_sr: int, channels: int
 ) -> Iterator[Array]:
-    """Resample a stream with soxr's high quality, as `audiostyle.render.resample` does a clip.
+    """Resample a stream with soxr's high quality.
 
     Parameters
     ----------
@@ -242,6 +242,24 @@ def resample_stream(
         return
     rest = stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)[:missing]
     yield np.pad(rest, ((0, missing - len(rest)), (0, 0))).T
+
+
+def resample(y: Array, orig_sr: int, target_sr: int) -> Array:
+    """Resample a whole clip; see `resample_stream`.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(channels, n)]
+    orig_sr, target_sr : int, in Hz
+
+    Returns
+    -------
+    np.ndarray [shape=(channels, ceil(n * target_sr / orig_sr)), float32]
+    """
+    y = np.asarray(y, np.float32)
+    if orig_sr == target_sr or not y.size:
+        return y
+    return np.concatenate(list(resample_stream(iter([y]), orig_sr, target_sr, len(y))), axis=1)
 
 
 class Spool:

@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 import audiostyle
-from audiostyle import outputs, render, sidecar, weights_io
+from audiostyle import outputs, sidecar, weights_io
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.hearing import HeardStyle
 from audiostyle.request import StyleFiles
+from audiostyle.starts import StyleSound
 
 Array = npt.NDArray[Any]
 
@@ -55,7 +56,7 @@ class SavedStyle:
         from audiostyle.style_target import StyleTarget
 
         target: StyleTarget = self._restore("target", StyleTarget)
-        sound: render.StyleSound = self._restore("sound", render.StyleSound)
+        sound: StyleSound = self._restore("sound", StyleSound)
         return HeardStyle(target, sound, self.arrays["S"])
 
     def _restore(self, owner: str, kind: Any) -> Any:

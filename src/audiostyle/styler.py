@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,31 @@ from audiostyle import networks
 from audiostyle.analyzer import Analyzer
 from audiostyle.config import TransferConfig
 from audiostyle.events import Callback
-from audiostyle.objective import StyleObjective, from_variable, to_variable
+from audiostyle.objective import Data, StyleObjective, from_variable, to_variable
 from audiostyle.optimize import Descent, Minimizer
 from audiostyle.style_target import StyleTarget
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Windows that are to be styled.
+
+    Attributes
+    ----------
+    x : tf.Tensor [shape=(batch, n_mels, t)]
+        Where the descent starts.
+    data : dict of str to tf.Tensor
+    upper : tf.Tensor [shape=(batch, n_mels, 1)]
+    seconds : float
+        That the analysis of the content took.
+    """
+
+    x: Any
+    data: Data
+    upper: Any
+    seconds: float
 
 
 class Styler:
@@ -56,19 +78,30 @@ class Styler:
             jit=jit,
         )
 
-    def style(
-        self,
-        S_content: Array,
-        S_start: Array,
-        target: StyleTarget,
-        callback: Callback | None = None,
-    ) -> tuple[Array, Descent]:
-        """Optimise spectrograms of one length.
+    def prepare(self, S_content: Array, S_start: Array, target: StyleTarget) -> Problem:
+        """Analyse windows of a content, and gather what their descent needs.
 
         Parameters
         ----------
         S_content, S_start : np.ndarray [shape=(batch, n_mels, t), dB]
         target : StyleTarget
+
+        Returns
+        -------
+        Problem
+        """
+        began = time.perf_counter()
+        analysis = self.analyzer.analyse(S_content)
+        seconds = time.perf_counter() - began
+        data, upper = self.objective.prepare(S_content, S_start, target, analysis)
+        return Problem(to_variable(S_start, self.config), data, upper, seconds)
+
+    def descend(self, problem: Problem, callback: Callback | None = None) -> tuple[Array, Descent]:
+        """Optimise the windows of a problem.
+
+        Parameters
+        ----------
+        problem : Problem
         callback : callable, optional
             Gets every `Iterate`; a true return value stops the descent.
 
@@ -82,14 +115,11 @@ class Styler:
         OptimizationError
             If the losses are not finite.
         """
-        analysis = self.analyzer.analyse(S_content)
-        data, upper = self.objective.prepare(S_content, S_start, target, analysis)
-        del analysis
         descent = self._minimizer.minimize(
-            to_variable(S_start, self.config),
-            data,
+            problem.x,
+            problem.data,
             np.float32(0.0),
-            upper,
+            problem.upper,
             n_steps=self.config.iterations,
             tolerance=self.config.tolerance,
             callback=callback,

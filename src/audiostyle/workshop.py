@@ -128,7 +128,7 @@ class Workshop:
             else:
                 style = StyleFiles(job.pair.style.path, 1.0, list(clips))
             assert self._stylist is not None
-            heard = self._stylist.hear(style.as_style(), callback)
+            heard = self._stylist.hear(style.as_style(self._config), callback)
             self._styles[clips] = replace(style, heard=lambda: heard)
         self._styles.move_to_end(clips)
         while len(self._styles) > STYLES_KEPT:

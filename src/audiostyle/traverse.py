@@ -1,0 +1,272 @@
+"""A content of any length, window by window: read, styled, and handed on piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiostyle import devices, spectral
+from audiostyle.config import TransferConfig
+from audiostyle.events import Callback, Iterate, Stage
+from audiostyle.hearing import Style, analyse_styles
+from audiostyle.recording import FrameReader, Recording, check_frames
+from audiostyle.render import Piece
+from audiostyle.starts import Start, Starter
+from audiostyle.windows import Window, fade_in, plan_windows
+
+if TYPE_CHECKING:
+    from audiostyle.styler import Styler
+
+Array = npt.NDArray[Any]
+
+PICTURE_FRAMES = 4096  # of a spectrogram that is only looked at
+STACKED = {"CPU": 1, "GPU": 4}  # windows that descend at once
+ANNOUNCED_SECONDS = 60.0  # what takes longer is announced
+STEP_TO_FORWARD = 3.2  # time of a step relative to the analysis; see bench/speed
+SOUND_SHARE = 0.15  # time of start and inversion, relative to that of one channel
+
+
+@dataclass
+class _Heard:
+    """A window of the content, and where its descent starts."""
+
+    window: Window
+    power: Array
+    S: Array
+    start: Start
+
+
+class LongTransfer:
+    """One transfer, on its way through the content.
+
+    Parameters
+    ----------
+    recording : Recording
+    styler : Styler
+    device : Device
+    report : callable
+    lap : callable
+        Gets the name of a stage when a part of it has ended.
+
+    Attributes
+    ----------
+    windows : list of Window
+    histories : list of list of Iterate
+        One a descent.
+    stopped : str
+        As `TransferResult.stopped`; of several windows ``plateau`` only where all of them are.
+    restarts : int
+    picture : Picture
+        Of the content.
+    S_style : np.ndarray [shape=(n_mels, t), dB]
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        styler: Styler,
+        device: devices.Device,
+        report: Callback,
+        lap: Callable[[str], None],
+    ) -> None:
+        self._recording = recording
+        self._styler = styler
+        self._device = device
+        self._report = report
+        self._lap = lap
+        self.config = styler.config
+        self.windows = plan_windows(recording.n_frames)
+        self.histories: list[list[Iterate]] = []
+        self.stopped = "plateau"
+        self.restarts = 0
+        self.S_style: Array = np.zeros((self.config.n_mels, 0), np.float32)
+
+    def listen(self, styles: Sequence[Style]) -> None:
+        """Analyse the styles.
+
+        Raises
+        ------
+        AudioFileError
+            If a clip cannot be used, or the content is too short for the network.
+        """
+        analyzer = self._styler.analyzer
+        check_frames(
+            self._recording.n_frames, analyzer.min_frames, self._recording.name, self.config
+        )
+        with self._on_device():
+            heard = analyse_styles(styles, analyzer, self._report)
+        self._target, self._sound, self.S_style = heard
+        self._lap("style")
+
+    def pieces(self, pictured: int | None) -> Iterator[Piece]:
+        """Style the content.
+
+        Parameters
+        ----------
+        pictured : int, optional
+            See `Picture`.
+
+        Yields
+        ------
+        Piece
+        """
+        self._report(Stage("features"))
+        self.picture = Picture(self.config, self._recording.channels, pictured)
+        reader = self._recording.reader()
+        waiting: Array | None = None  # what the window before leaves to be faded
+        for group in self._groups():
+            heard = [self._hear(reader, window) for window in group]
+            self._lap("features")
+            styled = self._style(heard)
+            for one, S in zip(heard, styled, strict=True):
+                waiting, piece = self._join(one, S, waiting)
+                yield piece
+                self._lap("inversion")
+
+    def _groups(self) -> list[list[Window]]:
+        n = STACKED["GPU" if self._device.is_gpu else "CPU"]
+        return [self.windows[i : i + n] for i in range(0, len(self.windows), n)]
+
+    def _on_device(self) -> Any:
+        return devices.load_tensorflow().device(self._device.name)
+
+    def _hear(self, reader: FrameReader, window: Window) -> _Heard:
+        config = self.config
+        D = reader.stft(window.start, window.stop)
+        power = spectral.channel_power(D)
+        mel = spectral.mel_power(power, config)
+        S = spectral.power_to_db(mel, config)
+        if window.start == 0:
+            alone = len(self.windows) == 1
+            mean = mel.mean(axis=1) if alone else self._recording.mel_mean()
+            self._starter = Starter(self._sound, mean, self._recording.n_work, config)
+        return _Heard(window, power, S, self._starter.make(D, S, window.start))
+
+    def _style(self, heard: list[_Heard]) -> Array:
+        """Let windows descend side by side [shape=(windows, n_mels, t)]."""
+        S_content = np.stack([one.S for one in heard])
+        S_start = np.stack([one.start.S for one in heard])
+        if self.stopped == "interrupted":
+            return S_start
+        first = not self.histories
+        with self._on_device():
+            problem = self._styler.prepare(S_content, S_start, self._target)
+            self._lap("features")
+            if first:
+                self._announce(problem.seconds)
+                self._report(Stage("descent", self._device.reason))
+            index = self.windows.index(heard[0].window) + len(heard)
+            S, descent = self._styler.descend(problem, self._numbered(index))
+        self._lap("descent")
+        self.histories.append(descent.history)
+        self.restarts = max(self.restarts, descent.restarts)
+        if descent.stopped != "plateau":
+            self.stopped = descent.stopped
+        if index == len(self.windows) or self.stopped == "interrupted":
+            self._report(Stage("inversion"))
+        return S
+
+    def _numbered(self, index: int) -> Callback:
+        def report(event: Any) -> Any:
+            return self._report(replace(event, window=index, n_windows=len(self.windows)))
+
+        return report
+
+    def _announce(self, forward: float) -> None:
+        """Say how long all of it will take, if that is long; `forward` is of one analysis."""
+        steps = STEP_TO_FORWARD * forward * max(1, self.config.iterations)
+        groups = len(self._groups())
+        length = self._recording.channels * self._recording.n_work / self.config.sr
+        seconds = steps * groups + SOUND_SHARE * length
+        if seconds > ANNOUNCED_SECONDS:
+            self._report(Stage("estimate", f"about {round(seconds / 60)} min"))
+
+    def _join(self, one: _Heard, S: Array, waiting: Array | None) -> tuple[Array | None, Piece]:
+        """Fade from the window before, and keep back what fades into the next."""
+        window = one.window
+        first = window.fade_start - window.start
+        after = self._next(window)
+        last = window.stop - window.start if after is None else after.fade_start - window.start
+        if waiting is not None:
+            n = window.fade_stop - window.fade_start
+            weights = fade_in(n)
+            fading = S[:, first : first + n]
+            S = S.copy()
+            S[:, first : first + n] = weights * fading + (1 - weights) * waiting
+        kept = slice(first, last)
+        self.picture.add(one.S[:, kept])
+        piece = Piece(S[:, kept], one.start.D[:, :, kept], one.power[:, kept], after is None)
+        if after is None:
+            return None, piece
+        return S[:, last : after.fade_stop - window.start], piece
+
+    def _next(self, window: Window) -> Window | None:
+        index = self.windows.index(window) + 1
+        return self.windows[index] if index < len(self.windows) else None
+
+
+class Picture:
+    """A spectrogram as it comes, with frames averaged when there are too many to look at.
+
+    Parameters
+    ----------
+    config : TransferConfig
+    channels : int
+        Of the sound that is heard.
+    n_frames : int, optional
+        Above twice as many, neighbours are averaged; never if it is not given.
+
+    Attributes
+    ----------
+    fold : int
+        Frames that make one column.
+    """
+
+    def __init__(self, config: TransferConfig, channels: int, n_frames: int | None) -> None:
+        self._config = config
+        self._enough = n_frames
+        self._unheard: Array = np.zeros((channels, config.n_fft // 2), np.float32)
+        self._columns: Array = np.zeros((config.n_mels, 0), np.float32)
+        self._rest: Array = self._columns  # frames that do not make a column yet
+        self.fold = 1
+
+    def add(self, S: Array) -> None:
+        """Append frames [shape=(n_mels, t), dB]."""
+        S = np.concatenate([self._rest, S], axis=1)
+        n = S.shape[1] // self.fold
+        self._rest = S[:, n * self.fold :].copy()
+        columns = _folded(S[:, : n * self.fold], self.fold)
+        self._columns = np.concatenate([self._columns, columns], axis=1)
+        while self._enough is not None and self._columns.shape[1] > 2 * self._enough:
+            even = self._columns.shape[1] // 2 * 2
+            odd = np.repeat(self._columns[:, even:], self.fold, axis=1)
+            self._rest = np.concatenate([odd, self._rest], axis=1)
+            self._columns = _folded(self._columns[:, :even], 2)
+            self.fold *= 2
+
+    def hear(self, y: Array) -> None:
+        """Append the frames of a sound [shape=(channels, n)] at the rate of the analysis."""
+        n_fft, hop_length = self._config.n_fft, self._config.hop_length
+        y = np.concatenate([self._unheard, y], axis=1)
+        n = max(0, (y.shape[1] - n_fft) // hop_length + 1)
+        if n:
+            D = spectral.stft(y[:, : (n - 1) * hop_length + n_fft], self._config, center=False)
+            mel = spectral.mel_power(spectral.channel_power(D), self._config)
+            self.add(spectral.power_to_db(mel, self._config))
+        self._unheard = y[:, n * hop_length :].copy()
+
+    def end(self) -> None:
+        """Append the last frames of a sound, which reach beyond its end."""
+        self.hear(np.zeros((len(self._unheard), self._config.n_fft // 2), np.float32))
+
+    def S(self) -> Array:
+        """Return all of it [shape=(n_mels, t), dB]."""
+        return self._columns
+
+
+def _folded(S: Array, n: int) -> Array:
+    return np.asarray(S.reshape(len(S), -1, n).mean(axis=2), np.float32)
