@@ -37,6 +37,45 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records)
 
 
+FLAGS = {
+    "force": ("-f", "--force"),
+    "json": ("--json", "as_json"),
+    "quiet": ("-q", "--quiet"),
+    "verbose": ("-v", "--verbose"),
+}
+"""The flags that commands share."""
+
+
+def shared_flags(
+    group: str = "Output", **texts: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add some of `FLAGS`: their names are the same everywhere, what they do is not quite.
+
+    Parameters
+    ----------
+    group : str
+        The heading they are listed under.
+    **texts : str
+        The help of each flag that the command has, by its name in `FLAGS`, in the order of
+        ``--help``.
+
+    Returns
+    -------
+    callable
+        A decorator.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name, text in reversed(texts.items()):
+            option = click.option(
+                *FLAGS[name], is_flag=True, cls=GroupedOption, group=group, help=text
+            )
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add all that says how a transfer is computed: preset, file, every parameter, device."""
     options: list[Callable[..., Any]] = [
