@@ -70,7 +70,7 @@ class FakeStylist:
     fail: Callable[[Any], None] | None = None
     """May raise; gets the content."""
 
-    def __init__(self, config: TransferConfig, device: str = "auto") -> None:
+    def __init__(self, config: TransferConfig, device: str = "auto", threads: int = 0) -> None:
         self.config = config
 
     def hear(self, style: Any, callback: Any) -> Any:

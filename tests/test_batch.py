@@ -302,6 +302,7 @@ def test_nothing_that_succeeded_is_3(folder: Path, fake: Any) -> None:
         (["--limit=0"], "limit=0 must be at least 1"),
         (["--style-genre=rock"], "genre 'rock' is not known"),
         (["--preview=0.1"], "preview=0.1 must be at least 0.5"),
+        (["--threads=1025"], "threads=1025 must be from 0 to 1024"),
         (["--iterations=-1"], "iterations=-1"),
     ],
 )
@@ -439,7 +440,7 @@ def test_a_pair_that_the_disk_cannot_hold_is_not_begun(
 
 
 def test_an_absent_device_is_4(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(config: TransferConfig, device: str) -> None:
+    def absent(config: TransferConfig, device: str, threads: int) -> None:
         raise DeviceError(f"device {device}: none found; use --device auto or cpu")
 
     monkeypatch.setattr(workshop, "Stylist", absent)

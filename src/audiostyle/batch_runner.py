@@ -222,6 +222,7 @@ def run_style(
     *,
     force: bool,
     device: str,
+    threads: int,
     echo: Echo,
     publish: Echo,
     as_json: bool,
@@ -235,6 +236,7 @@ def run_style(
     config : TransferConfig
     force : bool
     device : str
+    threads : int
     echo, publish : callable
     as_json, quiet : bool
 
@@ -256,7 +258,9 @@ def run_style(
             say(f"listening to {event.detail}")
 
     with Interrupt(say):
-        about = files.make_style_file(source, output, config, callback, force=force, device=device)
+        about = files.make_style_file(
+            source, output, config, callback, force=force, device=device, threads=threads
+        )
     for note in [*about["notes"], *(f"skipped {clip['reason']}" for clip in about["skipped"])]:
         say(note)
     say(

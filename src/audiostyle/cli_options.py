@@ -77,7 +77,7 @@ def shared_flags(
 
 
 def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add all that says how a transfer is computed: preset, file, every parameter, device."""
+    """Add all that says how and where a transfer is computed: preset, file, parameters, device."""
     options: list[Callable[..., Any]] = [
         click.option(
             "--preset", cls=GroupedOption, group="Style", metavar="NAME", help=presets_help()
@@ -99,6 +99,14 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             group="Run",
             metavar="[auto|cpu|gpu|gpu:N]",
             help="Where to compute; an explicit GPU that is absent is an error.  [default: auto]",
+        ),
+        click.option(
+            "--threads",
+            type=int,
+            default=0,
+            cls=GroupedOption,
+            group="Run",
+            help="Threads to compute with; 0 takes all cores.  [0 to 1024; default: 0]",
         ),
     ]
     for option in reversed(options):
@@ -124,7 +132,7 @@ def content_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
-    """Take what `parameter_options` added, but for the device, out of the options of a command.
+    """Take the parameters that `parameter_options` added out of the options of a command.
 
     Parameters
     ----------

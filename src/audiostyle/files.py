@@ -44,7 +44,7 @@ def transfer_file(
         As for `audiostyle.transfer`.
     **options
         Further fields of `Request`: ``style_weights``, ``start``, ``duration``, ``preview``,
-        ``subtype``, ``plot``, ``force``, ``device``, ``preset``.
+        ``subtype``, ``plot``, ``force``, ``device``, ``threads``, ``preset``.
 
     Returns
     -------
@@ -125,7 +125,15 @@ def run(
         weights_io.check_weights(config.network, config.weights)
         if request.verbose:
             devices.load_tensorflow(quiet=False)
-        result = transfer(source.y, styles, source.sr, config, callback, device=request.device)
+        result = transfer(
+            source.y,
+            styles,
+            source.sr,
+            config,
+            callback,
+            device=request.device,
+            threads=request.threads,
+        )
     else:
         result = stylist.transfer(source.y, styles, source.sr, callback)
     record = sidecar.make_record(request, config, source, list(style_files), result)
@@ -157,6 +165,7 @@ def make_style_file(
     *,
     force: bool = False,
     device: str = "auto",
+    threads: int = 0,
 ) -> dict[str, Any]:
     """Listen to a folder of clips, and save their style.
 
@@ -173,6 +182,8 @@ def make_style_file(
     force : bool
         Replace an output that exists.
     device : str
+    threads : int
+        How many may compute; 0 stands for all cores.
 
     Returns
     -------
@@ -188,11 +199,12 @@ def make_style_file(
     if not style_file.is_style_file(output):
         raise ConfigError(f"{output}: a style file must end in {style_file.SUFFIX}")
     devices.parse_device(device)
+    devices.check_threads(threads)
     files = StyleFiles(source, 1.0, audio.find_clips(source) if source.is_dir() else [source])
     _check_output(output, files.clips, force)
     files.check()
     weights_io.check_weights(config.network, config.weights)
-    heard = Stylist(config, device).hear(files.as_style(), callback)
+    heard = Stylist(config, device, threads).hear(files.as_style(), callback)
     about = style_file.describe_style(files, config)
     style_file.save_style(output, heard, about)
     return about
