@@ -81,8 +81,39 @@ def test_nothing_that_succeeded_is_3(gtzan_folder: Path, fake: Any) -> None:
 
     fake.fail = fail
     assert run() == 3
-    assert run(sides=("genres/rock", "genres/classical"), out="none") == 3
-    assert not Path("none").exists()
+
+
+@pytest.mark.parametrize(
+    ("side", "code", "message"),
+    [
+        ("genres/rock", 2, "genres/rock: no such file or folder; check the name"),
+        ("rock.style.npz", 2, "rock.style.npz: no such file or folder; check the name"),
+        ("@none.txt", 2, "none.txt: the list cannot be read (No such file or directory)"),
+        ("@list.txt", 2, "gone.wav: no such file, though list.txt lists it"),
+        ("empty", 3, "empty: holds no audio files"),
+        ("genres/*.mp3", 3, "genres/*.mp3: no audio file matches; check the pattern"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--json",)])
+def test_a_side_that_is_not_there_is_2_and_one_that_holds_nothing_3(
+    side: str,
+    code: int,
+    message: str,
+    more: tuple[str, ...],
+    gtzan_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("empty").mkdir()
+    Path("list.txt").write_text("gone.wav\n")
+    for sides in ((side, "genres/classical"), ("genres/jazz", side)):
+        assert run(*more, sides=sides) == code
+        out, err = capsys.readouterr()
+        (line,) = err.splitlines()
+        assert line.startswith(f"audiostyle: error: {message}")
+        if "--json" in more:
+            reason = line.removeprefix("audiostyle: error: ")
+            assert json.loads(out) == {"event": "error", "reason": reason, "exit_code": code}
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize(
