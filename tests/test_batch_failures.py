@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -255,6 +256,19 @@ def test_an_absent_device_is_4(gtzan_folder: Path, monkeypatch: pytest.MonkeyPat
     lines = [line["event"] for line in journal_lines(Path("out"))]
     assert lines[-2:] == ["started", "interrupted"]
     assert {row["status"] for row in rows().values()} == {"pending"}
+
+
+def test_without_mir_eval_nothing_is_begun_that_would_need_it(
+    gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mir_eval", None)
+    assert run("--evaluate", "--quiet") == 4
+    assert capsys.readouterr().err == (
+        "audiostyle: error: the evaluation needs mir_eval, which is not installed; "
+        "run: pip install 'audiostyle[evaluate]'\n"
+    )
+    assert computed() == []
+    assert run("--quiet") == 0
 
 
 def test_a_folder_that_cannot_be_made_or_written_is_4_and_a_file_in_its_place_2(
