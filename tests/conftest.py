@@ -17,6 +17,11 @@ Array = npt.NDArray[Any]
 
 SR = 22050
 
+CHORDS = [(60, 64), (62, 67), (65, 69), (59, 67), (60, 72), (57, 64)]
+ORGAN = (1.0, 0.6, 0.4, 0.3, 0.2, 0.1)
+REED = (1.0, 0.05, 0.6, 0.05, 0.5, 0.05, 0.4)
+"""Amplitudes of partials."""
+
 
 def make_tones(seconds: float = 1.0, sr: int = SR, base: float = 220.0) -> Array:
     """Four notes of four partials each, plucked: something with pitch and onsets."""
@@ -37,6 +42,22 @@ def make_noise(seconds: float = 1.0, sr: int = SR, seed: int = 0) -> Array:
     brown = np.convolve(white, np.ones(8) / 8, mode="same")
     t = np.arange(len(white)) / sr
     return (0.2 * brown * (1 + np.sin(2 * np.pi * 5 * t))).astype(np.float32)
+
+
+def make_chords(chords: list[tuple[int, ...]], partials: tuple[float, ...], note_s: float) -> Array:
+    """Chords of MIDI notes, plucked, one after the other."""
+    t = np.arange(round(note_s * SR)) / SR
+    envelope = np.minimum(1.0, t / 0.005) * np.exp(-3.0 * t) * np.minimum(1.0, (note_s - t) / 0.01)
+    blocks = []
+    for chord in chords:
+        block = np.zeros_like(t)
+        for midi in chord:
+            frequency = 440.0 * 2.0 ** ((midi - 69) / 12.0)
+            for k, amplitude in enumerate(partials, 1):
+                block += amplitude * np.sin(2 * np.pi * k * frequency * t + k)
+        blocks.append(block * envelope)
+    y = np.concatenate(blocks)
+    return (0.1 * y / np.sqrt(np.mean(y**2))).astype(np.float32)
 
 
 @pytest.fixture
@@ -86,3 +107,21 @@ def write_wav(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let batches compute with a `tests.fakes.FakeStylist`, which is returned."""
+    from tests.fakes import install  # it imports this module
+
+    return install(monkeypatch.setattr)
+
+
+@pytest.fixture
+def gtzan_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: Any) -> Path:
+    """Make a small GTZAN, 3 clips a genre and none broken, in the current folder."""
+    from tests.fakes import make_gtzan
+
+    make_gtzan(tmp_path, 3, broken=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

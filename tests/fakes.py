@@ -1,4 +1,4 @@
-"""A transfer that takes no time, and a small GTZAN, for the tests of batches."""
+"""A transfer that takes no time, a small GTZAN, and the command line, for the tests of batches."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 import soundfile as sf
 
 from audiostyle import workshop
+from audiostyle.cli import main
 from audiostyle.config import TransferConfig
 from audiostyle.events import Iterate, Stage
 from audiostyle.pipeline import TransferResult
 from tests.conftest import make_noise, make_tones
 
 GTZAN_SR = 22050
+SIDES = ("genres/jazz", "genres/classical")
+WORKER = Path(__file__).parent / "batch_worker.py"
 BROKEN = ("jazz.00002.wav", "jazz.00007.wav", "classical.00011.wav")
 """Not RIFF, as jazz.00054.wav; cut off; empty."""
 
@@ -70,7 +74,7 @@ class FakeStylist:
     fail: Callable[[Any], None] | None = None
     """May raise; gets the content."""
 
-    def __init__(self, config: TransferConfig, device: str = "auto") -> None:
+    def __init__(self, config: TransferConfig, device: str = "auto", threads: int = 0) -> None:
         self.config = config
 
     def hear(self, style: Any, callback: Any) -> Any:
@@ -132,3 +136,26 @@ def sounds(folder: Path) -> dict[str, bytes]:
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*.wav"))
     }
+
+
+def call(*arguments: str) -> int:
+    """Run the command line, and return its exit code."""
+    with pytest.raises(SystemExit) as exit_info:
+        main(list(arguments))
+    return int(exit_info.value.code or 0)
+
+
+def run(*options: str, out: str = "out", sides: tuple[str, str] = SIDES) -> int:
+    """Run a batch in the current folder, and return its exit code."""
+    return call("batch", *sides, "-o", out, *options)
+
+
+def computed(out: str = "out") -> list[str]:
+    """Name the pairs that were computed, in this order."""
+    return [line["pair"] for line in journal_lines(Path(out)) if line["event"] == "done"]
+
+
+def rows(out: str = "out") -> dict[str, dict[str, Any]]:
+    """Read the results of a batch, by the name of the pair."""
+    lines = (Path(out) / "results.jsonl").read_text().splitlines()
+    return {row["pair"]: row for row in map(json.loads, lines)}

@@ -179,6 +179,24 @@ def test_the_target_has_the_contents_notes_and_the_styles_timbre(
     assert len({call[2] for call in calls}) == 3
 
 
+def test_the_bench_never_tunes_on_what_it_holds_out(tmp_path: Path) -> None:
+    for genre in ("blues", "jazz", "rock"):
+        (tmp_path / genre).mkdir()
+        for number in range(4):
+            (tmp_path / genre / f"{genre}.{number:05d}.wav").touch()
+    clips = pairs.list_clips(tmp_path)
+    chosen = {
+        which: {
+            clip for pair in pairs.choose_pairs(clips, which) for clip in (pair.content, pair.style)
+        }
+        for which in ("held-out", "tune")
+    }
+    assert not chosen["held-out"] & chosen["tune"]
+    every = pairs.choose_pairs(clips, "all")
+    assert len(every) == 3 * 2 * 4 * 4
+    assert len(pairs.spread(every, 5)) == 5
+
+
 # --- distances ---------------------------------------------------------------------------------
 
 

@@ -210,6 +210,20 @@ def test_what_nobody_expected_is_one_line_or_with_v_a_traceback(
     assert sorted(path.name for path in Path().iterdir()) == ["content.wav", "style.wav"]
 
 
+def test_a_plain_install_says_what_the_evaluation_needs(clips: list[str]) -> None:
+    """In a process of its own: nothing imports mir_eval on the way to the message."""
+    code = (
+        "import sys; sys.modules['mir_eval'] = None; from audiostyle.cli import main; "
+        f"main(['evaluate', *{clips[:2]!r}, {clips[0]!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "audiostyle: error: the evaluation needs mir_eval, which is not installed; "
+        "run: pip install 'audiostyle[evaluate]'\n"
+    )
+
+
 def test_a_gpu_that_is_absent_is_an_error_with_a_remedy(
     clips: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
 import re
@@ -20,11 +19,11 @@ import pytest
 import soundfile as sf
 
 import audiostyle
-from audiostyle import evaluate_runner, evaluation, judging, outputs, scoreboard
+from audiostyle import evaluation, judging, outputs, scoreboard
 from audiostyle.cli import main
 from audiostyle.config import TransferConfig
 from audiostyle.render import resample
-from audiostyle.verdicts import Report, Verdict
+from audiostyle.verdicts import Report
 from tests.conftest import SR, make_noise, make_tones
 
 Array = npt.NDArray[Any]
@@ -183,56 +182,6 @@ def test_json_says_what_was_compared_with_what(call: Call, folder: Path) -> None
     assert record["outputs"][0]["compared_to"] == {"start_sample": 0, "samples": CONTENT.size}
     assert record["style"]["seconds"] == pytest.approx(3.5)
     assert (record["baselines"], record["failed"], record["notes"]) == ([], [], [])
-
-
-def verdict(name: str, value: float, is_file: bool = True) -> Verdict:
-    measures = {row[0]: value for section in scoreboard.SECTIONS for row in section[2]}
-    return Verdict(
-        name, 0, 100, {**measures, "sound_consistency": None}, {"a": 1} if is_file else {}
-    )
-
-
-def test_many_outputs_stay_readable() -> None:
-    verdicts = [verdict(f"takes/take{i}.wav", i / 100) for i in range(30)]
-    verdicts.append(verdict("identity", 0.0, is_file=False))
-    report = Report({"path": "c.wav", "sr": SR}, {"path": "s.wav"}, verdicts)
-    text = scoreboard.render_table(report)
-    assert max(map(len, text.splitlines())) <= scoreboard.WIDTH
-    headers = re.findall(r"^ {10,}(take.*|identity)$", text, re.MULTILINE)
-    assert " ".join(headers).split() == [*(f"take{i}.wav" for i in range(30)), "identity"]
-    scores = re.findall(r"^  score +(.*)$", text, re.MULTILINE)
-    assert " ".join(scores).split() == [*(f"{i / 100:.2f}" for i in range(30)), "0.00"]
-
-
-@pytest.mark.parametrize(
-    "names", [("a/out.wav", "b/out.wav"), ("x" * 30 + ".wav", "y.wav"), ("identity", "y.wav")]
-)
-def test_columns_are_numbered_where_names_do_not_tell_them_apart(names: tuple[str, ...]) -> None:
-    verdicts = [verdict(name, 0.5) for name in names] + [verdict("identity", 0.0, is_file=False)]
-    report = Report({"path": "c.wav", "sr": SR}, {"path": "s.wav"}, verdicts)
-    lines = scoreboard.render_table(report).splitlines()
-    assert lines[2:4] == [f"1        {names[0]}", f"2        {names[1]}"]
-    assert lines[5].split() == ["1", "2", "identity"]
-
-
-def test_numbers_that_are_small_or_not_known() -> None:
-    assert scoreboard.format_value(-0.004, 1, 2) == "0.00"
-    assert scoreboard.format_value(0.0123, 100, 2) == "1.23"
-    assert scoreboard.format_value(None, 1, 1) == "-"
-
-
-def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = io.StringIO()
-    monkeypatch.setattr(terminal, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stderr", terminal)
-    said: list[str] = []
-    progress = evaluate_runner.Progress(said.append, quiet=False)
-    progress(0, 2, "first")
-    progress(1, 2, "second")
-    progress.close()
-    assert "1/2" in terminal.getvalue()
-    assert "second" in terminal.getvalue()
-    assert said == []
 
 
 # --- which part of the content ----------------------------------------------------------------

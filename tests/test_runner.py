@@ -1,4 +1,4 @@
-"""Signals, progress and messages; the signals also against a process of its own."""
+"""Signals and messages; the signals also against a process of its own."""
 
 from __future__ import annotations
 
@@ -20,18 +20,14 @@ import soundfile as sf
 from audiostyle import runner
 from audiostyle.config import TransferConfig
 from audiostyle.errors import Interrupted
-from audiostyle.events import TERMS, Iterate, Stage
+from audiostyle.events import Iterate, Stage
 from audiostyle.request import Request
 from tests.conftest import SR, TINY_OPTIONS, make_noise, make_tones
+from tests.fakes import iterate
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 
 ENDLESS = ["--optimizer=adam", "--tolerance=0", "--iterations=100000"]
-
-
-def step(number: int, total: int = 5) -> Iterate:
-    losses = dict.fromkeys(TERMS, 0.0) | {"content": 0.25, "style": 0.75}
-    return Iterate(number, total, 1.0, **losses, layers={}, seconds=0.0)
 
 
 class Run:
@@ -169,68 +165,6 @@ def test_any_error_after_a_signal_is_an_interruption() -> None:
         raise ImportError("by itself")
 
 
-def make_progress(
-    monkeypatch: pytest.MonkeyPatch, *, terminal: bool = False, quiet: bool = False
-) -> tuple[runner.Progress, list[str]]:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    said: list[str] = []
-    return runner.Progress(said.append, quiet), said
-
-
-def events() -> list[Stage | Iterate]:
-    stages = [Stage("style", "a.wav, clip 1"), Stage("features", "x"), Stage("descent", "CPU: x")]
-    return [*stages, *(step(i) for i in range(6)), Stage("inversion")]
-
-
-def test_without_a_terminal_progress_is_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    progress, said = make_progress(monkeypatch)
-    monkeypatch.setattr(runner.time, "monotonic", lambda: 1000.0)
-    for event in events():
-        progress(event)
-    progress.close()
-    assert said == [
-        "listening to a.wav, clip 1",
-        "CPU: x",
-        "step 0/5: total 1, content 0.25, style 0.75",
-        "step 5/5: total 1, content 0.25, style 0.75",
-        "turning the spectrogram into sound",
-    ]
-
-
-def test_a_long_descent_says_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    progress, said = make_progress(monkeypatch)
-    clock = iter(np.arange(0, 100, runner.PLAIN_INTERVAL / 2))
-    monkeypatch.setattr(runner.time, "monotonic", lambda: 1000.0 + next(clock))
-    for i in range(6):
-        progress(step(i))
-    assert [line.split(":")[0] for line in said] == ["step 0/5", "step 2/5", "step 4/5"]
-    progress.close()  # a descent that stops early says its last step all the same
-    assert said[-1].startswith("step 5/5: ")
-
-
-def test_on_a_terminal_there_is_a_bar(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    progress, said = make_progress(monkeypatch, terminal=True)
-    for event in events():
-        progress(event)
-    bar = capsys.readouterr().err
-    assert "5/5 [" in bar
-    assert "content 0.25, style 0.75" in bar
-    assert "step/s" in bar
-    assert not any(line.startswith("step") for line in said)
-
-
-def test_quiet_says_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    progress, said = make_progress(monkeypatch, terminal=True, quiet=True)
-    for event in events():
-        progress(event)
-    progress.close()
-    assert (said, capsys.readouterr()) == ([], ("", ""))
-
-
 @pytest.mark.parametrize("quiet", [True, False])
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (None, 0)]
@@ -243,11 +177,11 @@ def test_a_signal_stops_the_descent_and_decides_the_exit_code(
 
     def work(_: Any, __: Any, callback: Callable[[Stage | Iterate], Any]) -> Any:
         callback(Stage("descent", "CPU"))
-        answers.append(callback(step(0)))
+        answers.append(callback(iterate(0)))
         if number is not None:
             os.kill(os.getpid(), number)
-        answers.append(callback(step(1)))
-        return SimpleNamespace(history=[step(0), step(1)], stopped="interrupted"), record
+        answers.append(callback(iterate(1)))
+        return SimpleNamespace(history=[iterate(0), iterate(1)], stopped="interrupted"), record
 
     monkeypatch.setattr(runner.files, "run", work)
     said: list[str] = []

@@ -94,7 +94,8 @@ def run_batch(
     **options
         Further fields of `BatchRequest`: ``pair``, ``by``, ``content_genre``, ``style_genre``,
         ``limit``, ``shuffle``, ``name``, ``start``, ``duration``, ``preview``, ``subtype``,
-        ``evaluate``, ``retry_failed``, ``force``, ``device``, ``preset``.
+        ``evaluate``, ``retry_failed``, ``force``, ``device``, ``threads``,
+        ``preset``.
 
     Returns
     -------

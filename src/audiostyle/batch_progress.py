@@ -9,12 +9,13 @@ from typing import Any
 
 from audiostyle.engines import Abandoned, Done, Failed, Judged, Started
 from audiostyle.events import Iterate, Stage
+from audiostyle.progress import Display
 from audiostyle.schedule import Schedule
 
 SCHEMA = 1
 
 
-class Progress:
+class Progress(Display):
     """Turns events into a bar for the run and one for the pair, or into a line a pair.
 
     Parameters
@@ -26,11 +27,7 @@ class Progress:
     """
 
     def __init__(self, echo: Callable[[str], None], quiet: bool) -> None:
-        self._echo = echo
-        self._quiet = quiet
-        self._terminal = sys.stderr.isatty()
-        self._run: Any = None
-        self._pair: Any = None
+        super().__init__(echo, quiet)
         self._ended = 0
         self._jobs = 0
         self._left = 0.0  # seconds of content
@@ -62,17 +59,15 @@ class Progress:
             f"compute, {len(planned.failed)} that cannot be done"
         )
         if self._terminal and self._jobs:
-            from tqdm import tqdm
-
-            self._run = tqdm(total=self._jobs, unit="pair", file=sys.stderr, position=0)
-            self._pair = tqdm(unit="step", file=sys.stderr, position=1, leave=False)
+            self._bar("pair", total=self._jobs, position=0)
+            self._bar("step", position=1, leave=False)
 
     def _step(self, event: Iterate) -> None:
-        if self._pair is not None:
+        if self._bars:
+            bar = self._bar("step")
             if event.step == 0:
-                self._pair.reset(event.n_steps)
-            self._pair.set_postfix_str(f"total {event.total:.4g}", refresh=False)
-            self._pair.update(event.step - self._pair.n)
+                bar.reset(event.n_steps)
+            self._move(bar, event.step, f"total {event.total:.4g}")
 
     def _end(self, event: Done | Failed | Abandoned) -> None:
         if isinstance(event, Abandoned):
@@ -86,8 +81,8 @@ class Progress:
         text = event.job.pair.id
         if isinstance(event, Failed):
             text += f": failed, {event.kind}: {event.reason}"
-        if self._run is not None:
-            self._run.update(1)
+        if self._bars:
+            self._bar("pair").update(1)
             if isinstance(event, Failed):
                 self._say(text)
             return
@@ -101,17 +96,10 @@ class Progress:
         return f"; about {duration_text(seconds)} left"
 
     def _say(self, text: str) -> None:
-        if self._run is not None:
-            self._run.write(text, file=sys.stderr)
+        if self._bars:
+            self._bar("pair").write(text, file=sys.stderr)
         else:
             self._echo(text)
-
-    def close(self) -> None:
-        """Finish the bars."""
-        for bar in (self._pair, self._run):
-            if bar is not None:
-                bar.close()
-        self._run = self._pair = None
 
 
 def duration_text(seconds: float) -> str:

@@ -43,6 +43,8 @@ class BatchRequest:
     force : bool
         Do everything again, and replace what is there.
     device : str
+    threads : int
+        How many may compute; 0 stands for all cores.
     preset : str or None
         For the records only.
     verbose : bool
@@ -66,6 +68,7 @@ class BatchRequest:
     retry_failed: bool = False
     force: bool = False
     device: str = "auto"
+    threads: int = 0
     preset: str | None = None
     verbose: bool = False
 
@@ -76,6 +79,7 @@ class BatchRequest:
         known("by", self.by, ("clip", "genre"))
         check_template(self.name)
         devices.parse_device(self.device)
+        devices.check_threads(self.threads)
         if not (math.isfinite(self.start) and self.start >= 0):
             raise ConfigError(f"start={self.start:g} must be at least 0 seconds")
         for name in ("duration", "preview"):

@@ -74,8 +74,9 @@ def run_batch(
     Returns
     -------
     int
-        0 all is done; 1 some failed; 3 nothing succeeded, or there is nothing to do it with; 4 the
-        disk, the device or another process is in the way; 130 or 143 after a signal.
+        0 all is done; 1 some failed; 2 a side is not there, or the output is in the way; 3 nothing
+        succeeded, or there is nothing to do it with; 4 the disk, the device or another process is
+        in the way; 130 or 143 after a signal.
 
     Raises
     ------
@@ -95,8 +96,10 @@ def run_batch(
     except ConfigError:
         raise
     except AudioStyleError as error:
-        # An output that is in the way is a mistake in the command, a side without clips is not.
-        code = 3 if isinstance(error, AudioFileError) else 2
+        # An output that is in the way, or a side that is not there, is a mistake in the command; a
+        # side without clips is not.
+        empty = isinstance(error, AudioFileError) and error.kind != "missing"
+        code = 3 if empty else 2
         return _fail(error, code, echo, publish if as_json else None)
 
 
@@ -222,6 +225,7 @@ def run_style(
     *,
     force: bool,
     device: str,
+    threads: int,
     echo: Echo,
     publish: Echo,
     as_json: bool,
@@ -235,6 +239,7 @@ def run_style(
     config : TransferConfig
     force : bool
     device : str
+    threads : int
     echo, publish : callable
     as_json, quiet : bool
 
@@ -256,7 +261,9 @@ def run_style(
             say(f"listening to {event.detail}")
 
     with Interrupt(say):
-        about = files.make_style_file(source, output, config, callback, force=force, device=device)
+        about = files.make_style_file(
+            source, output, config, callback, force=force, device=device, threads=threads
+        )
     for note in [*about["notes"], *(f"skipped {clip['reason']}" for clip in about["skipped"])]:
         say(note)
     say(

@@ -22,6 +22,7 @@ from audiostyle.cli_options import (
     content_options,
     parameter_options,
     parse_blend,
+    shared_flags,
     take_config,
 )
 from audiostyle.errors import AudioStyleError, ConfigError, Interrupted
@@ -90,37 +91,11 @@ for _command in (batch_command, status_command, style_command):
     metavar="FILE.png",
     help="Draw content, style, result and the loss curves.  [default: no picture]",
 )
-@click.option(
-    "-f",
-    "--force",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Replace outputs that exist.",
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Print the record of the run on standard output.",
-)
-@click.option(
-    "-q",
-    "--quiet",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Say nothing but errors.",
-)
-@click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Show TensorFlow's messages, timings, and tracebacks.",
+@shared_flags(
+    force="Replace outputs that exist.",
+    json="Print the record of the run on standard output.",
+    quiet="Say nothing but errors.",
+    verbose="Show TensorFlow's messages, timings, and tracebacks.",
 )
 @content_options
 @click.option(
@@ -189,29 +164,10 @@ def transfer_command(content: Path, style: tuple[Path, ...], output: Path, **opt
     help="They were made from so much of the content.  [seconds; at least 0.5; default: as the "
     "record beside each output says, else all]",
 )
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Print inputs, versions and measures as one JSON document in place of the table.",
-)
-@click.option(
-    "-q",
-    "--quiet",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="No progress and no notes: the table, or JSON, and errors.",
-)
-@click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Show TensorFlow's messages, and tracebacks.",
+@shared_flags(
+    json="Print inputs, versions and measures as one JSON document in place of the table.",
+    quiet="No progress and no notes: the table, or JSON, and errors.",
+    verbose="Show TensorFlow's messages, and tracebacks.",
 )
 def evaluate_command(content: Path, style: Path, outputs: tuple[Path, ...], **options: Any) -> None:
     """Measure how much of STYLE each OUTPUT took, and how much of CONTENT it kept.

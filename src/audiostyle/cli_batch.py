@@ -14,6 +14,7 @@ from audiostyle.cli_options import (
     GroupedOption,
     content_options,
     parameter_options,
+    shared_flags,
     take_config,
 )
 
@@ -77,29 +78,10 @@ Examples:
     group="Output",
     help="Judge every output as audiostyle evaluate does, and put the scores into the results.",
 )
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Print what happens on standard output, one JSON document a line.",
-)
-@click.option(
-    "-q",
-    "--quiet",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Say nothing but what failed.",
-)
-@click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Show TensorFlow's messages, and tracebacks.",
+@shared_flags(
+    json="Print what happens on standard output, one JSON document a line.",
+    quiet="Say nothing but what failed.",
+    verbose="Show TensorFlow's messages, and tracebacks.",
 )
 @click.option(
     "--pair",
@@ -163,14 +145,7 @@ Examples:
     group="Plan",
     help="Try again even what would fail again: pairs that crashed, inputs that could not be used.",
 )
-@click.option(
-    "-f",
-    "--force",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Plan",
-    help="Do everything again, and replace outputs that exist.",
-)
+@shared_flags("Plan", force="Do everything again, and replace outputs that exist.")
 @content_options
 @parameter_options
 def batch_command(**options: Any) -> None:
@@ -206,14 +181,7 @@ def batch_command(**options: Any) -> None:
 
 @click.command("status", cls=GroupedCommand, epilog=STATUS_EXAMPLE, options_metavar="[OPTIONS]")
 @click.argument("out_dir", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Print it as one JSON document.",
-)
+@shared_flags(json="Print it as one JSON document.")
 def status_command(out_dir: Path, as_json: bool) -> None:
     """Say how far the batch of a folder is: what is done, failed and pending, and why.
 
@@ -239,37 +207,11 @@ def status_command(out_dir: Path, as_json: bool) -> None:
     metavar="NAME.style.npz",
     help="Where the style goes.",
 )
-@click.option(
-    "-f",
-    "--force",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Replace an output that exists.",
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Print what the file says about itself on standard output.",
-)
-@click.option(
-    "-q",
-    "--quiet",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Say nothing but errors.",
-)
-@click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Show tracebacks.",
+@shared_flags(
+    force="Replace an output that exists.",
+    json="Print what the file says about itself on standard output.",
+    quiet="Say nothing but errors.",
+    verbose="Show tracebacks.",
 )
 @parameter_options
 def style_command(source: Path, output: Path, **options: Any) -> None:

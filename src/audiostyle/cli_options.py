@@ -37,8 +37,47 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records)
 
 
+FLAGS = {
+    "force": ("-f", "--force"),
+    "json": ("--json", "as_json"),
+    "quiet": ("-q", "--quiet"),
+    "verbose": ("-v", "--verbose"),
+}
+"""The flags that commands share."""
+
+
+def shared_flags(
+    group: str = "Output", **texts: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add some of `FLAGS`: their names are the same everywhere, what they do is not quite.
+
+    Parameters
+    ----------
+    group : str
+        The heading they are listed under.
+    **texts : str
+        The help of each flag that the command has, by its name in `FLAGS`, in the order of
+        ``--help``.
+
+    Returns
+    -------
+    callable
+        A decorator.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name, text in reversed(texts.items()):
+            option = click.option(
+                *FLAGS[name], is_flag=True, cls=GroupedOption, group=group, help=text
+            )
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add all that says how a transfer is computed: preset, file, every parameter, device."""
+    """Add all that says how and where a transfer is computed: preset, file, parameters, device."""
     options: list[Callable[..., Any]] = [
         click.option(
             "--preset", cls=GroupedOption, group="Style", metavar="NAME", help=presets_help()
@@ -60,6 +99,14 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             group="Run",
             metavar="[auto|cpu|gpu|gpu:N]",
             help="Where to compute; an explicit GPU that is absent is an error.  [default: auto]",
+        ),
+        click.option(
+            "--threads",
+            type=int,
+            default=0,
+            cls=GroupedOption,
+            group="Run",
+            help="Threads to compute with; 0 takes all cores.  [0 to 1024; default: 0]",
         ),
     ]
     for option in reversed(options):
@@ -85,7 +132,7 @@ def content_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
-    """Take what `parameter_options` added, but for the device, out of the options of a command.
+    """Take the parameters that `parameter_options` added out of the options of a command.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
-"""Choose a device, and load TensorFlow without its chatter."""
+"""Choose a device and how much of it to use, and load TensorFlow without its chatter."""
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from audiostyle.native import captured_stderr
 from audiostyle.options import known
 
 KINDS = ("auto", "cpu", "gpu")
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,85 @@ def parse_device(wanted: str) -> tuple[str, int]:
     return kind, int(number)
 
 
-def choose_device(wanted: str = "auto") -> Device:
+def check_threads(threads: Any) -> int:
+    """Check a number of threads. Needs no TensorFlow.
+
+    Parameters
+    ----------
+    threads : int
+        0 stands for all cores.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ConfigError
+        If it is no whole number, or out of bounds.
+    """
+    try:
+        if isinstance(threads, bool):
+            raise TypeError
+        number = operator.index(threads)
+    except TypeError:
+        raise ConfigError(f"threads={threads!r} must be a whole number") from None
+    if not 0 <= number <= MAX_THREADS:
+        raise ConfigError(f"threads={number} must be from 0 to {MAX_THREADS}")
+    return number
+
+
+def set_threads(threads: int) -> None:
+    """Bound the threads of TensorFlow and of the BLAS below NumPy, for the rest of the process.
+
+    Parameters
+    ----------
+    threads : int
+        0 changes nothing: that is all cores, unless something else was set before.
+
+    Raises
+    ------
+    ConfigError
+        If the number cannot be right, or TensorFlow has begun to work with another one.
+    """
+    threads = check_threads(threads)
+    if not threads:
+        return
+    threading = load_tensorflow().config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(threads)
+        threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:  # of TensorFlow, which takes the number it has at any time
+        intra = threading.get_intra_op_parallelism_threads() or "all"
+        inter = threading.get_inter_op_parallelism_threads() or "all"
+        raise ConfigError(
+            f"threads={threads}: TensorFlow works already, with threads={intra} within and {inter} "
+            "between operations; ask for the same, or in a new process"
+        ) from None
+    from threadpoolctl import threadpool_limits
+
+    # More than there are cores would wait for each other, and take many times as long.
+    threads = min(threads, _count_cores())
+    threadpool_limits(threads)
+    # SciPy brings libraries of its own, and loads them later: those read the environment.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+
+
+def _count_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not all may be for this process
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def choose_device(wanted: str = "auto", threads: int = 0) -> Device:
     """Find the device that was asked for.
 
     Parameters
     ----------
     wanted : str
         ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
+    threads : int
+        How many may work; see `set_threads`.
 
     Returns
     -------
@@ -108,11 +182,12 @@ def choose_device(wanted: str = "auto") -> Device:
     Raises
     ------
     ConfigError
-        If the word is none of these.
+        If the word is none of these, or the number cannot be had.
     DeviceError
         If an explicit GPU is absent.
     """
     kind, number = parse_device(wanted)
+    set_threads(threads)
     tf = load_tensorflow()
     if kind == "cpu":
         return Device("/CPU:0", "CPU, as asked")

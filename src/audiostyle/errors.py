@@ -17,7 +17,8 @@ class AudioFileError(AudioStyleError):
     Attributes
     ----------
     kind : str
-        ``unreadable``, ``truncated``, ``too_short``, ``silent`` or ``not_finite``.
+        ``unreadable``, ``truncated``, ``too_short``, ``silent`` or ``not_finite``; ``missing``
+        if a batch is given what is not there.
     """
 
     def __init__(self, message: str, kind: str = "unreadable") -> None:

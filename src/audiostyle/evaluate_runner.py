@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from typing import Any
 
 from audiostyle import judging, scoreboard, sidecar
+from audiostyle.progress import Display
 from audiostyle.runner import Interrupt
 from audiostyle.verdicts import Question
 
 
-class Progress:
+class Progress(Display):
     """A tqdm bar on a terminal, plain lines elsewhere, or nothing."""
-
-    def __init__(self, echo: Callable[[str], None], quiet: bool) -> None:
-        self._echo = echo
-        self._quiet = quiet
-        self._terminal = sys.stderr.isatty()
-        self._bar: Any = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Show what is done next."""
@@ -28,19 +21,9 @@ class Progress:
             if done < total:
                 self._echo(f"step {done + 1}/{total}: {what}")
             return
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, unit="step", file=sys.stderr, leave=False)
-        self._bar.set_postfix_str(what, refresh=False)
-        self._bar.update(done - self._bar.n)
-        self._bar.refresh()
-
-    def close(self) -> None:
-        """Remove the bar, if there is one."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        bar = self._bar("step", total=total, leave=False)
+        self._move(bar, done, what)
+        bar.refresh()
 
 
 def run_evaluation(

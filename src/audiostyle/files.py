@@ -41,7 +41,7 @@ def transfer_file(
         As for `audiostyle.transfer`.
     **options
         Further fields of `Request`: ``style_weights``, ``start``, ``duration``, ``preview``,
-        ``subtype``, ``plot``, ``force``, ``device``, ``preset``.
+        ``subtype``, ``plot``, ``force``, ``device``, ``threads``, ``preset``.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def run(
         weights_io.check_weights(config.network, config.weights)
         if request.verbose:
             devices.load_tensorflow(quiet=False)
-        stylist = Stylist(config, request.device)
+        stylist = Stylist(config, request.device, request.threads)
     with (
         Spool(source.channels, request.output.parent) as spool,
         outputs.Staging() as staging,
@@ -162,6 +162,7 @@ def make_style_file(
     *,
     force: bool = False,
     device: str = "auto",
+    threads: int = 0,
 ) -> dict[str, Any]:
     """Listen to a folder of clips, and save their style.
 
@@ -178,6 +179,8 @@ def make_style_file(
     force : bool
         Replace an output that exists.
     device : str
+    threads : int
+        How many may compute; 0 stands for all cores.
 
     Returns
     -------
@@ -193,11 +196,12 @@ def make_style_file(
     if not style_file.is_style_file(output):
         raise ConfigError(f"{output}: a style file must end in {style_file.SUFFIX}")
     devices.parse_device(device)
+    devices.check_threads(threads)
     files = StyleFiles(source, 1.0, audio.find_clips(source) if source.is_dir() else [source])
     _check_output(output, files.clips, force)
     files.check(config)
     weights_io.check_weights(config.network, config.weights)
-    heard = Stylist(config, device).hear(files.as_style(config), callback)
+    heard = Stylist(config, device, threads).hear(files.as_style(config), callback)
     about = style_file.describe_style(files, config)
     style_file.save_style(output, heard, about)
     return about

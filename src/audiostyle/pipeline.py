@@ -98,6 +98,7 @@ def transfer(
     callback: Callback | None = None,
     *,
     device: str = "auto",
+    threads: int = 0,
 ) -> TransferResult:
     """Apply the style of one or more clips to another.
 
@@ -116,6 +117,9 @@ def transfer(
         and the best point so far is the result.
     device : str
         ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
+    threads : int
+        How many may compute, here and in all that the process does later; 0 leaves that as it is:
+        all cores, if nothing else was set.
 
     Returns
     -------
@@ -126,13 +130,14 @@ def transfer(
     AudioFileError
         If a clip cannot be used.
     ConfigError
-        If the parameters do not fit the clips.
+        If the parameters do not fit the clips, or TensorFlow has begun to work with another number
+        of threads.
     DeviceError
         If an explicit GPU is absent.
     OptimizationError
         If the losses are not finite.
     """
-    return Stylist(config, device).transfer(content, style, sr, callback)
+    return Stylist(config, device, threads).transfer(content, style, sr, callback)
 
 
 class Stylist:
@@ -145,11 +150,15 @@ class Stylist:
     config : TransferConfig, optional
     device : str
         ``auto``, ``cpu``, ``gpu`` or ``gpu:N``. Nothing is loaded before it is needed.
+    threads : int
+        As for `audiostyle.transfer`.
     """
 
-    def __init__(self, config: TransferConfig | None = None, device: str = "auto") -> None:
+    def __init__(
+        self, config: TransferConfig | None = None, device: str = "auto", threads: int = 0
+    ) -> None:
         self.config = config or TransferConfig()
-        self._wanted = device
+        self._wanted = device, threads
         self._device: devices.Device | None = None
         self._styler: Styler | None = None
 
@@ -254,7 +263,7 @@ class Stylist:
     def _load(self) -> tuple[Styler, devices.Device]:
         """Find the device and build the network, if this was not done yet."""
         if self._styler is None or self._device is None:
-            self._device = devices.choose_device(self._wanted)
+            self._device = devices.choose_device(*self._wanted)
             tf = devices.load_tensorflow()
             from audiostyle.styler import Styler
 

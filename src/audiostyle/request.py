@@ -42,6 +42,8 @@ class Request:
     force : bool
         Replace outputs that exist.
     device : str
+    threads : int
+        How many may compute; 0 stands for all cores.
     preset : str or None
         For the record only; `config` holds the values.
     verbose : bool
@@ -59,6 +61,7 @@ class Request:
     plot: Path | None = None
     force: bool = False
     device: str = "auto"
+    threads: int = 0
     preset: str | None = None
     verbose: bool = False
 
@@ -98,6 +101,7 @@ class Request:
         if self.plot is not None and self.plot.suffix.lower() != ".png":
             raise ConfigError(f"plot={self.plot} must end in .png")
         devices.parse_device(self.device)
+        devices.check_threads(self.threads)
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ from audiostyle.config import TransferConfig
 from audiostyle.errors import Interrupted
 from audiostyle.events import Iterate, Stage
 from audiostyle.pipeline import TransferResult
+from audiostyle.progress import Display
 from audiostyle.request import Request
 
 PLAIN_INTERVAL = 5.0  # seconds between lines where standard error is not a terminal
@@ -63,14 +63,11 @@ class Interrupt:
         self._echo(f"stopping; {what} will be written (once more to stop now)")
 
 
-class Progress:
+class Progress(Display):
     """Turn events into a tqdm bar on a terminal, into plain lines elsewhere, or into nothing."""
 
     def __init__(self, echo: Callable[[str], None], quiet: bool) -> None:
-        self._echo = echo
-        self._quiet = quiet
-        self._terminal = sys.stderr.isatty()
-        self._bar: Any = None
+        super().__init__(echo, quiet)
         self._last_line = 0.0
         self._unsaid = ""
 
@@ -92,12 +89,7 @@ class Progress:
     def _step(self, event: Iterate) -> None:
         losses = f"total {event.total:.4g}, content {event.content:.4g}, style {event.style:.4g}"
         if self._terminal:
-            if self._bar is None:
-                from tqdm import tqdm
-
-                self._bar = tqdm(total=event.n_steps, unit="step", file=sys.stderr, leave=True)
-            self._bar.set_postfix_str(losses, refresh=False)
-            self._bar.update(event.step - self._bar.n)
+            self._move(self._bar("step", total=event.n_steps), event.step, losses)
             return
         now = time.monotonic()
         self._unsaid = f"step {event.step}/{event.n_steps}: {losses}"
@@ -113,9 +105,7 @@ class Progress:
     def close(self) -> None:
         """Finish the bar, or say the last step, if either is left to do."""
         self._say_last()
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        super().close()
 
 
 def run_transfer(

@@ -350,4 +350,5 @@ def _estimate(
 
 def settings(request: BatchRequest, config: TransferConfig) -> str:
     """Sum up the parameters, to tell the timings of one configuration from those of another."""
-    return journal.fingerprint(result_parameters(request, config), request.device, [])[:8]
+    machine = f"{request.device}, {request.threads} threads"
+    return journal.fingerprint(result_parameters(request, config), machine, [])[:8]

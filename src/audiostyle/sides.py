@@ -72,7 +72,7 @@ def find_sources(
     Raises
     ------
     AudioFileError
-        If there is none.
+        If there is none; of the kind ``missing`` if what the side names is not there.
     ConfigError
         If there is no such genre.
     """
@@ -193,7 +193,7 @@ def _expand(side: str) -> tuple[Path, list[Path]]:
     elif os.path.exists(side) or not glob.has_magic(side):
         path = Path(side)
         if not path.exists():
-            raise AudioFileError(f"{side}: no such file or folder; check the name")
+            raise AudioFileError(f"{side}: no such file or folder; check the name", "missing")
         paths = [path]
     else:
         paths = _match(side)
@@ -225,11 +225,11 @@ def _read_list(file: Path) -> list[Path]:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise AudioFileError(f"{file}: the list cannot be read ({reason})") from None
+        raise AudioFileError(f"{file}: the list cannot be read ({reason})", "missing") from None
     paths = [file.parent / line.strip() for line in lines if line.strip() and line[0] != "#"]
     for path in paths:
         if not path.is_file():
-            raise AudioFileError(f"{path}: no such file, though {file} lists it")
+            raise AudioFileError(f"{path}: no such file, though {file} lists it", "missing")
     if not paths:
         raise AudioFileError(f"{file}: lists no files")
     return paths

@@ -31,9 +31,17 @@ class Workshop:
     ----------
     request : BatchRequest
     config : TransferConfig
+
+    Raises
+    ------
+    ConfigError
+        If TensorFlow has begun to work with another number of threads than is asked for.
     """
 
     def __init__(self, request: BatchRequest, config: TransferConfig) -> None:
+        if request.threads:  # not with the first pair: what is wrong with it is no pair's fault
+            devices.load_tensorflow(quiet=not request.verbose)
+            devices.set_threads(request.threads)
         self._request = request
         self._config = config
         self._made = 0
@@ -79,7 +87,7 @@ class Workshop:
             if not asked.verbose:
                 # Each pair is a graph of its own shape and constants, and TensorFlow warns of it.
                 logging.getLogger("tensorflow").setLevel(logging.ERROR)
-            self._stylist = Stylist(self._config, asked.device)
+            self._stylist = Stylist(self._config, asked.device, asked.threads)
         style = self._hear(job, callback)
         job.output.parent.mkdir(parents=True, exist_ok=True)
         _, record = files.run(request, self._config, callback, self._stylist, [style])
