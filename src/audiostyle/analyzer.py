@@ -51,9 +51,7 @@ class Analyzer:
         self.sources = style_sources(config)
         self._music = networks.build_music(config) if config.music_weight > 0 else None
         signature = [tf.TensorSpec((None, config.n_mels, None), tf.float32)]
-        self._analyse = tf.function(
-            self._compute, input_signature=signature, autograph=False
-        )
+        self._analyse = tf.function(self._compute, input_signature=signature, autograph=False)
 
     @property
     def min_frames(self) -> int:
