@@ -8,32 +8,93 @@ import tensorflow as tf
 
 from audiostyle.errors import OptimizationError
 from audiostyle.events import TERMS, Iterate
-from audiostyle.optimize import FIRST_STEP, MAX_HALVINGS, Objective, minimize
+from audiostyle.optimize import PLATEAU_STEPS, Descent, Minimizer
+from audiostyle.steps import FIRST_STEP, HISTORY, MAX_HALVINGS, two_loop_recursion
 
 
-def objective(function: Any, lower: float = -10.0, upper: float = 10.0) -> Objective:
-    def evaluate(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def minimizer(function: Any, optimizer: str = "lbfgs", **options: Any) -> Minimizer:
+    """Make the descent of ``function(x, data)``: rows in, one number a row out."""
+
+    def evaluate(x: tf.Tensor, data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(x)
-            total = function(x)
-        return total, tape.gradient(total, x), tf.stack([total] * (len(TERMS) + 1))
+            total = function(x, data)
+        terms = tf.stack([total] * (len(TERMS) + 1), axis=1)
+        return total, tape.gradient(total, x), terms
 
-    return Objective(evaluate, ["layer"], lower, upper)
-
-
-def rosenbrock(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+    return Minimizer(evaluate, ["layer"], optimizer=optimizer, learning_rate=0.02, **options)
 
 
-def run(function: Any, start: list[float], **options: Any) -> Any:
-    bounds = {name: options.pop(name) for name in ("lower", "upper") if name in options}
-    defaults = {"optimizer": "lbfgs", "n_steps": 200, "learning_rate": 0.02, "tolerance": 0.0}
-    return minimize(objective(function, **bounds), tf.constant(start), **{**defaults, **options})
+def run(
+    function: Any,
+    start: Any,
+    *,
+    lower: float = -10.0,
+    upper: float = 10.0,
+    n_steps: int = 200,
+    tolerance: float = 0.0,
+    callback: Any = None,
+    data: Any = (),
+    **options: Any,
+) -> Descent:
+    """Minimise from one start or from several, in Python: nothing is traced."""
+    method = minimizer(function, **{"compiled": False, **options})
+    x = tf.constant(start, tf.float32)
+    return method.minimize(
+        x if len(x.shape) == 2 else x[None],
+        data,
+        np.float32(lower),
+        np.float32(upper),
+        n_steps=n_steps,
+        tolerance=tolerance,
+        callback=callback,
+    )
+
+
+def rosenbrock(x: tf.Tensor, data: Any = ()) -> tf.Tensor:
+    head, tail = x[:, :-1], x[:, 1:]
+    return tf.reduce_sum(100 * (tail - head**2) ** 2 + (1 - head) ** 2, axis=1)
+
+
+def square(x: tf.Tensor, data: Any = ()) -> tf.Tensor:
+    return tf.reduce_sum(x**2, axis=1)
 
 
 def test_lbfgs_finds_the_minimum_of_rosenbrock() -> None:
     descent = run(rosenbrock, [-1.2, 1.0, 0.5])
-    np.testing.assert_allclose(descent.x, 1.0, atol=2e-3)
+    np.testing.assert_allclose(descent.x[0], 1.0, atol=2e-3)
+
+
+def test_the_direction_is_minus_the_inverse_hessian_of_bfgs_times_the_gradient() -> None:
+    """By the update of the matrix itself (Nocedal & Wright 2006, eq. 6.17), pair by pair."""
+    rng = np.random.default_rng(0)
+    hessian = np.diag(rng.uniform(0.5, 3, 6))
+    moves = rng.normal(0, 1, (4, 6))
+    changes = moves @ hessian
+    products = (moves * changes).sum(axis=1)
+    H = products[-1] / (changes[-1] ** 2).sum() * np.eye(6)
+    for s, y, sy in zip(moves, changes, products, strict=True):
+        V = np.eye(6) - np.outer(y, s) / sy
+        H = V.T @ H @ V + np.outer(s, s) / sy
+    gradient = rng.normal(0, 1, 6)
+
+    def rows(values: np.ndarray) -> list[tf.Tensor]:
+        # Between the pairs lies one that does not exist, and must not count.
+        values = np.insert(values, 2, rng.normal(0, 1, 6), axis=0)
+        return [tf.constant(v[None], tf.float32) for v in values]
+
+    curvatures = tf.constant(np.insert(products, 2, 0.0)[:, None], tf.float32)
+    found = two_loop_recursion(
+        tf.constant(gradient[None], tf.float32), rows(moves), rows(changes), curvatures
+    )
+    np.testing.assert_allclose(found[0], -H @ gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_the_direction_without_curvature_is_minus_the_gradient() -> None:
+    gradient = tf.constant([[1.0, -2.0]])
+    nothing = [tf.zeros((1, 2))] * HISTORY
+    found = two_loop_recursion(gradient, nothing, nothing, tf.zeros((HISTORY, 1)))
+    np.testing.assert_array_equal(found, -gradient)
 
 
 def test_lbfgs_needs_about_as_many_evaluations_as_scipy() -> None:
@@ -41,8 +102,8 @@ def test_lbfgs_needs_about_as_many_evaluations_as_scipy() -> None:
 
     scales = np.logspace(0, 3, 20).astype(np.float32)
 
-    def quadratic(x: tf.Tensor) -> tf.Tensor:
-        return 0.5 * tf.reduce_sum(scales * x**2)
+    def quadratic(x: tf.Tensor, data: Any) -> tf.Tensor:
+        return 0.5 * tf.reduce_sum(scales * x**2, axis=1)
 
     reference = scipy_minimize(
         lambda x: (0.5 * (scales * x**2).sum(), scales * x),
@@ -55,8 +116,26 @@ def test_lbfgs_needs_about_as_many_evaluations_as_scipy() -> None:
     assert descent.history[-1].total < 10 * reference.fun + 1e-4
 
 
+def test_lbfgs_finds_the_minimum_of_scipy_on_a_box() -> None:
+    from scipy.optimize import minimize as scipy_minimize
+
+    def function(x: np.ndarray) -> tuple[float, np.ndarray]:
+        head, tail = x[:-1], x[1:]
+        gradient = np.zeros_like(x)
+        gradient[:-1] = -400 * head * (tail - head**2) - 2 * (1 - head)
+        gradient[1:] += 200 * (tail - head**2)
+        return float((100 * (tail - head**2) ** 2 + (1 - head) ** 2).sum()), gradient
+
+    start = [-1.2, 0.8, 0.5, 0.3, -0.7]
+    reference = scipy_minimize(
+        function, start, jac=True, method="L-BFGS-B", bounds=[(-1.3, 0.8)] * 5
+    )
+    descent = run(rosenbrock, start, lower=-1.3, upper=0.8, n_steps=60)
+    np.testing.assert_allclose(descent.x[0], reference.x, atol=1e-3)
+
+
 def test_adam_takes_the_textbook_first_step_and_then_descends() -> None:
-    descent = run(lambda x: tf.reduce_sum(x**2), [3.0], optimizer="adam", n_steps=150)
+    descent = run(square, [3.0], optimizer="adam", n_steps=150)
     # Adam's first step is the learning rate, whatever the gradient: 0.02 of the range of 20.
     assert descent.history[1].total == pytest.approx(2.6**2, rel=1e-4)
     np.testing.assert_allclose(descent.x, 0.0, atol=0.05)
@@ -64,45 +143,55 @@ def test_adam_takes_the_textbook_first_step_and_then_descends() -> None:
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_the_bounds_hold_and_the_constrained_minimum_is_found(optimizer: str) -> None:
-    def distance(x: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum((x - tf.constant([5.0, 0.3, -5.0])) ** 2)
+    def distance(x: tf.Tensor, data: Any) -> tf.Tensor:
+        return tf.reduce_sum((x - tf.constant([5.0, 0.3, -5.0])) ** 2, axis=1)
 
     descent = run(distance, [0.9, 0.9, 0.9], lower=0.0, upper=1.0, optimizer=optimizer)
-    np.testing.assert_allclose(descent.x, [1.0, 0.3, 0.0], atol=0.01)
+    np.testing.assert_allclose(descent.x[0], [1.0, 0.3, 0.0], atol=0.01)
 
 
 def test_the_first_step_of_lbfgs_moves_no_value_by_more_than_its_share_of_the_range() -> None:
     seen = []
 
-    def recording(x: tf.Tensor) -> tf.Tensor:
+    def recording(x: tf.Tensor, data: Any) -> tf.Tensor:
         seen.append(x.numpy())
-        return tf.reduce_sum(x**4)
+        return tf.reduce_sum(x**4, axis=1)
 
     run(recording, [2.0, 1.0], n_steps=1)
     assert np.abs(seen[1] - seen[0]).max() == pytest.approx(20 * FIRST_STEP, rel=1e-4)
 
 
-def test_the_loss_of_lbfgs_never_rises() -> None:
-    totals = [iterate.total for iterate in run(rosenbrock, [-1.2, 1.0], n_steps=60).history]
+@pytest.mark.parametrize(("lower", "upper"), [(-10.0, 10.0), (-1.3, 0.8)])
+def test_the_loss_of_lbfgs_never_rises(lower: float, upper: float) -> None:
+    descent = run(rosenbrock, [-1.2, 1.0, 0.3, -0.7], lower=lower, upper=upper, n_steps=60)
+    totals = [iterate.total for iterate in descent.history]
     assert totals == sorted(totals, reverse=True)
+
+
+def test_lbfgs_ends_where_nothing_moves_any_more_though_the_slope_is_not_0() -> None:
+    """Once rounding makes every step nothing, no evaluation is of use."""
+    descent = run(lambda x, data: 1e6 + 1e-3 * rosenbrock(x), [-1.2, 1.0])
+    assert descent.stopped == "plateau"
+    assert len(descent.history) < 10
 
 
 def test_zero_steps_return_the_start() -> None:
     descent = run(rosenbrock, [0.0, 0.5], n_steps=0)
-    np.testing.assert_array_equal(descent.x, [0.0, 0.5])
+    np.testing.assert_array_equal(descent.x[0], [0.0, 0.5])
     assert [iterate.step for iterate in descent.history] == [0]
 
 
 def test_a_start_at_the_minimum_stops_at_once() -> None:
-    descent = run(lambda x: tf.reduce_sum(x**2), [0.0, 0.0])
+    descent = run(square, [0.0, 0.0])
     assert descent.stopped == "plateau"
     assert len(descent.history) == 1
 
 
 def test_a_plateau_stops_the_descent() -> None:
-    descent = run(lambda x: 1000 + 1e-3 * rosenbrock(x), [-1.2, 1.0], tolerance=1e-3)
+    descent = run(lambda x, data: 1000 + 1e-3 * rosenbrock(x), [-1.2, 1.0], tolerance=1e-3)
     assert descent.stopped == "plateau"
-    assert len(descent.history) == 6  # the first step at which five steps can be compared
+    # The first step at which there are enough to compare.
+    assert len(descent.history) == PLATEAU_STEPS + 1 == 6
 
 
 def test_the_callback_sees_every_step_and_can_stop() -> None:
@@ -116,25 +205,25 @@ def test_the_callback_sees_every_step_and_can_stop() -> None:
     assert [iterate.step for iterate in seen] == [0, 1, 2, 3]
     assert descent.stopped == "interrupted"
     assert descent.history == seen
-    assert float(rosenbrock(descent.x)) == pytest.approx(min(i.total for i in seen), rel=1e-5)
+    assert float(rosenbrock(descent.x)[0]) == pytest.approx(min(i.total for i in seen), rel=1e-5)
 
 
 def test_adam_returns_the_best_point_and_not_the_last() -> None:
     descent = run(
-        lambda x: tf.reduce_sum(tf.abs(x)), [0.03], optimizer="adam", n_steps=3, learning_rate=0.05
+        lambda x, data: tf.reduce_sum(tf.abs(x), axis=1), [0.03], optimizer="adam", n_steps=3
     )
     totals = [iterate.total for iterate in descent.history]
-    assert totals[0] == min(totals)  # every step of 1 overshoots
-    assert float(tf.abs(descent.x[0])) == pytest.approx(min(totals))
+    assert totals[0] == min(totals)  # every step of 0.4 overshoots
+    assert float(tf.abs(descent.x[0, 0])) == pytest.approx(min(totals))
 
 
 def test_a_loss_that_is_not_finite_once_costs_one_restart() -> None:
     calls = []
 
-    def fragile(x: tf.Tensor) -> tf.Tensor:
+    def fragile(x: tf.Tensor, data: Any) -> tf.Tensor:
         calls.append(1)
         bad = 1 < len(calls) <= 1 + MAX_HALVINGS
-        return tf.reduce_sum(x**2) + (float("nan") if bad else 0.0)
+        return square(x) + (float("nan") if bad else 0.0)
 
     descent = run(fragile, [3.0])
     assert descent.restarts == 1
@@ -142,13 +231,20 @@ def test_a_loss_that_is_not_finite_once_costs_one_restart() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_a_loss_that_is_never_finite_is_an_error(optimizer: str) -> None:
+def test_a_loss_that_is_never_finite_is_an_error_at_once(optimizer: str) -> None:
+    calls = []
+
+    def broken(x: tf.Tensor, data: Any) -> tf.Tensor:
+        calls.append(1)
+        return tf.reduce_sum(x, axis=1) * float("nan")
+
     with pytest.raises(OptimizationError, match="not finite, even after a restart"):
-        run(lambda x: tf.reduce_sum(x) * float("nan"), [1.0], optimizer=optimizer)
+        run(broken, [1.0], optimizer=optimizer)
+    assert len(calls) == 2  # the start, and once more at the restart
 
 
 def test_a_step_into_infinity_is_halved() -> None:
     # -log(x) is infinite or undefined outside of x > 0; the minimum of x - log(x) is at 1.
-    descent = run(lambda x: tf.reduce_sum(x - tf.math.log(x)), [0.05], lower=-10.0)
+    descent = run(lambda x, data: tf.reduce_sum(x - tf.math.log(x), axis=1), [0.05], lower=-10.0)
     assert descent.restarts == 0
     np.testing.assert_allclose(descent.x, 1.0, atol=1e-2)

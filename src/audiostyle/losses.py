@@ -76,7 +76,7 @@ def band_edges(n_rows: int, bands: int) -> list[int]:
 
 
 def _by_band(activations: Tensor, bands: int) -> list[Tensor]:
-    """Bring activations to [shape=(batch, bands, positions, C)]; one piece if bands are alike."""
+    """Bring to [shape=(batch, bands, positions, C)], in one piece if bands are alike."""
     A = activations
     n_rows, n_channels = A.shape[1], A.shape[3]
     edges = band_edges(n_rows, bands)

@@ -45,7 +45,7 @@ class StyleObjective:
         self.analyzer = analyzer
         self.config = analyzer.config
         self.layers = [name for name, _ in self.config.style_layers]
-        self._weights = [float(getattr(self.config, f"{t}_weight")) for t in TERMS]
+        self._weights = [float(getattr(self.config, f"{term}_weight")) for term in TERMS]
         self._in_spectrogram = {
             term
             for term in ("pitch", "onset", "rhythm", "envelope")

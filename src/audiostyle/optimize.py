@@ -1,8 +1,7 @@
 """The descent: L-BFGS or Adam on a bounded variable, watched, stopped early, and never silent.
 
 A step is one TensorFlow function, traced once, line search included: on a GPU everything stays on
-the device but the few numbers that are reported. Items of a batch descend side by side, each with
-its own steps: none knows of the others.
+the device but the few numbers that are reported.
 """
 
 from __future__ import annotations
@@ -18,17 +17,22 @@ import tensorflow as tf
 
 from audiostyle.errors import OptimizationError
 from audiostyle.events import TERMS, Callback, Iterate
+from audiostyle.steps import (
+    FIRST_STEP,
+    LBFGS,
+    Adam,
+    Evaluate,
+    Method,
+    Problem,
+    State,
+    spread,
+    start,
+)
 
 Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
-Evaluate = Callable[[Tensor, Any], tuple[Tensor, Tensor, Tensor]]
 
-HISTORY = 10  # pairs that L-BFGS keeps
-FIRST_STEP = 0.02  # largest change of a value in the first step, as a share of the range
-MAX_HALVINGS = 8  # of a step that does not lower the loss
-ARMIJO = 1e-4
 PLATEAU_STEPS = 5
-ADAM_BETAS = (0.9, 0.99)
 
 
 @dataclass
@@ -44,7 +48,7 @@ class Descent:
     stopped : str
         ``iterations``, ``plateau`` or ``interrupted``.
     restarts : int
-        1 if a loss was not finite once.
+        How often it began again because a loss was not finite: once an item at most.
     """
 
     x: Tensor
@@ -54,49 +58,11 @@ class Descent:
 
 
 class _NotFinite(Exception):
-    """The loss or the gradient is not finite."""
+    """The loss or the gradient of some items is not finite."""
 
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each item of a batch."""
-    return tf.reduce_sum(tf.reshape(a * b, (tf.shape(a)[0], -1)), axis=1)
-
-
-def _spread(values: Tensor, x: Tensor) -> Tensor:
-    """Bring one value an item to the rank of `x`."""
-    return tf.reshape(values, [-1] + [1] * (len(x.shape) - 1))
-
-
-def _largest(x: Tensor) -> Tensor:
-    return tf.reduce_max(tf.reshape(x, (tf.shape(x)[0], -1)), axis=1)
-
-
-@dataclass
-class _State:
-    """Where a descent is. One entry an item in all vectors.
-
-    `total` is infinite before the first evaluation. `alive` is False for an item that can be
-    lowered no further; `bad` is True if the last step met values that are not finite.
-    """
-
-    x: Tensor
-    total: Tensor
-    gradient: Tensor
-    terms: Tensor
-    alive: Tensor
-    bad: Tensor
-    memory: Any
-
-    def pack(self) -> tuple[Any, ...]:
-        return (
-            self.x,
-            self.total,
-            self.gradient,
-            self.terms,
-            self.alive,
-            self.bad,
-            self.memory,
-        )
+    def __init__(self, items: Array) -> None:
+        super().__init__()
+        self.items = items
 
 
 class Minimizer:
@@ -133,11 +99,10 @@ class Minimizer:
         compiled: bool = True,
         jit: bool = False,
     ) -> None:
-        self._evaluate = evaluate
         self._layers = layers
-        self._rate = learning_rate if optimizer == "adam" else FIRST_STEP
-        self._method = self._adam_step if optimizer == "adam" else self._lbfgs_step
-        self._remember = _remember_adam if optimizer == "adam" else _remember_lbfgs
+        adam = optimizer == "adam"
+        self._method: Method = Adam(evaluate) if adam else LBFGS(evaluate)
+        self._rate = learning_rate if adam else FIRST_STEP
         self._signature = signature
         self._compiled = compiled
         self._jit = jit
@@ -184,13 +149,20 @@ class Minimizer:
             tf.reshape(b, [1] * (rank - len(b.shape)) + b.shape.as_list())
             for b in (tf.convert_to_tensor(lower, x.dtype), tf.convert_to_tensor(upper, x.dtype))
         )
-        start = tf.clip_by_value(x, lower, upper)
-        for restarts, scale in enumerate((1.0, 0.1)):
+        x = tf.clip_by_value(x, lower, upper)
+        slower = np.zeros(x.shape[0], bool)
+        restarts = 0
+        while True:
             watch = _Watch(self._layers, n_steps, tolerance, callback)
-            rate = tf.constant(scale * self._rate, x.dtype)
+            rate = tf.constant(self._rate * np.where(slower, 0.1, 1.0), x.dtype)
             try:
-                self._run(watch, start, data, lower, upper, rate)
-            except _NotFinite:
+                self._run(watch, x, Problem(data, lower, upper, rate))
+            except _NotFinite as failure:
+                if (slower & failure.items).any():
+                    break
+                # The others come to where they were: their steps are what they would be alone.
+                slower |= failure.items
+                restarts += 1
                 continue
             return Descent(watch.best(), watch.history, watch.stopped, restarts)
         raise OptimizationError(
@@ -198,187 +170,39 @@ class Minimizer:
             "float32, lower weights, or --optimizer adam"
         )
 
-    def _run(
-        self, watch: _Watch, x: Tensor, data: Any, lower: Tensor, upper: Tensor, rate: Tensor
-    ) -> None:
-        n_items = x.shape[0]
-        state = (
-            x,
-            tf.fill([n_items], tf.constant(float("inf"), x.dtype)),
-            tf.zeros_like(x),
-            tf.zeros((n_items, len(TERMS) + len(self._layers))),
-            tf.fill([n_items], True),
-            tf.fill([n_items], False),
-            self._remember(x),
-        )
+    def _run(self, watch: _Watch, x: Tensor, problem: Problem) -> None:
+        state = start(self._method, x, len(TERMS) + len(self._layers))
+        step = self._compile(state, problem)
         for _ in range(watch.n_steps + 1):
-            state = self._compile(x, data)(state, data, lower, upper, rate)
-            if watch.record(_State(*state)):
+            state = step(state, problem)
+            if watch.record(state):
                 return
-            state = (*state[:4], tf.constant(watch.alive), *state[5:])
+            state = state._replace(alive=tf.constant(watch.alive))
 
-    def _compile(self, x: Tensor, data: Any) -> Any:
+    def _compile(self, state: State, problem: Problem) -> Any:
         if not self._compiled:
-            return self._call
+            return self._method.step
         if self._step is None:
-            spec = None
-            if self._signature is not None:
-                x_spec, data_spec = self._signature(data)
-                spec = self._specify(x, x_spec, data_spec)
+            specs = None if self._signature is None else self._specify(state, problem)
             self._step = tf.function(
-                self._call, input_signature=spec, jit_compile=self._jit, autograph=False
+                self._method.step, input_signature=specs, jit_compile=self._jit, autograph=False
             )
         return self._step
 
-    def _specify(self, x: Tensor, x_spec: Any, data_spec: Any) -> list[Any]:
-        def like(value: Tensor) -> Any:  # what the memory holds is as large as x, or one an item
-            if value.shape == x.shape:
+    def _specify(self, state: State, problem: Problem) -> list[Any]:
+        """Shapes of state and problem, with all that may differ left open."""
+        assert self._signature is not None
+        x_spec, data_spec = self._signature(problem.data)
+
+        def like(value: Tensor) -> Any:  # what a state holds is as large as x, or one an item
+            if value.shape == state.x.shape:
                 return x_spec
             return tf.TensorSpec([*value.shape[:-1], None], value.dtype)
 
-        vector, flags = tf.TensorSpec((None,), x.dtype), tf.TensorSpec((None,), tf.bool)
-        terms = tf.TensorSpec((None, len(TERMS) + len(self._layers)), tf.float32)
-        memory = tf.nest.map_structure(like, self._remember(x))
-        bound = tf.TensorSpec([None] * len(x.shape), x.dtype)
-        state = (x_spec, vector, x_spec, terms, flags, flags, memory)
-        return [state, data_spec, bound, bound, tf.TensorSpec((), x.dtype)]
-
-    def _call(
-        self, state: tuple[Any, ...], data: Any, lower: Tensor, upper: Tensor, rate: Tensor
-    ) -> tuple[Any, ...]:
-        return self._method(_State(*state), data, lower, upper, rate).pack()
-
-    def _lbfgs_step(
-        self, state: _State, data: Any, lower: Tensor, upper: Tensor, rate: Tensor
-    ) -> _State:
-        """Projected L-BFGS: values that lie on a bound and push outwards are held for the step."""
-        x, total, gradient = state.x, state.total, state.gradient
-        first = tf.math.is_inf(total)
-        held = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
-        free = tf.cast(~held, x.dtype)
-        largest = _largest(tf.abs(gradient * free))
-        span = _largest(upper - lower + tf.zeros_like(x))
-        searching = state.alive & ((largest > 0) | first)  # 0: an exact minimum, as strength 0
-        moves, changes, curvatures = state.memory
-        direction = _direction(gradient, free, moves, changes, curvatures)
-        known = tf.reduce_any(curvatures > 0, axis=0) & (_dot(direction, gradient) < 0)
-        steepest = -gradient * free * _spread(tf.math.divide_no_nan(rate * span, largest), x)
-        direction = tf.where(_spread(known, x), direction, steepest)
-        curvatures = tf.where(known, curvatures, 0.0)
-        found, failed, bad = self._line_search(state, direction, searching, data, lower, upper)
-        move, change = found[0] - x, found[2] - gradient
-        curvature = _dot(move, change)
-        useful = searching & ~failed & ~first & (curvature > 1e-10 * _dot(change, change))
-        # Where the curvature misled the step, the next one begins again from the gradient.
-        curvatures = tf.where(failed, 0.0, curvatures)
-        alive = searching & ~(failed & ~known)
-        memory = (
-            [*moves[1:], move],
-            [*changes[1:], change],
-            tf.concat([curvatures[1:], tf.where(useful, curvature, 0.0)[None]], axis=0),
-        )
-        return _State(*found, alive, bad, memory)
-
-    def _line_search(
-        self,
-        state: _State,
-        direction: Tensor,
-        searching: Tensor,
-        data: Any,
-        lower: Tensor,
-        upper: Tensor,
-    ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
-        """Halve the step of each item until its loss falls enough (Armijo).
-
-        Returns
-        -------
-        found : tuple
-            Point, total, gradient and terms; those of the state where the search failed.
-        failed, bad : tf.Tensor [shape=(batch,), bool]
-            Whether the loss never fell enough; whether that was for values that are not finite.
-        """
-        x, total, gradient, terms = state.x, state.total, state.gradient, state.terms
-
-        def go_on(i: Tensor, step: Tensor, pending: Tensor, *_: Any) -> Tensor:
-            return (i < MAX_HALVINGS) & tf.reduce_any(pending)
-
-        def attempt(
-            i: Tensor, step: Tensor, pending: Tensor, broken: Tensor, *best: Tensor
-        ) -> tuple[Any, ...]:
-            trial = tf.clip_by_value(x + _spread(step, x) * direction, lower, upper)
-            value, slope, parts = self._evaluate(trial, data)
-            finite = tf.math.is_finite(_dot(tf.abs(slope), tf.ones_like(slope)) + value)
-            enough = finite & (value <= total + ARMIJO * _dot(gradient, trial - x)) & pending
-            better = zip((trial, value, slope, parts), best, strict=True)
-            best = tuple(
-                tf.ensure_shape(tf.where(_spread(enough, new), new, old), old.shape)
-                for new, old in better
-            )
-            broken = broken | (pending & ~finite)
-            return (i + 1, 0.5 * step, pending & ~enough, broken, *best)
-
-        start = (0, tf.ones_like(total), searching, tf.zeros_like(searching))
-        _, _, failed, broken, *found = tf.while_loop(
-            go_on, attempt, (tf.constant(start[0]), *start[1:], x, total, gradient, terms)
-        )
-        return tuple(found), failed, failed & broken  # type: ignore[return-value]
-
-    def _adam_step(
-        self, state: _State, data: Any, lower: Tensor, upper: Tensor, rate: Tensor
-    ) -> _State:
-        """Adam (Kingma & Ba 2015) with projection onto the bounds."""
-        x, gradient = state.x, state.gradient
-        first = tf.math.is_inf(state.total)
-        beta1, beta2 = ADAM_BETAS
-        mean, square, count = state.memory
-        mean = beta1 * mean + (1 - beta1) * gradient
-        square = beta2 * square + (1 - beta2) * tf.square(gradient)
-        count = count + tf.cast(~first, x.dtype)
-        span = _largest(upper - lower + tf.zeros_like(x))
-        size = rate * span * tf.sqrt(1 - beta2**count) / tf.maximum(1 - beta1**count, 1e-12)
-        size = tf.where(state.alive & ~first, size, 0.0)
-        x = tf.clip_by_value(x - _spread(size, x) * mean / (tf.sqrt(square) + 1e-12), lower, upper)
-        total, slope, terms = self._evaluate(x, data)
-        finite = tf.math.is_finite(_dot(tf.abs(slope), tf.ones_like(slope)) + total)
-        return _State(x, total, slope, terms, state.alive, ~finite, (mean, square, count))
-
-
-def _remember_lbfgs(x: Tensor) -> Any:
-    nothing = tf.zeros_like(x)
-    return [nothing] * HISTORY, [nothing] * HISTORY, tf.zeros((HISTORY, x.shape[0]), x.dtype)
-
-
-def _remember_adam(x: Tensor) -> Any:
-    return tf.zeros_like(x), tf.zeros_like(x), tf.zeros(x.shape[:1], x.dtype)
-
-
-def _direction(
-    gradient: Tensor,
-    free: Tensor,
-    moves: list[Tensor],
-    changes: list[Tensor],
-    curvatures: Tensor,
-) -> Tensor:
-    """Two-loop recursion of L-BFGS (Nocedal & Wright 2006, algorithm 7.4) on the free values.
-
-    Pairs of curvature 0 do not exist, or are of no use.
-    """
-    pairs = list(zip(moves, changes, tf.unstack(curvatures), strict=True))
-    q = gradient * free
-    alphas = []
-    scale = tf.ones_like(curvatures[0])
-    for move, change, curvature in reversed(pairs):
-        alpha = tf.math.divide_no_nan(_dot(move, q), curvature)
-        alphas.append(alpha)
-        q = q - _spread(alpha, q) * change
-    for _, change, curvature in pairs:  # the last that exists decides
-        newest = tf.math.divide_no_nan(curvature, _dot(change, change))
-        scale = tf.where(curvature > 0, newest, scale)
-    q = q * _spread(scale, q)
-    for (move, change, curvature), alpha in zip(pairs, reversed(alphas), strict=True):
-        beta = tf.math.divide_no_nan(_dot(change, q), curvature)
-        q = q + _spread(alpha - beta, q) * move
-    return -q * free
+        bound = tf.TensorSpec([None] * len(state.x.shape), state.x.dtype)
+        terms = tf.TensorSpec((None, *state.terms.shape[1:]), state.terms.dtype)
+        specs = tf.nest.map_structure(like, state)._replace(terms=terms)
+        return [specs, Problem(data_spec, bound, bound, like(problem.rate))]
 
 
 class _Watch:
@@ -403,10 +227,11 @@ class _Watch:
         """Return the best point of each item."""
         return self._best_x
 
-    def record(self, state: _State) -> bool:
+    def record(self, state: State) -> bool:
         """Note a step; return True if the descent should stop."""
-        if state.bad.numpy().any():
-            raise _NotFinite
+        bad = state.bad.numpy()
+        if bad.any():
+            raise _NotFinite(bad)
         total = state.total.numpy()
         self.alive = state.alive.numpy()
         if self._totals and not self.alive.any():
@@ -435,7 +260,7 @@ class _Watch:
         if better.all():
             self._best_x = x
         elif better.any():
-            self._best_x = tf.where(_spread(tf.constant(better), x), x, self._best_x)
+            self._best_x = tf.where(spread(tf.constant(better), x), x, self._best_x)
 
     def _iterate(self, total: float, terms: Array) -> Iterate:
         values = [float(term) for term in terms]

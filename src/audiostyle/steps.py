@@ -1,0 +1,309 @@
+"""One step of L-BFGS or Adam on a bounded variable: the part of the descent that is traced.
+
+Items of a batch descend side by side, each with its own steps: none knows of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import tensorflow as tf
+
+Tensor = Any  # TensorFlow ships no types
+Evaluate = Callable[[Tensor, Any], tuple[Tensor, Tensor, Tensor]]
+
+HISTORY = 10  # pairs that L-BFGS keeps
+FIRST_STEP = 0.02  # largest change of a value in the first step, as a share of the range
+MAX_HALVINGS = 8  # of a step that does not lower the loss
+ARMIJO = 1e-4
+ADAM_BETAS = (0.9, 0.99)
+
+
+class State(NamedTuple):
+    """Where a descent is.
+
+    Attributes
+    ----------
+    x : tf.Tensor [shape=(batch, ...)]
+    total : tf.Tensor [shape=(batch,)]
+        Infinite before the first evaluation.
+    gradient : tf.Tensor [shape of `x`]
+    terms : tf.Tensor [shape=(batch, n_terms), float32]
+    alive : tf.Tensor [shape=(batch,), bool]
+        False for an item that can be lowered no further, or shall not be.
+    bad : tf.Tensor [shape=(batch,), bool]
+        True if the last step met values that are not finite, and found no others.
+    memory : nested structure of tf.Tensor
+        What the method keeps from step to step.
+    """
+
+    x: Tensor
+    total: Tensor
+    gradient: Tensor
+    terms: Tensor
+    alive: Tensor
+    bad: Tensor
+    memory: Any
+
+
+class Problem(NamedTuple):
+    """What is to be minimised.
+
+    Attributes
+    ----------
+    data : nested structure of tf.Tensor
+        Handed to the function.
+    lower, upper : tf.Tensor
+        Bounds, of the rank of ``x``; broadcast to its shape.
+    rate : tf.Tensor [shape=(batch,)]
+        Step size, as a share of the range: of Adam always, of L-BFGS where no curvature is known.
+    """
+
+    data: Any
+    lower: Tensor
+    upper: Tensor
+    rate: Tensor
+
+
+class Method(Protocol):
+    """A way to descend."""
+
+    def remember(self, x: Tensor) -> Any:
+        """Make the memory of a descent that has not begun, for `State.memory`."""
+        ...
+
+    def step(self, state: State, problem: Problem) -> State:
+        """Evaluate the start, or else go one step from it."""
+        ...
+
+
+def start(method: Method, x: Tensor, n_terms: int) -> State:
+    """Make the state before the first evaluation.
+
+    Parameters
+    ----------
+    method : Method
+    x : tf.Tensor [shape=(batch, ...)]
+        Within the bounds.
+    n_terms : int
+
+    Returns
+    -------
+    State
+    """
+    n_items = x.shape[0]
+    return State(
+        x=x,
+        total=tf.fill([n_items], tf.constant(float("inf"), x.dtype)),
+        gradient=tf.zeros_like(x),
+        terms=tf.zeros((n_items, n_terms)),
+        alive=tf.fill([n_items], True),
+        bad=tf.fill([n_items], False),
+        memory=method.remember(x),
+    )
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of each item of a batch."""
+    return tf.reduce_sum(tf.reshape(a * b, (tf.shape(a)[0], -1)), axis=1)
+
+
+def spread(values: Tensor, x: Tensor) -> Tensor:
+    """Bring one value an item to the rank of `x`."""
+    return tf.reshape(values, [-1] + [1] * (len(x.shape) - 1))
+
+
+def _largest(x: Tensor) -> Tensor:
+    return tf.reduce_max(tf.reshape(x, (tf.shape(x)[0], -1)), axis=1)
+
+
+def _is_finite(total: Tensor, gradient: Tensor) -> Tensor:
+    return tf.math.is_finite(dot(tf.abs(gradient), tf.ones_like(gradient)) + total)
+
+
+class LBFGS:
+    """Projected L-BFGS: values that lie on a bound and push outwards are held for the step.
+
+    Parameters
+    ----------
+    evaluate : callable
+        ``(x, data) -> (total, gradient, terms)``, all of them one an item of the batch.
+    """
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self._evaluate = evaluate
+
+    def remember(self, x: Tensor) -> Any:
+        """Make room for moves, changes of the gradient and their products, oldest first."""
+        nothing = tf.zeros_like(x)
+        return [nothing] * HISTORY, [nothing] * HISTORY, tf.zeros((HISTORY, x.shape[0]), x.dtype)
+
+    def step(self, state: State, problem: Problem) -> State:
+        """Go one step, or evaluate the start, which is a step of length 0."""
+        x, gradient = state.x, state.gradient
+        first = tf.math.is_inf(state.total)
+        held = ((x <= problem.lower) & (gradient > 0)) | ((x >= problem.upper) & (gradient < 0))
+        free = tf.cast(~held, x.dtype)
+        largest = _largest(tf.abs(gradient * free))
+        searching = state.alive & ((largest > 0) | first)  # 0: an exact minimum, as strength 0
+        direction, curvatures = self._direction(state, problem, free, largest)
+        known = tf.reduce_any(curvatures > 0, axis=0)
+        found, failed, bad = self._line_search(state, direction, searching, problem)
+        move, change = found[0] - x, found[2] - gradient
+        curvature = dot(move, change)
+        useful = searching & ~failed & ~first & (curvature > 1e-10 * dot(change, change))
+        # Where the curvature misled the step, the next one begins again from the gradient.
+        curvatures = tf.where(failed, 0.0, curvatures)
+        moves, changes, _ = state.memory
+        # A pair of no use takes a place, too: to leave it out for some items of the batch only,
+        # the whole memory would have to be copied at every step.
+        memory = (
+            [*moves[1:], move],
+            [*changes[1:], change],
+            tf.concat([curvatures[1:], tf.where(useful, curvature, 0.0)[None]], axis=0),
+        )
+        return State(*found, alive=searching & ~(failed & ~known), bad=bad, memory=memory)
+
+    def _direction(
+        self, state: State, problem: Problem, free: Tensor, largest: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Choose between L-BFGS and the gradient.
+
+        Returns
+        -------
+        direction : tf.Tensor [shape of `x`]
+        curvatures : tf.Tensor [shape=(HISTORY, batch)]
+            Those of the memory, or 0 where they are of no use.
+        """
+        x, gradient = state.x, state.gradient
+        moves, changes, curvatures = state.memory
+        direction = two_loop_recursion(gradient * free, moves, changes, curvatures) * free
+        # What would leave the bounds at once is cut off before the descent is tested, not after:
+        # what is left may lead uphill.
+        outwards = ((x <= problem.lower) & (direction < 0)) | (
+            (x >= problem.upper) & (direction > 0)
+        )
+        direction = tf.where(outwards, 0.0, direction)
+        known = tf.reduce_any(curvatures > 0, axis=0) & (dot(direction, gradient) < 0)
+        span = _largest(problem.upper - problem.lower + tf.zeros_like(x))
+        size = tf.math.divide_no_nan(problem.rate * span, largest)
+        steepest = -gradient * free * spread(size, x)
+        direction = tf.where(spread(known, x), direction, steepest)
+        return direction, tf.where(known, curvatures, 0.0)
+
+    def _line_search(
+        self, state: State, direction: Tensor, searching: Tensor, problem: Problem
+    ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
+        """Halve the step of each item until its loss falls enough (Armijo).
+
+        Returns
+        -------
+        found : tuple
+            Point, total, gradient and terms; those of the state where the search failed.
+        failed, bad : tf.Tensor [shape=(batch,), bool]
+            Whether the loss never fell enough; whether that was for values that are not finite.
+        """
+        x, total, gradient, terms = state[:4]
+        # There is nothing to halve in the first evaluation.
+        tries = tf.where(tf.reduce_any(tf.math.is_inf(total)), 1, MAX_HALVINGS)
+
+        def go_on(i: Tensor, step: Tensor, pending: Tensor, *_: Any) -> Tensor:
+            return (i < tries) & tf.reduce_any(pending)
+
+        def attempt(
+            i: Tensor, step: Tensor, pending: Tensor, broken: Tensor, *best: Tensor
+        ) -> tuple[Any, ...]:
+            trial = tf.clip_by_value(x + spread(step, x) * direction, problem.lower, problem.upper)
+            value, slope, parts = self._evaluate(trial, problem.data)
+            finite = _is_finite(value, slope)
+            # The bounds may bend a step uphill, and rounding may make it nothing: without a real
+            # decrease the search would go on for ever.
+            expected = tf.minimum(dot(gradient, trial - x), 0.0)
+            falls = (value < total) & (value <= total + ARMIJO * expected)
+            enough = pending & finite & falls
+            better = zip((trial, value, slope, parts), best, strict=True)
+            best = tuple(
+                tf.ensure_shape(tf.where(spread(enough, new), new, old), old.shape)
+                for new, old in better
+            )
+            broken = broken | (pending & ~finite)
+            return (i + 1, 0.5 * step, pending & ~enough, broken, *best)
+
+        begin = (tf.constant(0), tf.ones_like(total), searching, tf.zeros_like(searching))
+        _, _, failed, broken, *found = tf.while_loop(
+            go_on, attempt, (*begin, x, total, gradient, terms)
+        )
+        return tuple(found), failed, failed & broken
+
+
+def two_loop_recursion(
+    gradient: Tensor, moves: list[Tensor], changes: list[Tensor], curvatures: Tensor
+) -> Tensor:
+    """Direction of L-BFGS (Nocedal & Wright 2006, algorithm 7.4), first scaled by their eq. 7.20.
+
+    Parameters
+    ----------
+    gradient : tf.Tensor [shape=(batch, ...)]
+    moves, changes : list of tf.Tensor [shape=(batch, ...)]
+        Steps and how the gradient changed by them, oldest first.
+    curvatures : tf.Tensor [shape=(len(moves), batch), non-negative]
+        Products of both. Pairs of curvature 0 do not exist, or are of no use.
+
+    Returns
+    -------
+    tf.Tensor [shape=(batch, ...)]
+    """
+    pairs = list(zip(moves, changes, tf.unstack(curvatures), strict=True))
+    q = gradient
+    alphas = []
+    scale = tf.ones_like(curvatures[0])
+    for move, change, curvature in reversed(pairs):
+        alpha = tf.math.divide_no_nan(dot(move, q), curvature)
+        alphas.append(alpha)
+        q = q - spread(alpha, q) * change
+    for _, change, curvature in pairs:  # the last that exists decides
+        newest = tf.math.divide_no_nan(curvature, dot(change, change))
+        scale = tf.where(curvature > 0, newest, scale)
+    q = q * spread(scale, q)
+    for (move, change, curvature), alpha in zip(pairs, reversed(alphas), strict=True):
+        beta = tf.math.divide_no_nan(dot(change, q), curvature)
+        q = q + spread(alpha - beta, q) * move
+    return -q
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015) with projection onto the bounds.
+
+    Parameters
+    ----------
+    evaluate : callable
+        As for `LBFGS`.
+    """
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self._evaluate = evaluate
+
+    def remember(self, x: Tensor) -> Any:
+        """Make room for the moments of the gradient, and for the number of steps."""
+        return tf.zeros_like(x), tf.zeros_like(x), tf.zeros(x.shape[:1], x.dtype)
+
+    def step(self, state: State, problem: Problem) -> State:
+        """Go one step, or evaluate the start, which is a step of length 0."""
+        x, gradient = state.x, state.gradient
+        first = tf.math.is_inf(state.total)
+        beta1, beta2 = ADAM_BETAS
+        mean, square, count = state.memory
+        mean = beta1 * mean + (1 - beta1) * gradient
+        square = beta2 * square + (1 - beta2) * tf.square(gradient)
+        count = count + tf.cast(~first, x.dtype)
+        span = _largest(problem.upper - problem.lower + tf.zeros_like(x))
+        # The count is 0 in the first evaluation, which must not divide by 0.
+        unbiased = tf.sqrt(1 - beta2**count) / tf.maximum(1 - beta1**count, 1e-12)
+        size = tf.where(state.alive & ~first, problem.rate * span * unbiased, 0.0)
+        x = tf.clip_by_value(
+            x - spread(size, x) * mean / (tf.sqrt(square) + 1e-12), problem.lower, problem.upper
+        )
+        total, slope, terms = self._evaluate(x, problem.data)
+        bad = ~_is_finite(total, slope)
+        return State(x, total, slope, terms, state.alive, bad, (mean, square, count))
