@@ -263,12 +263,13 @@ class _Watch:
             self._best_x = tf.where(spread(tf.constant(better), x), x, self._best_x)
 
     def _iterate(self, total: float, terms: Array) -> Iterate:
-        values = [float(term) for term in terms]
+        values: list[Any] = [float(term) for term in terms]
+        named: dict[str, Any] = dict(zip(TERMS, values, strict=False))
         return Iterate(
             step=len(self.history),
             n_steps=self.n_steps,
             total=float(total),
-            **dict(zip(TERMS, values, strict=False)),
+            **named,
             layers=dict(zip(self.layers, values[len(TERMS) :], strict=True)),
             seconds=time.perf_counter() - self.began,
         )

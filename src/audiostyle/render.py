@@ -240,7 +240,7 @@ class Inverter:
         self._magnitude = self._magnitude[:, :, kept:].copy()
         self._phase = self._phase[:, :, kept:].copy()
         self._first, self._emitted = self._first + kept, until
-        return out
+        return np.asarray(out)
 
     def _measure(self, y: Array, first: int, stop: int) -> None:
         """Add to the spectral convergence (see `audiostyle.spectral.spectral_convergence`)."""
