@@ -56,7 +56,10 @@ class Convolution:
 
 
 def operations(graph: Any) -> Iterator[Any]:
-    """List the operations of a graph and of the functions that it calls.
+    """List the operations that the outputs of a graph need, and of the functions that it calls.
+
+    Traced gradients leave many behind that are not needed, as those by the weights of a network;
+    TensorFlow does not run them.
 
     Parameters
     ----------
@@ -72,7 +75,14 @@ def operations(graph: Any) -> Iterator[Any]:
     ValueError
         If there is a loop or a branch: how often those run is not known.
     """
-    for op in graph.get_operations():
+    waiting = [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
+    needed: set[Any] = set()
+    while waiting:
+        op = waiting.pop()
+        if op not in needed:
+            needed.add(op)
+            waiting += [tensor.op for tensor in op.inputs] + list(op.control_inputs)
+    for op in (op for op in graph.get_operations() if op in needed):
         if op.type in LOOPS:
             raise ValueError(f"{op.name}: how often a {op.type} runs is not known")
         if op.type in CALLS:
@@ -187,7 +197,6 @@ def plain(convolution: Convolution) -> Callable[[], None]:
     values = tf.cast(tf.random.stateless_normal(given, (0, 2)), dtype)
     strides = list(c.strides)
 
-    @tf.function(autograph=False)
     def run(values: Any, kernel: Any) -> Any:
         if c.kind == FORWARD:
             y = tf.nn.conv2d(values, kernel, strides, c.padding)
@@ -201,7 +210,9 @@ def plain(convolution: Convolution) -> Callable[[], None]:
             )
         return y[:1, :1, :1, :1]
 
+    traced = tf.function(run, autograph=False)
+
     def call() -> None:
-        run(values, kernel).numpy()
+        traced(values, kernel).numpy()
 
     return call

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,15 +139,17 @@ class Bench:
         return summarise(*run_command(content, style, preset, self._scratch))
 
     def _command(self) -> list[Row]:
-        plan, runs = self._plan, {}
+        plan = self._plan
+        runs: dict[tuple[str, float], list[Row]] = {}
         for repeat in range(plan.repeats):
             for seconds in plan.seconds:
                 content, style = speed_audio.write_pair(self._scratch, seconds, PAIR_SR)
                 for preset in plan.presets:
                     what = f"{preset}, {seconds:g} s of audio, run {repeat + 1} of {plan.repeats}"
-                    about = {"preset": preset, "seconds": seconds}
                     row = self._attempt(
-                        about, what, lambda p=preset, c=content, s=style: self._transfer(p, c, s)
+                        {"preset": preset, "seconds": seconds},
+                        what,
+                        partial(self._transfer, preset, content, style),
                     )
                     runs.setdefault((preset, seconds), []).append(row)
         return [
@@ -159,7 +162,7 @@ class Bench:
             self._attempt(
                 {"preset": preset},
                 f"imports of {preset}",
-                lambda p=preset: measure_imports(content, style, p, self._scratch),
+                partial(measure_imports, content, style, preset, self._scratch),
             )
             for preset in self._plan.presets
         ]
@@ -213,7 +216,7 @@ class Bench:
                 self._attempt(
                     {"preset": "fast", "minutes": minutes},
                     f"fast, {minutes:g} min of stereo",
-                    lambda: self._transfer("fast", content, style),
+                    partial(self._transfer, "fast", content, style),
                 )
             )
         return rows

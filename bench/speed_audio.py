@@ -18,6 +18,7 @@ BEAT_S = 0.25
 BLOCK_S = 10.0  # of a file, which is written in blocks: an hour does not fit into a small process
 SCALE = (0, 3, 5, 7, 10)
 PARTIALS = 8
+DRONE_HZ = 82.4
 LEVEL = 0.1  # RMS of a block, -20 dBFS
 
 
@@ -62,7 +63,9 @@ def bursts(seconds: float, sr: int, seed: int) -> Array:
     rng = np.random.default_rng([1, seed])
     n = round(seconds * sr)
     t = np.arange(n) / sr
-    y = sum(np.sin(2 * np.pi * 82.4 * k * t) / k**0.5 for k in (1, 2, 3, 4, 5, 6)) * 0.2
+    y: Array = np.zeros(n)
+    for k in range(1, PARTIALS + 1):
+        y += 0.2 * np.sin(2 * np.pi * DRONE_HZ * k * t) / k**0.5
     size = round(0.7 * BEAT_S * sr)
     fall = np.exp(-6 * np.arange(size) / size)
     for first in range(0, n, round(0.75 * BEAT_S * sr)):
@@ -72,7 +75,7 @@ def bursts(seconds: float, sr: int, seed: int) -> Array:
         colour = 1 / (1 + ((frequencies - centre) / (0.5 * centre)) ** 2)
         burst = np.fft.irfft(spectrum * colour, size) * fall
         y[first : first + size] += burst[: n - first]
-    return _finish(np.asarray(y), rng)
+    return _finish(y, rng)
 
 
 def _finish(y: Array, rng: np.random.Generator) -> Array:
