@@ -280,7 +280,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--only", nargs="+", choices=SECTIONS, help="sections (default: all but jit)"
     )
     parser.add_argument(
-        "--jit", action="store_true", help="compare with XLA, too; a CPU compiles for minutes"
+        "--jit", action="store_true", help="compare with the step compiled by XLA, too"
     )
     parser.add_argument(
         "--quick",
