@@ -262,3 +262,17 @@ def test_the_gradients_of_the_losses_are_those_of_autodiff(
         assert found.shape == expected.shape
         error = np.linalg.norm(found - tf.cast(expected, tf.float32))
         assert error <= tolerance * np.linalg.norm(expected)
+
+
+def test_a_target_for_a_whole_batch_is_the_target_of_each() -> None:
+    """Of one band and many channels: there oneDNN's own broadcasting corrupts memory."""
+    rng = np.random.default_rng(0)
+    A = rng.normal(0, 1, (3, 1, 400, 64)).astype(np.float32)
+    gram, mean = losses.statistics(A[:2])
+    target = losses.statistics(A[2:])
+    for loss in (by_style, losses.moments_loss, by_wasserstein):
+        together = loss(gram, mean, *target)
+        for i in range(2):
+            alone = loss(gram[i : i + 1], mean[i : i + 1], *target)
+            for ours, theirs in zip(together, alone, strict=True):
+                np.testing.assert_allclose(ours[i], theirs[0], rtol=1e-3, atol=1e-6)
