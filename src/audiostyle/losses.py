@@ -269,7 +269,10 @@ def wasserstein_loss(
     -------
     Matched
     """
-    S, R = covariance(gram, mean), target_root
+    S = covariance(gram, mean)
+    # Left to tf.matmul, broadcasting its right side corrupts memory on processors with AVX-512
+    # (oneDNN issue 4396).
+    R = tf.broadcast_to(target_root, tf.shape(S))
     n_channels = gram.shape[-1]
     eye = np.eye(n_channels, dtype=np.float32)
     root, inverse_root = sqrt_psd(tf.matmul(R, tf.matmul(S, R)))
