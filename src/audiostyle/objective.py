@@ -291,10 +291,10 @@ def _mix(own: Statistics, style: StyleTarget, strength: float) -> Statistics:
 
 def _axes(covariances: Array) -> tuple[Array, Array, Array]:
     """Axes, deviations along them, and the variance of the rest, for `losses.Gaussian`."""
-    values, vectors = np.linalg.eigh(covariances.astype(np.float64))
+    values, vectors = np.linalg.eigh(covariances)
     values = np.maximum(values, 0.0)
     kept = slice(-min(losses.MAX_AXES, values.shape[-1]), None)
-    rest = values.sum(axis=-1) - values[..., kept].sum(axis=-1)
+    rest = values[..., : kept.start].sum(axis=-1)
     shape = vectors[..., kept], np.sqrt(values[..., kept]), np.maximum(rest, 0.0)
     axes, deviations, rest = (np.asarray(array, np.float32) for array in shape)
     return axes, deviations, rest
