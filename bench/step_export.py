@@ -211,8 +211,7 @@ def export(
     Parameters
     ----------
     folder : Path
-        Is made. Gets a program (``.hlo.gz``) and its description (``.json``) for each size of the
-        batch, and the inputs (``.npz``) of one item.
+        Gets a program and its description for each size of the batch, and the inputs of one item.
     preset, precision : str
     seconds : float > 0
     batches : list of int > 0
@@ -223,17 +222,12 @@ def export(
     -------
     written : list of Path
         The descriptions.
-
-    Raises
-    ------
-    ConfigError
-        If the configuration is none, or cannot be compiled.
     """
     config = TransferConfig.from_preset(preset, precision=precision, **overrides)
     if config.optimizer != "lbfgs":
         raise ConfigError("only the step of optimizer=lbfgs can be measured")
-    frames = 1 + round(seconds * config.sr) // config.hop_length
     styler = Styler(config)
+    frames = 1 + round(seconds * config.sr) // config.hop_length
     if frames < styler.analyzer.min_frames:
         raise ConfigError(f"{seconds:g} s are too short for the networks of {preset}")
     item = make_item(styler, frames)
@@ -255,7 +249,6 @@ def export(
             "batch": batch,
             **describe(styler, frames),
             "flop": count_flop(text),
-            "flop_counted": "convolutions and matrix products, from their shapes",
             "program": f"{name}.hlo.gz",
             "inputs": f"{stem}.npz",
             "arguments": [
@@ -279,6 +272,7 @@ def describe(styler: Styler, frames: int) -> dict[str, Any]:
         "sr": config.sr,
         "hop_length": config.hop_length,
         "n_steps": config.iterations,
+        "flop_counted": "convolutions and matrix products, from their shapes",
         "tensorflow": tf.__version__,
         "variable": VARIABLE,
         "roll": ROLL,
