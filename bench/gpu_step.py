@@ -15,6 +15,7 @@ to the host: neither is in the figures, nor is what comes before and after the d
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 from collections.abc import Sequence
@@ -81,6 +82,8 @@ def run(options: argparse.Namespace) -> int:
     -------
     status : int
     """
+    if importlib.util.find_spec("jax") is None:
+        raise RunError("JAX is not installed: pip install jax, or 'jax[cuda12]' for an NVIDIA GPU")
     rows, failed = [], 0
     paths = sorted(options.folder.glob("*-batch*.json"))
     descriptions = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
