@@ -60,6 +60,12 @@ def make_chords(chords: list[tuple[int, ...]], partials: tuple[float, ...], note
     return (0.1 * y / np.sqrt(np.mean(y**2))).astype(np.float32)
 
 
+def decibels_of(error: Array, reference: Array) -> float:
+    """Energy of an error, relative to that of a reference."""
+    norms = (np.linalg.norm(np.asarray(x, np.float64)) for x in (error, reference))
+    return float(20 * np.log10(max(next(norms), 1e-30) / next(norms)))
+
+
 @pytest.fixture
 def tones() -> Array:
     return make_tones()
