@@ -31,8 +31,10 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
+Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
 
 DIAGONAL_LOAD = 1e-4  # of the mean variance: keeps covariances of few positions invertible
@@ -269,6 +271,30 @@ class Gaussian(NamedTuple):
     axes: Tensor
     deviations: Tensor
     rest: Tensor
+
+
+def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
+    """Axes, deviations along them, and the variance of the rest, for a `Gaussian`.
+
+    Parameters
+    ----------
+    covariances : np.ndarray [shape=(batch, bands, C, C)]
+
+    Returns
+    -------
+    axes : np.ndarray [shape=(batch, bands, C, min(C, MAX_AXES))]
+    deviations : np.ndarray [shape=(batch, bands, min(C, MAX_AXES))]
+    rest : np.ndarray [shape=(batch, bands)]
+    """
+    values, vectors = np.linalg.eigh(covariances)
+    values = np.maximum(values, 0.0)
+    first = values.shape[-1] - min(MAX_AXES, values.shape[-1])
+    rest = values[..., :first].sum(axis=-1)
+    deviations = np.sqrt(values[..., first:])
+    axes, deviations, rest = (
+        np.asarray(array, np.float32) for array in (vectors[..., first:], deviations, rest)
+    )
+    return axes, deviations, rest
 
 
 def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> Matched:
