@@ -108,6 +108,22 @@ def test_musicnn_takes_time_at_its_own_step() -> None:
     assert features["conv1"].shape == (1, 96, round(seconds * 16000 / 256), 128)
 
 
+@pytest.mark.parametrize(
+    ("network", "layer", "bands"),
+    [("vgg19", "block2_conv1", 4), ("musicnn-vgg", "conv2", 4), ("random-1d", "width3", 1)],
+)
+def test_items_of_a_batch_do_not_know_of_each_other(network: str, layer: str, bands: int) -> None:
+    config = TransferConfig(network=network, precision="float32", n_mels=64, bands=bands)
+    built = networks.build_network(
+        dataclasses.replace(config, content_layers=((layer, 1.0),), style_layers=((layer, 1.0),))
+    )
+    one, other = spectrogram(64, 40, seed=0), spectrogram(64, 40, seed=1)
+    both = built(tf.constant(np.concatenate([one, other])))[layer]
+    alone = tf.concat([built(tf.constant(S))[layer] for S in (one, other)], axis=0)
+    scale = float(tf.reduce_max(alone))
+    np.testing.assert_allclose(both / scale, alone / scale, atol=1e-5)
+
+
 def random_1d(seed: int) -> dict[str, np.ndarray]:
     config = TransferConfig(network="random-1d", seed=seed, precision="float32", n_mels=32)
     network = networks.Random1D(["width3", "width11"], config)

@@ -202,14 +202,16 @@ class MusicnnVGG:
         x = tf.cast(tf.image.resize(log_power, (MUSICNN_MELS, frames)), self._dtype)
         x = x * self._weights["input/scale"] + self._weights["input/shift"]
         activations = {}
+        shift: Tensor = None
         for name in self._names:
             if name != "conv1":
-                x = _pool(x, (1, 4) if name == "conv2" else (2, 2), self._pooling)
+                # Pooling first leaves a quarter to be shifted, and gives the same.
+                x = _pool(x, (1, 4) if name == "conv2" else (2, 2), self._pooling) + shift
             y = tf.nn.conv2d(x, self._weights[f"{name}/kernel"], 1, "SAME")
             x = tf.nn.relu(tf.nn.bias_add(y, self._weights[f"{name}/bias"]))
             if name in self._wanted:
                 activations[name] = x
-            x = x * self._weights[f"{name}/scale"] + self._weights[f"{name}/shift"]
+            x, shift = x * self._weights[f"{name}/scale"], self._weights[f"{name}/shift"]
         return activations
 
 

@@ -68,6 +68,7 @@ class Starter:
         self._n_work = n_work
         self._config = config
         gain = config.strength * spectral.envelope_gain(mel_mean, sound.mel_mean, config)
+        self._dictionary: Array | None = None
         self._gain = 10.0 ** (spectral.mel_to_bins(gain, config) / 20)
 
     def make(self, D: Array, S: Array, first: int) -> Start:
@@ -111,8 +112,9 @@ class Starter:
         S = spectral.power_to_db(mel, config)
         share = config.strength * config.mosaic_share
         if config.init == "mosaic" and share > 0:
-            tiles = mosaic.mosaic(mel, self._sound.frames, config)
-            tiles = spectral.power_to_db(tiles, config)
+            if self._dictionary is None:
+                self._dictionary = mosaic.make_dictionary(self._sound.frames, config)
+            tiles = spectral.power_to_db(mosaic.mosaic(mel, self._dictionary), config)
             S = np.asarray((1 - share) * S + share * tiles, np.float32)
         return Start(D, S)
 

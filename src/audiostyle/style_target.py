@@ -75,9 +75,9 @@ class StyleTarget:
     peak : np.ndarray [shape=(n_mels,), dB]
         The loudest that each band ever is.
     n_frames : int
-    roots : dict of str to np.ndarray [shape=(1, bands, C, C)]
-        Square roots of the covariances, kept once they were needed: they take seconds, and a style
-        may serve many contents.
+    axes : dict of str to tuple of np.ndarray
+        Principal axes of the covariances, kept once they were needed: they take a while, and a
+        style may serve many contents.
     """
 
     grams: dict[str, Array]
@@ -86,7 +86,9 @@ class StyleTarget:
     temporal: Array
     peak: Array
     n_frames: int
-    roots: dict[str, Array] = field(default_factory=dict)
+    axes: dict[str, tuple[Array, Array, Array]] = field(
+        default_factory=dict, repr=False, metadata={"derived": True}
+    )
 
 
 def blend(targets: Sequence[StyleTarget], weights: Sequence[float]) -> StyleTarget:

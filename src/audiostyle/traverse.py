@@ -144,7 +144,8 @@ class LongTransfer:
             alone = len(self.windows) == 1
             mean = mel.mean(axis=1) if alone else self._recording.mel_mean()
             self._starter = Starter(self._sound, mean, self._recording.n_work, config)
-        return _Heard(window, power, S, self._starter.make(D, S, window.start))
+        with self._on_device():
+            return _Heard(window, power, S, self._starter.make(D, S, window.start))
 
     def _style(self, heard: list[_Heard]) -> Array:
         """Let windows descend side by side [shape=(windows, n_mels, t)]."""
