@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 import soundfile as sf
 
+from audiostyle import recording, windows
 from audiostyle.config import TransferConfig
 
 Array = npt.NDArray[Any]
@@ -89,6 +90,21 @@ def tiny_config() -> TransferConfig:
         inversion_iterations=2,
         style_layers=(("block1_conv1", 1.0), ("block2_conv1", 1.0)),
     )
+
+
+SetWindows = Callable[[int, int], None]
+
+
+@pytest.fixture
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> SetWindows:
+    """Make windows so small that a few seconds are several of them."""
+
+    def change(size: int, overlap: int) -> None:
+        monkeypatch.setattr(recording, "WINDOW_FRAMES", size)
+        monkeypatch.setattr(windows.equal_parts, "__defaults__", (size,))
+        monkeypatch.setattr(windows.plan_windows, "__defaults__", (size, overlap))
+
+    return change
 
 
 TINY_OPTIONS = [
