@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from audiostyle.config import NETWORKS, TransferConfig
+from audiostyle.config import MUSIC_LAYERS, NETWORKS, TransferConfig
 from audiostyle.weights_io import load_weights
 
 Array = npt.NDArray[Any]
@@ -73,7 +73,7 @@ def build_music(config: TransferConfig) -> FeatureExtractor:
         pooling="max",
         weights=None,
     )
-    return MusicnnVGG([name for name, _ in own.style_layers], own)
+    return MusicnnVGG([name for name, _ in MUSIC_LAYERS], own)
 
 
 def resolve_precision(precision: str) -> str:
