@@ -185,7 +185,7 @@ def test_of_a_wide_layer_the_rest_of_the_variance_is_compared_as_a_sum(
 ) -> None:
     from scipy.linalg import sqrtm
 
-    monkeypatch.setattr(losses, "MAX_AXES", 2)
+    monkeypatch.setattr(losses, "ALL_AXES", 2)
     (_, gram, mean), (_, target_gram, target_mean) = gaussian(0), gaussian(1)
     S = losses.covariance(gram, mean)[0, 0].numpy().astype(float)
     T = losses.covariance(target_gram, target_mean)[0, 0].numpy().astype(float)
