@@ -118,13 +118,14 @@ def command_section(record: Record, rows: Sequence[Record]) -> str:
                 number(row["step"], 3),
                 str(row["steps"]),
                 number(row["inversion"]),
+                number(row.get("rest")),
                 number(row["total"], 1),
                 number(row["real_time_factor"]),
                 mebibytes(row["peak"]),
             ]
         )
     head = ["preset", "audio, s", "to first step, s", "of it imports", "of it load"]
-    head += ["of it first evaluation", "step, s", "steps", "inversion, s", "total, s"]
+    head += ["of it first evaluation", "step, s", "steps", "inversion, s", "end, s", "total, s"]
     head += ["total / audio", "peak, MiB"]
     return "### The command\n\n" + table(head, lines)
 

@@ -263,7 +263,7 @@ def test_tables_show_what_is_there_and_a_dash_for_what_is_not() -> None:
     }
     record = {"machine": machine.describe(), "command": [row], "growth": [row]}
     text = speed_tables.render(record)
-    assert "| fast | 60 | 6.00 | - | - | - | - | 0 | 1.50 | 30.0 | 0.50 | 3,072 |" in text
+    assert "| fast | 60 | 6.00 | - | - | - | - | 0 | 1.50 | - | 30.0 | 0.50 | 3,072 |" in text
     assert "| fast | 1.0 | 2 | 6.0 | 30.0 | 0.50 | 3,072 | - |" in text
     with_idle = speed_tables.render({**record, "idle": {"peak": 2**29}})
     assert "| fast | 1.0 | 2 | 6.0 | 30.0 | 0.50 | 3,072 | 2,560 |" in with_idle
