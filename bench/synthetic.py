@@ -25,9 +25,13 @@ from synth import render
 from timbres import TIMBRES
 
 from audiostyle import metrics, spectral
-from audiostyle import render as rendering
 from audiostyle.config import TransferConfig
 from audiostyle.evaluation import PairJudge, baselines
+from audiostyle.loudness import match_loudness
+from audiostyle.recording import Recording
+from audiostyle.render import Piece, Renderer
+from audiostyle.starts import Starter, StyleSound
+from audiostyle.streams import ArraySource
 
 Array = npt.NDArray[Any]
 
@@ -289,12 +293,25 @@ def invert_target(
         As from `runs.stylise`.
     """
     config = TransferConfig(init="envelope", sr=sr)
-    clip, model, wanted = (rendering.analyse(y[None], sr, config) for y in (content, style, target))
-    frames = spectral.channel_power(model.D)
-    sound = rendering.StyleSound(model.mel.mean(axis=1), frames, model.y)
-    start = rendering.make_start(clip, sound, config)
-    result = rendering.render(content[None], sr, clip, start, wanted.S, config)
-    return result.y[0], {**TRIVIAL, "convergence": result.convergence}
+    clip, model, wanted = (
+        Recording(ArraySource(y, sr, "clip"), config) for y in (content, style, target)
+    )
+    D, D_target = (one.reader().stft(0, one.n_frames) for one in (clip, wanted))
+    power, S_target = spectral.channel_power(D), _mel_spectrogram(D_target, config)
+    unused = np.zeros((1, 0), np.float32)  # this start takes nothing but the envelope
+    sound = StyleSound(model.mel_mean(), unused, unused)
+    starter = Starter(sound, clip.mel_mean(), clip.n_work, config)
+    start = starter.make(D, _mel_spectrogram(D, config), 0)
+    renderer = Renderer(clip, config)
+    pieces = iter([Piece(S_target, start.D, power, last=True)])
+    y = np.concatenate(list(renderer.blocks(pieces)), axis=1)
+    matched, _, _ = match_loudness(y, sr, clip.loudness)
+    return matched[0], {**TRIVIAL, "convergence": renderer.convergence}
+
+
+def _mel_spectrogram(D: Array, config: TransferConfig) -> Array:
+    mel = spectral.mel_power(spectral.channel_power(D), config)
+    return spectral.power_to_db(mel, config)
 
 
 def run_synthetic(pair: SyntheticPair, entries: Sequence[Entry], judged: bool) -> Iterator[Row]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 import soundfile as sf
 
+from audiostyle import recording, windows
 from audiostyle.config import TransferConfig
 
 Array = npt.NDArray[Any]
@@ -60,6 +61,12 @@ def make_chords(chords: list[tuple[int, ...]], partials: tuple[float, ...], note
     return (0.1 * y / np.sqrt(np.mean(y**2))).astype(np.float32)
 
 
+def decibels_of(error: Array, reference: Array) -> float:
+    """Energy of an error, relative to that of a reference."""
+    norms = (np.linalg.norm(np.asarray(x, np.float64)) for x in (error, reference))
+    return float(20 * np.log10(max(next(norms), 1e-30) / next(norms)))
+
+
 @pytest.fixture
 def tones() -> Array:
     return make_tones()
@@ -83,6 +90,21 @@ def tiny_config() -> TransferConfig:
         inversion_iterations=2,
         style_layers=(("block1_conv1", 1.0), ("block2_conv1", 1.0)),
     )
+
+
+SetWindows = Callable[[int, int], None]
+
+
+@pytest.fixture
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> SetWindows:
+    """Make windows so small that a few seconds are several of them."""
+
+    def change(size: int, overlap: int) -> None:
+        monkeypatch.setattr(recording, "WINDOW_FRAMES", size)
+        monkeypatch.setattr(windows.equal_parts, "__defaults__", (size,))
+        monkeypatch.setattr(windows.plan_windows, "__defaults__", (size, overlap))
+
+    return change
 
 
 TINY_OPTIONS = [

@@ -19,6 +19,7 @@ from audiostyle import workshop
 from audiostyle.cli import main
 from audiostyle.config import TransferConfig
 from audiostyle.events import Iterate, Stage
+from audiostyle.loudness import Matched
 from audiostyle.pipeline import TransferResult
 from tests.conftest import make_noise, make_tones
 
@@ -82,12 +83,13 @@ class FakeStylist:
             return style.heard()
         type(self).heard[style.name] += 1
         callback(Stage("style", style.name))
-        levels = [float(np.abs(y).mean()) for y, _ in style.clips]
+        levels = [float(np.abs(samples(recording)).mean()) for recording in style.clips]
         return SimpleNamespace(level=round(float(np.mean(levels)), 3))
 
-    def transfer(self, content: Any, styles: Any, sr: int, callback: Any) -> TransferResult:
+    def run(self, recording: Any, styles: Any, spool: Any, callback: Any) -> TransferResult:
         (heard,) = (self.hear(style, callback) for style in styles)
         callback(Stage("descent", "no device"))
+        content = samples(recording)
         if self.fail is not None:
             type(self).fail(content)  # type: ignore[misc]
         history = []
@@ -97,15 +99,28 @@ class FakeStylist:
             callback(history[-1])
         callback(Stage("inversion"))
         tone = np.sin(np.arange(content.shape[-1]) * heard.level * self.config.strength)
-        y = np.asarray(0.5 * content + 0.25 * tone, np.float32)
-        S = np.zeros((4, 4), np.float32)
-        result = TransferResult(
-            y, sr, self.config, S, S, S, history, "iterations", 0, "/CPU:0", "float32", -9.0, 0.0,
-            0.0, {"descent": 0.0},
-        )  # fmt: skip
+        spool.append(np.asarray(0.5 * content + 0.25 * tone, np.float32))
+        result = make_result(recording.sr, self.config, spool, history=history)
         if self.watch is not None:
             type(self).watch(result)  # type: ignore[misc]
         return result
+
+
+def samples(recording: Any) -> np.ndarray:
+    """Read all of a recording [shape=(channels, n)]."""
+    return np.concatenate(list(recording.blocks()), axis=1)
+
+
+def make_result(sr: int, config: TransferConfig, spool: Any, **changes: Any) -> TransferResult:
+    """Make what `Stylist.run` returns, of what a spool holds."""
+    S = np.zeros((4, 4), np.float32)
+    values: dict[str, Any] = {
+        **dict(y=None, sr=sr, config=config, S_content=S, S_style=S, S_result=S),
+        **dict(history=[], stopped="iterations", restarts=0, device="/CPU:0"),
+        **dict(precision="float32", convergence=-9.0, gain=0.0, reduction=0.0),
+        **dict(timings={"descent": 0.0}, matched=Matched(spool.blocks, sr, 0.0, 0.0)),
+    }
+    return TransferResult(**{**values, **changes})
 
 
 def install(set_attribute: Callable[[Any, str, Any], None]) -> type[FakeStylist]:

@@ -50,7 +50,7 @@ def refused(
     def begun(*_: Any, **__: Any) -> None:
         pytest.fail("the work has begun")
 
-    monkeypatch.setattr(files, "transfer", begun)
+    monkeypatch.setattr(files, "Stylist", begun)
     monkeypatch.setattr(files.devices, "load_tensorflow", begun)
 
     def run(*arguments: str) -> tuple[int, str]:

@@ -199,7 +199,7 @@ def test_what_nobody_expected_is_one_line_or_with_v_a_traceback(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(files, "transfer", fail)
+    monkeypatch.setattr(files.Stylist, "run", fail)
     with pytest.raises(SystemExit) as exit_info:
         main(["transfer", *clips])
     assert exit_info.value.code == 1

@@ -22,7 +22,7 @@ import audiostyle
 from audiostyle import evaluation, judging, outputs, scoreboard
 from audiostyle.cli import main
 from audiostyle.config import TransferConfig
-from audiostyle.render import resample
+from audiostyle.streams import resample
 from audiostyle.verdicts import Report
 from tests.conftest import SR, make_noise, make_tones
 

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +18,9 @@ from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, ConfigError, OptimizationError, OutputError
 from audiostyle.events import TERMS, Iterate
 from audiostyle.pipeline import TransferResult
+from audiostyle.streams import Spool
 from tests.conftest import SR, Array, make_noise, make_tones
+from tests.fakes import make_result, samples
 
 HISTORY = [
     Iterate(
@@ -33,35 +35,41 @@ HISTORY = [
 ]
 
 
-class FakeTransfer:
-    """Takes the place of `audiostyle.transfer`: keeps what it got, and returns the content."""
+class FakeStylist:
+    """Takes the place of `audiostyle.pipeline.Stylist`: keeps what it got, returns the content."""
 
-    def __init__(self) -> None:
-        self.content: Array = np.zeros(0)
-        self.styles: list[list[tuple[Array, int]]] = []
-        self.weights: list[float] = []
-        self.changes: dict[str, Any] = {}
+    content: ClassVar[Array] = np.zeros(0)
+    styles: ClassVar[list[list[Array]]] = []
+    weights: ClassVar[list[float]] = []
+    changes: ClassVar[dict[str, Any]] = {}
 
-    def __call__(
-        self, content: Array, styles: Any, sr: int, config: Any, callback: Any, **_: Any
-    ) -> TransferResult:
-        self.content = content
-        self.styles = [list(style.clips) for style in styles]
-        self.weights = [style.weight for style in styles]
-        S = np.linspace(-80, 0, 64 * 9, dtype=np.float32).reshape(64, 9)
-        values: dict[str, Any] = {
-            **dict(y=content, sr=sr, config=config, S_content=S, S_style=S, S_result=S),
-            **dict(history=HISTORY, stopped="iterations", restarts=0, device="/CPU:0"),
-            **dict(precision="float32", convergence=-20.0, gain=0.5, reduction=0.0, timings={}),
-        }
-        return TransferResult(**{**values, **self.changes})
+    def __init__(self, config: TransferConfig, device: str, threads: int) -> None:
+        self.config = config
+
+    def run(self, recording: Any, styles: Any, spool: Any, callback: Any) -> TransferResult:
+        kind = type(self)
+        kind.content = samples(recording)
+        kind.styles = [[samples(clip) for clip in style.clips] for style in styles]
+        kind.weights = [style.weight for style in styles]
+        spool.append(kind.content)
+        return fake_result(recording.sr, self.config, spool, **self.changes)
+
+
+def fake_result(sr: int, config: TransferConfig, spool: Spool, **changes: Any) -> TransferResult:
+    S = np.linspace(-80, 0, 64 * 9, dtype=np.float32).reshape(64, 9)
+    values: dict[str, Any] = dict(S_content=S, S_style=S, S_result=S, history=HISTORY)
+    values |= dict(convergence=-20.0, gain=0.5, timings={})
+    return make_result(sr, config, spool, **{**values, **changes})
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTransfer:
-    transfer = FakeTransfer()
-    monkeypatch.setattr(files, "transfer", transfer)
-    return transfer
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeStylist]:
+    class Fresh(FakeStylist):
+        pass
+
+    monkeypatch.setattr(files, "Stylist", Fresh)
+    monkeypatch.setattr(files.weights_io, "check_weights", lambda *_: None)
+    return Fresh
 
 
 @pytest.fixture
@@ -80,7 +88,7 @@ def listing(folder: Path) -> set[str]:
 INPUTS = {"content.wav", "style.wav"}
 
 
-def test_the_output_and_its_record(folder: Path, fake: FakeTransfer) -> None:
+def test_the_output_and_its_record(folder: Path, fake: type[FakeStylist]) -> None:
     config = TransferConfig(iterations=2, seed=3)
     result, record = transfer_file("content.wav", "style.wav", "o.wav", config, preset="fast")
     assert listing(folder) == INPUTS | {"o.wav", "o.wav.json"}
@@ -113,7 +121,7 @@ def test_the_output_and_its_record(folder: Path, fake: FakeTransfer) -> None:
     assert result.history == HISTORY
 
 
-def test_what_json_has_no_number_for_becomes_null(folder: Path, fake: FakeTransfer) -> None:
+def test_what_json_has_no_number_for_becomes_null(folder: Path, fake: type[FakeStylist]) -> None:
     fake.changes = {"convergence": -math.inf, "gain": np.float32(1.5)}
     _, record = transfer_file("content.wav", "style.wav", "o.wav")
     text = Path("o.wav.json").read_text()
@@ -122,14 +130,14 @@ def test_what_json_has_no_number_for_becomes_null(folder: Path, fake: FakeTransf
     assert record["loudness_gain_db"] == 1.5
 
 
-def test_an_interrupted_descent_is_marked(folder: Path, fake: FakeTransfer) -> None:
+def test_an_interrupted_descent_is_marked(folder: Path, fake: type[FakeStylist]) -> None:
     fake.changes = {"stopped": "interrupted"}
     _, record = transfer_file("content.wav", "style.wav", "o.wav")
     assert record["status"] == record["stopped"] == "interrupted"
 
 
 def test_notes_say_what_was_resampled_limited_and_repaired(
-    folder: Path, fake: FakeTransfer
+    folder: Path, fake: type[FakeStylist]
 ) -> None:
     sf.write("content.wav", make_tones(1.0, 44_100), 44_100)
     sf.write("style.wav", make_noise(1.0, 8000), 8000)
@@ -146,7 +154,7 @@ def test_notes_say_what_was_resampled_limited_and_repaired(
     ]
 
 
-def test_start_and_duration_reach_the_transfer(folder: Path, fake: FakeTransfer) -> None:
+def test_start_and_duration_reach_the_transfer(folder: Path, fake: type[FakeStylist]) -> None:
     _, record = transfer_file("content.wav", "style.wav", "o.wav", start=0.5, duration=0.75)
     first, n = round(0.5 * SR), round(0.75 * SR)
     np.testing.assert_array_equal(fake.content, make_tones(2.0)[None, first : first + n])
@@ -155,7 +163,7 @@ def test_start_and_duration_reach_the_transfer(folder: Path, fake: FakeTransfer)
     assert record["request"] == {"start": 0.5, "duration": 0.75, "preview": None, "subtype": None}
 
 
-def test_a_preview_takes_the_loudest_excerpt(folder: Path, fake: FakeTransfer) -> None:
+def test_a_preview_takes_the_loudest_excerpt(folder: Path, fake: type[FakeStylist]) -> None:
     y = 0.01 * np.random.default_rng(0).standard_normal(4 * SR)
     y[round(2.2 * SR) : round(2.8 * SR)] *= 30
     sf.write("content.wav", y, SR)
@@ -168,12 +176,14 @@ def test_a_preview_takes_the_loudest_excerpt(folder: Path, fake: FakeTransfer) -
     assert record["notes"] == [f"a preview: the loudest 1 s, from {first / SR:.2f} s on"]
 
 
-def test_a_preview_longer_than_the_content_is_the_content(folder: Path, fake: FakeTransfer) -> None:
+def test_a_preview_longer_than_the_content_is_the_content(
+    folder: Path, fake: type[FakeStylist]
+) -> None:
     transfer_file("content.wav", "style.wav", "o.wav", preview=60.0)
     assert sf.info("o.wav").frames == 2 * SR
 
 
-def test_nan_outside_the_preview_is_found_too(folder: Path, fake: FakeTransfer) -> None:
+def test_nan_outside_the_preview_is_found_too(folder: Path, fake: type[FakeStylist]) -> None:
     y = make_tones(2.0)
     y[-1] = np.nan
     sf.write("content.wav", y, SR, subtype="FLOAT")
@@ -182,7 +192,9 @@ def test_nan_outside_the_preview_is_found_too(folder: Path, fake: FakeTransfer) 
     assert listing(folder) == INPUTS
 
 
-def test_a_broken_clip_in_a_folder_is_skipped_and_noted(folder: Path, fake: FakeTransfer) -> None:
+def test_a_broken_clip_in_a_folder_is_skipped_and_noted(
+    folder: Path, fake: type[FakeStylist]
+) -> None:
     Path("genre/sub").mkdir(parents=True)
     Path("genre/a.wav").write_text("no sound")
     sf.write("genre/b.wav", make_noise(seed=1), SR)
@@ -197,12 +209,12 @@ def test_a_broken_clip_in_a_folder_is_skipped_and_noted(folder: Path, fake: Fake
     assert record["notes"][1].startswith("skipped genre/c.wav: 0.3 s is too short")
 
 
-def test_several_styles_are_blended_in_their_order(folder: Path, fake: FakeTransfer) -> None:
+def test_several_styles_are_blended_in_their_order(folder: Path, fake: type[FakeStylist]) -> None:
     sf.write("other.wav", make_noise(0.7, seed=5), SR)
     styles = ["style.wav", Path("other.wav")]
     _, record = transfer_file("content.wav", styles, "o.wav", style_weights=[2.0, 1.0])
     assert fake.weights == [2.0, 1.0]
-    assert [clips[0][0].shape[1] for clips in fake.styles] == [SR, round(0.7 * SR)]
+    assert [clips[0].shape[1] for clips in fake.styles] == [SR, round(0.7 * SR)]
     assert [style["weight"] for style in record["styles"]] == [2.0, 1.0]
     transfer_file("content.wav", styles, "p.wav")
     assert fake.weights == [1.0, 1.0]
@@ -218,7 +230,7 @@ def test_several_styles_are_blended_in_their_order(folder: Path, fake: FakeTrans
     ],
 )
 def test_python_callers_get_the_same_checks(
-    options: dict[str, Any], message: str, folder: Path, fake: FakeTransfer
+    options: dict[str, Any], message: str, folder: Path, fake: type[FakeStylist]
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         transfer_file("content.wav", "style.wav", "o.wav", **options)
@@ -227,7 +239,7 @@ def test_python_callers_get_the_same_checks(
     assert listing(folder) == INPUTS
 
 
-def test_force_replaces_everything_of_an_older_run(folder: Path, fake: FakeTransfer) -> None:
+def test_force_replaces_everything_of_an_older_run(folder: Path, fake: type[FakeStylist]) -> None:
     for name in ("o.wav", "o.wav.json", "o.png"):
         Path(name).write_text("old")
     transfer_file("content.wav", "style.wav", "o.wav", plot="o.png", force=True)
@@ -237,12 +249,12 @@ def test_force_replaces_everything_of_an_older_run(folder: Path, fake: FakeTrans
 
 
 def test_a_failing_transfer_leaves_nothing(
-    folder: Path, fake: FakeTransfer, monkeypatch: pytest.MonkeyPatch
+    folder: Path, fake: type[FakeStylist], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise OptimizationError("the loss is not finite")
 
-    monkeypatch.setattr(files, "transfer", fail)
+    monkeypatch.setattr(fake, "run", fail)
     with pytest.raises(OptimizationError):
         transfer_file("content.wav", "style.wav", "o.wav", plot="o.png")
     assert listing(folder) == INPUTS
@@ -250,7 +262,7 @@ def test_a_failing_transfer_leaves_nothing(
 
 @pytest.mark.parametrize("name", ["o.wav", "o.wav.json", "o.png"])
 def test_a_disk_that_is_full_leaves_nothing(
-    name: str, folder: Path, fake: FakeTransfer, monkeypatch: pytest.MonkeyPatch
+    name: str, folder: Path, fake: type[FakeStylist], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All three files appear or none, whichever of them fails."""
     original = files.outputs.Staging.add
@@ -266,12 +278,11 @@ def test_a_disk_that_is_full_leaves_nothing(
     assert listing(folder) == INPUTS
 
 
-def test_a_picture_of_any_name_and_length(fake: FakeTransfer) -> None:
+def test_a_picture_of_any_name_and_length() -> None:
     """Names of files are no mathematics, and hours of sound are no reason to draw for hours."""
     rng = np.random.default_rng(0)
     S = rng.uniform(-80, 0, (64, 10 * plots.MAX_COLUMNS + 3)).astype(np.float32)
-    fake.changes = {"S_content": S, "S_result": S}
-    result = fake(make_tones()[None], [], SR, TransferConfig(), None)
+    result = fake_result(SR, TransferConfig(), Spool(1), S_content=S, S_result=S)
     figure = plots.transfer_figure(result, "$x_^{$ in the style of 日本 \udc80 " + 200 * "n")
     png = plots.transfer_png(result, "$x_^{$ in the style of 日本 \udc80 " + 200 * "n")
     assert png[:8] == b"\x89PNG\r\n\x1a\n"

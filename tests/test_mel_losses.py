@@ -16,7 +16,7 @@ def random_db(shape: tuple[int, int] = (8, 36), seed: int = 0) -> np.ndarray:
 
 def test_the_texture_is_that_of_the_bands_and_of_their_future() -> None:
     S = random_db((40, 50))
-    features = mel_losses.texture_features(tf.constant(S), 80.0).numpy()
+    features = mel_losses.texture_features(tf.constant(S[None]), 80.0).numpy()
     assert features.shape == (1, 1, 50, 40 * len(mel_losses.TEXTURE_LAGS))
     # As many bands as mel bands: nothing is averaged.
     blocks = features[0, 0].reshape(50, -1, 40)
@@ -28,10 +28,9 @@ def test_the_texture_is_that_of_the_bands_and_of_their_future() -> None:
 def test_a_texture_band_is_a_weighted_mean_of_mel_bands() -> None:
     flat = np.full((256, 3), -20.0, np.float32)
     ramp = np.repeat(np.arange(256, dtype=np.float32)[:, None], 3, axis=1)
-    np.testing.assert_allclose(mel_losses.texture_features(flat, 80.0), 0.25, rtol=1e-5)
-    first = (
-        mel_losses.texture_features(ramp, 1.0).numpy()[0, 0, 0, : mel_losses.TEXTURE_BANDS] - 0.5
-    )
+    np.testing.assert_allclose(mel_losses.texture_features(flat[None], 80.0), 0.25, rtol=1e-5)
+    features = mel_losses.texture_features(ramp[None], 1.0).numpy()
+    first = features[0, 0, 0, : mel_losses.TEXTURE_BANDS] - 0.5
     centres = np.linspace(0, 255, mel_losses.TEXTURE_BANDS)
     np.testing.assert_allclose(first[1:-1], centres[1:-1], atol=0.6)
 
@@ -42,8 +41,8 @@ def test_a_texture_does_not_know_when_but_how_fast() -> None:
     fast = slow.reshape(8, 32, 16).transpose(0, 2, 1).reshape(8, -1)
 
     def covariance(S: np.ndarray) -> np.ndarray:
-        A = mel_losses.texture_features(tf.constant(np.ascontiguousarray(S)), 80.0)
-        return losses.covariance(losses.gram_matrix(A), losses.band_means(A)).numpy()[0]
+        A = mel_losses.texture_features(tf.constant(np.ascontiguousarray(S[None])), 80.0)
+        return losses.covariance(*losses.statistics(A)).numpy()[0, 0]
 
     of_slow, of_fast = covariance(slow), covariance(fast)
     later = covariance(np.roll(slow, 160, axis=1))
@@ -137,3 +136,35 @@ def test_envelope_loss_of_a_gain_is_its_square_twice() -> None:
     assert float(mel_losses.envelope_loss(S + 8, spectral, temporal, 80.0)) == pytest.approx(
         2 * (8 / 80) ** 2, rel=1e-4
     )
+
+
+def test_items_of_a_batch_do_not_know_of_each_other() -> None:
+    S = tf.constant(np.stack([random_db((40, 36), seed) for seed in range(3)]))
+    T = tf.constant(np.stack([random_db((40, 36), seed) for seed in range(3, 6)]))
+    curves = (
+        mel_losses.fine_structure,
+        mel_losses.onset_strength,
+        mel_losses.frame_levels,
+        mel_losses.spectral_envelope,
+        mel_losses.temporal_envelope,
+    )
+    for curve in curves:
+        np.testing.assert_allclose(curve(S), tf.stack([curve(s) for s in S]), rtol=1e-5)
+    texture = mel_losses.texture_features(S, 80.0)
+    alone = [mel_losses.texture_features(s[None], 80.0)[0] for s in S]
+    np.testing.assert_allclose(texture, tf.stack(alone), rtol=1e-5)
+
+    def envelope_loss(S: tf.Tensor, spectral: tf.Tensor, temporal: tf.Tensor) -> tf.Tensor:
+        return mel_losses.envelope_loss(S, spectral, temporal, 80.0)
+
+    pitch, onset, rhythm, *envelopes = (curve(T) for curve in curves)
+    for loss, targets in (
+        (mel_losses.pitch_loss, [pitch]),
+        (mel_losses.onset_loss, [onset]),
+        (mel_losses.rhythm_loss, [rhythm]),
+        (envelope_loss, envelopes),
+    ):
+        values = loss(S, *targets)
+        alone = [loss(S[i], *(target[i] for target in targets)) for i in range(3)]
+        assert values.shape == (3,)
+        np.testing.assert_allclose(values, tf.stack(alone), rtol=1e-5)

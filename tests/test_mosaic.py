@@ -27,6 +27,17 @@ def pool_of(*clips: np.ndarray, seed: int = 0) -> mosaic.FramePool:
     return pool
 
 
+def dictionary_of(P: np.ndarray) -> np.ndarray:
+    return mosaic.make_dictionary(pool_of(P).take(1.0), CONFIG)
+
+
+def test_the_columns_of_a_dictionary_sum_to_1() -> None:
+    W = dictionary_of(power(make_noise()))
+    assert W.shape[0] == CONFIG.n_mels
+    assert W.shape[1] % len(mosaic.SEMITONES) == 0
+    np.testing.assert_allclose(W.sum(axis=0), 1, rtol=1e-5)
+
+
 def test_transposing_by_an_octave_doubles_the_frequency() -> None:
     moved = mosaic.transpose_frames(power(tone(440.0)), 12)
     assert abs(int(moved.mean(axis=1).argmax()) - 2 * 440 * CONFIG.n_fft / SR) <= 2
@@ -42,7 +53,7 @@ def test_the_mosaic_of_a_style_by_itself_is_far_nearer_than_by_another() -> None
     mel = spectral.mel_power(P, CONFIG)
 
     def distance(style: np.ndarray) -> float:
-        rebuilt = mosaic.mosaic(mel, pool_of(style).take(1.0), CONFIG)
+        rebuilt = mosaic.mosaic(mel, dictionary_of(style))
         return float(np.linalg.norm(np.sqrt(rebuilt) - np.sqrt(mel)) / np.linalg.norm(np.sqrt(mel)))
 
     assert distance(P) < 0.5 * distance(power(tone(440.0)))
@@ -51,17 +62,16 @@ def test_the_mosaic_of_a_style_by_itself_is_far_nearer_than_by_another() -> None
 def test_a_note_that_the_style_lacks_is_found_by_transposition() -> None:
     """The style has a C; the content an E: the mosaic has the E, with the style's partials."""
     mel = spectral.mel_power(power(tone(329.63)), CONFIG)
-    rebuilt = mosaic.mosaic(mel, pool_of(power(tone(261.63))).take(1.0), CONFIG)
+    rebuilt = mosaic.mosaic(mel, dictionary_of(power(tone(261.63))))
     assert rebuilt.mean(axis=1).argmax() == mel.mean(axis=1).argmax()
     correlation = np.corrcoef(np.sqrt(rebuilt.mean(axis=1)), np.sqrt(mel.mean(axis=1)))[0, 1]
     assert correlation > 0.9
 
 
 def test_the_mosaic_of_silence_is_silent() -> None:
-    frames = pool_of(power(make_noise())).take(1.0)
     mel = spectral.mel_power(power(make_noise()), CONFIG)
     mel[:, 10:20] = 0.0
-    rebuilt = mosaic.mosaic(mel, frames, CONFIG)
+    rebuilt = mosaic.mosaic(mel, dictionary_of(power(make_noise())))
     assert rebuilt[:, 10:20].max() < 1e-6 * rebuilt.max()
 
 

@@ -77,6 +77,18 @@ def test_precision_auto_is_one_of_the_two() -> None:
     assert networks.resolve_precision("float32") == "float32"
 
 
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")]
+)
+def test_precision_auto_on_a_gpu_is_what_it_computes_with(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str
+) -> None:
+    details = {"compute_capability": capability}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    assert networks.resolve_precision("auto") == precision
+
+
 def test_musicnn_first_layer_is_the_published_front_end() -> None:
     """In a steady flat spectrum every frame is alike: inside, the convolution is a closed form."""
     config = TransferConfig(network="musicnn-vgg", precision="float32")
@@ -106,6 +118,22 @@ def test_musicnn_takes_time_at_its_own_step() -> None:
     features = networks.MusicnnVGG(["conv1"], config)(spectrogram(256, 100))
     seconds = 100 * config.hop_length / config.sr
     assert features["conv1"].shape == (1, 96, round(seconds * 16000 / 256), 128)
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "bands"),
+    [("vgg19", "block2_conv1", 4), ("musicnn-vgg", "conv2", 4), ("random-1d", "width3", 1)],
+)
+def test_items_of_a_batch_do_not_know_of_each_other(network: str, layer: str, bands: int) -> None:
+    config = TransferConfig(network=network, precision="float32", n_mels=64, bands=bands)
+    built = networks.build_network(
+        dataclasses.replace(config, content_layers=((layer, 1.0),), style_layers=((layer, 1.0),))
+    )
+    one, other = spectrogram(64, 40, seed=0), spectrogram(64, 40, seed=1)
+    both = built(tf.constant(np.concatenate([one, other])))[layer]
+    alone = tf.concat([built(tf.constant(S))[layer] for S in (one, other)], axis=0)
+    scale = float(tf.reduce_max(alone))
+    np.testing.assert_allclose(both / scale, alone / scale, atol=1e-5)
 
 
 def random_1d(seed: int) -> dict[str, np.ndarray]:

@@ -248,3 +248,61 @@ def test_a_step_into_infinity_is_halved() -> None:
     descent = run(lambda x, data: tf.reduce_sum(x - tf.math.log(x), axis=1), [0.05], lower=-10.0)
     assert descent.restarts == 0
     np.testing.assert_allclose(descent.x, 1.0, atol=1e-2)
+
+
+def test_a_batch_of_different_problems_gives_what_each_gives_alone() -> None:
+    """One is at its minimum at once, one comes to a plateau, and one goes on to the end."""
+
+    def shifted(x: tf.Tensor, data: Any) -> tf.Tensor:
+        return data["offset"] + data["scale"] * rosenbrock(x)
+
+    starts = [[1.0, 1.0, 1.0], [-1.2, 1.0, 0.5], [-1.2, 1.0, 0.5]]
+    offset = tf.constant([0.0, 50.0, 0.0])
+    scale = tf.constant([1.0, 1e-2, 1.0])
+    options = {"n_steps": 25, "tolerance": 1e-3}
+    together = run(shifted, starts, data={"offset": offset, "scale": scale}, **options)
+    alone = [
+        run(shifted, starts[i], data={"offset": offset[i], "scale": scale[i]}, **options)
+        for i in range(3)
+    ]
+    assert [descent.stopped for descent in alone] == ["plateau", "plateau", "iterations"]
+    assert together.stopped == "iterations"
+    lengths = [len(descent.history) for descent in alone]
+    assert lengths[0] == 1 < PLATEAU_STEPS < lengths[1] < lengths[2] == 26
+    for i, descent in enumerate(alone):
+        np.testing.assert_allclose(together.x[i], descent.x[0], rtol=1e-4, atol=1e-5)
+    for step, iterate in enumerate(together.history):
+        # One that has stopped stays where it was.
+        totals = [descent.history[min(step, len(descent.history) - 1)].total for descent in alone]
+        assert iterate.total == pytest.approx(np.mean(totals), rel=1e-4)
+
+
+# What Adam's first step, and the shortest that L-BFGS tries, leave by far, but not a tenth of it.
+@pytest.mark.parametrize(("optimizer", "safe"), [("adam", 0.2), ("lbfgs", 0.002)])
+def test_only_an_item_that_is_not_finite_begins_again_with_smaller_steps(
+    optimizer: str, safe: float
+) -> None:
+    def fragile(x: tf.Tensor, data: Any) -> tf.Tensor:
+        broken = tf.abs(x[:, 0] - 3.0) > data["safe"]
+        return square(x) + tf.where(broken, float("nan"), 0.0)
+
+    def descend(*limits: float) -> Descent:
+        data = {"safe": tf.constant(limits)}
+        return run(fragile, [[3.0]] * len(limits), data=data, n_steps=1, optimizer=optimizer)
+
+    alone, sound, together = descend(safe), descend(99.0), descend(safe, 99.0)
+    assert [alone.restarts, sound.restarts, together.restarts] == [1, 0, 1]
+    assert 0 < 3 - float(alone.x[0, 0]) < safe < 3 - float(sound.x[0, 0])
+    np.testing.assert_allclose(together.x, tf.concat([alone.x, sound.x], axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("jit", [False, True])
+def test_traced_compiled_or_in_python_it_is_the_same_descent(optimizer: str, jit: bool) -> None:
+    options: Any = {"n_steps": 12, "optimizer": optimizer, "lower": -1.3, "upper": 0.8}
+    starts = [[-1.2, 0.8, 0.3], [0.0, 0.5, -1.0]]
+    in_python = run(rosenbrock, starts, **options)
+    traced = run(rosenbrock, starts, compiled=True, jit=jit, **options)
+    np.testing.assert_allclose(traced.x, in_python.x, rtol=1e-3, atol=1e-4)
+    totals = [iterate.total for iterate in in_python.history]
+    assert [iterate.total for iterate in traced.history] == pytest.approx(totals, rel=1e-3)

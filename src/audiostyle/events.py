@@ -41,7 +41,8 @@ class Iterate:
     seconds : float
         Since the descent began.
     window, n_windows : int
-        Which stretch of the content descends, counted from 1, and how many there are.
+        Which stretch of the content descends, counted from 1, and how many there are. Windows that
+        descend side by side are one stretch.
     """
 
     step: int

@@ -48,7 +48,7 @@ def texture_features(S: Tensor, top_db: float) -> Tensor:
     overlap = np.maximum(0.0, 1.0 - np.abs(np.arange(n_mels) - centres[:, None]) / spacing)
     weights = tf.constant(overlap / overlap.sum(axis=1, keepdims=True), tf.float32)
     # Around the middle of the range: covariances are differences of squares, of few digits else.
-    levels = 0.5 + tf.matmul(S, weights, transpose_a=True, transpose_b=True) / top_db
+    levels = 0.5 + tf.einsum("bmt,km->btk", S, weights) / top_db
     last = tf.shape(S)[2] - 1
     later = [tf.minimum(tf.range(last + 1) + lag, last) for lag in TEXTURE_LAGS]
     return tf.concat([tf.gather(levels, frames, axis=1) for frames in later], axis=2)[:, None]

@@ -93,31 +93,49 @@ def transpose_frames(P: Array, semitones: int) -> Array:
     return np.asarray(shifted, np.float32)
 
 
-def mosaic(mel: Array, frames: Array, config: TransferConfig) -> Array:
-    """Explain a mel spectrogram by frames of a style.
+def make_dictionary(frames: Array, config: TransferConfig) -> Array:
+    """Mel magnitudes of all transpositions of frames of a style.
+
+    Parameters
+    ----------
+    frames : np.ndarray [shape=(n_fft // 2 + 1, k), non-negative]
+        Power of frames of the style, from `FramePool`.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_mels, 12 * k), non-negative]
+        Columns sum to 1.
+    """
+    # Magnitudes: in power, the loudest partial of a frame would decide alone.
+    atoms = [
+        np.sqrt(spectral.mel_power(transpose_frames(frames, shift), config)) for shift in SEMITONES
+    ]
+    W = np.concatenate(atoms, axis=1)
+    return np.asarray(W / (W.sum(axis=0) + 1e-9), np.float32)
+
+
+def mosaic(mel: Array, dictionary: Array) -> Array:
+    """Explain a mel spectrogram by frames of a style. TensorFlow multiplies the matrices.
 
     Parameters
     ----------
     mel : np.ndarray [shape=(n_mels, t), non-negative]
         Mel power of the content.
-    frames : np.ndarray [shape=(n_fft // 2 + 1, k), non-negative]
-        Power of frames of the style, from `FramePool`.
+    dictionary : np.ndarray [shape=(n_mels, k), non-negative]
+        From `make_dictionary`.
 
     Returns
     -------
     np.ndarray [shape=(n_mels, t), non-negative]
         Mel power of the mosaic.
     """
-    # Magnitudes: in power, the loudest partial of a frame would decide alone.
-    V = np.sqrt(np.asarray(mel, np.float32))
-    atoms = [
-        np.sqrt(spectral.mel_power(transpose_frames(frames, shift), config)) for shift in SEMITONES
-    ]
-    W = np.concatenate(atoms, axis=1)
-    W = W / (W.sum(axis=0) + 1e-9)
-    H = W.T @ V
-    H *= V.sum(axis=0) / (H.sum(axis=0) + 1e-9)
-    floor = np.float32(1e-6 * V.max() + 1e-12)
+    import tensorflow as tf
+
+    V = tf.sqrt(tf.constant(mel, tf.float32))
+    W = tf.constant(dictionary)
+    H = tf.matmul(W, V, transpose_a=True)
+    H *= tf.reduce_sum(V, axis=0) / (tf.reduce_sum(H, axis=0) + 1e-9)
+    floor = 1e-6 * tf.reduce_max(V) + 1e-12
     for _ in range(UPDATES):  # Lee & Seung 2001, Kullback-Leibler divergence, columns of W sum to 1
-        H *= W.T @ (V / (W @ H + floor))
-    return np.asarray((W @ H) ** 2)
+        H *= tf.matmul(W, V / (tf.matmul(W, H) + floor), transpose_a=True)
+    return np.asarray(tf.square(tf.matmul(W, H)).numpy())

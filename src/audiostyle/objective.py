@@ -24,6 +24,7 @@ Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
 Data = dict[str, Tensor]
 Statistics = dict[str, tuple[Tensor, Tensor]]
+Axes = dict[str, tuple[Array, Array, Array]]
 
 MIN_PAIR_DISTANCE = 0.02  # below it content and style are one style, and nothing is scaled up
 
@@ -77,7 +78,7 @@ class StyleObjective:
         """
         config = self.config
         data = self._content_data(S_content, analysis)
-        data |= self._style_data(_as_statistics(style), style.roots)
+        data |= self._style_data(_as_statistics(style), style.axes)
         scale = np.ones((len(S_content), len(TERMS) + len(self.layers)), np.float32)
         if config.style_norm == "pair":
             distances = self._style_terms(self._style_losses(analysis.statistics, data))
@@ -171,18 +172,18 @@ class StyleObjective:
         }
         return data | {n: curve(S) for n, curve in curves.items() if n in self._in_spectrogram}
 
-    def _style_data(self, statistics: Statistics, roots: dict[str, Array]) -> Data:
-        """Targets of the style losses; `roots` is looked up, and filled."""
+    def _style_data(self, statistics: Statistics, axes: Axes) -> Data:
+        """Targets of the style losses; `axes` is looked up, and filled."""
         data: Data = {}
         for name, (gram, mean) in statistics.items():
+            data[f"mean/{name}"] = mean
             if self.config.style_statistic != "wasserstein":
-                data |= {f"gram/{name}": gram, f"mean/{name}": mean}
+                data[f"gram/{name}"] = gram
                 continue
-            covariance = losses.covariance(gram, mean)
-            if name not in roots:
-                roots[name] = _exact_root(covariance.numpy())
-            root = tf.reshape(tf.constant(roots[name]), tf.shape(covariance))
-            data |= {f"mean/{name}": mean, f"covariance/{name}": covariance, f"root/{name}": root}
+            if name not in axes:
+                axes[name] = losses.principal_axes(losses.covariance(gram, mean).numpy())
+            parts = zip(("axes", "deviations", "rest"), axes[name], strict=True)
+            data |= {f"{part}/{name}": tf.constant(array) for part, array in parts}
         return data
 
     def _envelope_data(self, S_content: Tensor, style: StyleTarget) -> Data:
@@ -244,8 +245,8 @@ class StyleObjective:
             return losses.style_loss(gram, mean, data[f"gram/{name}"])
         if self.config.style_statistic == "moments":
             return losses.moments_loss(gram, mean, data[f"gram/{name}"], target_mean)
-        covariance, root = data[f"covariance/{name}"], data[f"root/{name}"]
-        return losses.wasserstein_loss(gram, mean, target_mean, covariance, root)
+        shape = (data[f"{part}/{name}"] for part in ("axes", "deviations", "rest"))
+        return losses.wasserstein_loss(gram, mean, losses.Gaussian(target_mean, *shape))
 
     def _spectrogram_terms(self, S: Tensor, data: Data) -> dict[str, Tensor]:
         """Terms that need no network, all but those of weight 0."""
@@ -286,14 +287,6 @@ def _mix(own: Statistics, style: StyleTarget, strength: float) -> Statistics:
         )
         for name, (gram, mean) in _as_statistics(style).items()
     }
-
-
-def _exact_root(matrices: Array) -> Array:
-    """Square roots of symmetric matrices, by eigenvalues: slow, but needed only once a style."""
-    values, vectors = np.linalg.eigh(matrices.astype(np.float64))
-    roots = np.sqrt(np.maximum(values, 0.0))
-    product = (vectors * roots[..., None, :]) @ np.swapaxes(vectors, -1, -2)
-    return np.asarray(product, np.float32)
 
 
 def to_variable(S: Array, config: TransferConfig) -> Tensor:

@@ -13,6 +13,8 @@ Conventions
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -268,14 +270,48 @@ def griffin_lim(
     -------
     np.ndarray [shape=(..., length), float32]
     """
-    magnitude = np.asarray(magnitude, np.float32)
-    angles: Array = np.asarray(phase, np.complex64)
-    previous: Array = np.zeros(1, np.complex64)
+    magnitude, phase = np.asarray(magnitude, np.float32), np.asarray(phase, np.complex64)
+    if magnitude.ndim == 2 or len(magnitude) == 1:
+        return _griffin_lim(magnitude, phase, config, length, n_iter, momentum)
+    with ThreadPoolExecutor(_workers()) as pool:  # NumPy lets go of the lock while it works
+        channels = pool.map(
+            lambda M, p: _griffin_lim(M, p, config, length, n_iter, momentum), magnitude, phase
+        )
+        return np.stack(list(channels))
+
+
+def _workers() -> int:
+    """How many threads may work: as many as BLAS may, or there are cores."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else os.cpu_count() or 1
+
+
+def _griffin_lim(
+    magnitude: Array,
+    phase: Array,
+    config: TransferConfig,
+    length: int,
+    n_iter: int,
+    momentum: float,
+) -> Array:
+    """Iterate in place: the arrays are large, and passes over them are what it takes."""
+    Z: Array = magnitude * phase
+    previous: Array | None = None
     for _ in range(n_iter):
-        rebuilt = stft(istft(magnitude * angles, config, length), config)
-        angles = unit_phase(rebuilt - np.float32(momentum / (1 + momentum)) * previous)
+        rebuilt = stft(istft(Z, config, length), config)
+        if previous is None:
+            Z = rebuilt.copy()
+        else:
+            Z = previous
+            Z *= np.float32(-momentum / (1 + momentum))
+            Z += rebuilt
+        modulus = np.abs(Z)
+        empty = modulus < np.finfo(np.float32).tiny
+        modulus[empty] = 1
+        Z[empty] = 1
+        Z *= np.divide(magnitude, modulus, out=modulus)
         previous = rebuilt
-    return istft(magnitude * angles, config, length)
+    return istft(Z, config, length)
 
 
 def unit_phase(D: Array) -> Array:

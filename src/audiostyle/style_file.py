@@ -28,7 +28,7 @@ from audiostyle.starts import StyleSound
 Array = npt.NDArray[Any]
 
 SUFFIX = ".style.npz"
-SCHEMA = 1
+SCHEMA = 2
 SPECTROGRAM = ("sr", "n_fft", "hop_length", "n_mels", "mel_scale", "top_db")
 
 
@@ -61,7 +61,7 @@ class SavedStyle:
 
     def _restore(self, owner: str, kind: Any) -> Any:
         values: dict[str, Any] = {}
-        for name in (field.name for field in dataclasses.fields(kind)):
+        for name in _kept(kind):
             key = f"{owner}/{name}"
             if key in self.about["dicts"]:
                 start = key + "/"
@@ -77,6 +77,11 @@ class SavedStyle:
                     f"{self.about['audiostyle']}; make it anew"
                 )
         return kind(**values)
+
+
+def _kept(part: Any) -> list[str]:
+    """Names of the fields that are not computed from the others."""
+    return [f.name for f in dataclasses.fields(part) if not f.metadata.get("derived")]
 
 
 def is_style_file(path: str | Path) -> bool:
@@ -160,11 +165,11 @@ def save_style(path: Path, heard: HeardStyle, about: dict[str, Any]) -> None:
     arrays: dict[str, Array] = {"S": heard.S}
     dicts: list[str] = []
     for owner, part in (("target", heard.target), ("sound", heard.sound)):
-        for field in dataclasses.fields(part):
-            key, value = f"{owner}/{field.name}", getattr(part, field.name)
+        for name in _kept(part):
+            key, value = f"{owner}/{name}", getattr(part, name)
             if isinstance(value, dict):
                 dicts.append(key)
-                arrays.update({f"{key}/{name}": np.asarray(v) for name, v in value.items()})
+                arrays.update({f"{key}/{layer}": np.asarray(v) for layer, v in value.items()})
             else:
                 arrays[key] = np.asarray(value)
     header = json.dumps({**about, "dicts": dicts}, allow_nan=False).encode()

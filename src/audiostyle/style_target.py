@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.config import NETWORKS, TransferConfig
+from audiostyle.config import MUSIC_LAYERS, NETWORKS, TransferConfig
 from audiostyle.options import LayerWeights
 
 Array = npt.NDArray[Any]
@@ -48,11 +48,10 @@ def style_sources(config: TransferConfig) -> list[StyleSource]:
     list of StyleSource
         The network's own layers always, and first.
     """
-    music = NETWORKS["musicnn-vgg"]
     sources = [StyleSource("style", config.style_layers, config.bands)]
     if config.music_weight > 0:
-        layers = tuple((MUSIC + name, weight) for name, weight in music.style)
-        sources.append(StyleSource("music", layers, music.bands))
+        layers = tuple((MUSIC + name, weight) for name, weight in MUSIC_LAYERS)
+        sources.append(StyleSource("music", layers, NETWORKS["musicnn-vgg"].bands))
     if config.texture_weight > 0:
         sources.append(StyleSource("texture", ((TEXTURE, 1.0),), 1))
     return sources
@@ -75,9 +74,9 @@ class StyleTarget:
     peak : np.ndarray [shape=(n_mels,), dB]
         The loudest that each band ever is.
     n_frames : int
-    roots : dict of str to np.ndarray [shape=(1, bands, C, C)]
-        Square roots of the covariances, kept once they were needed: they take seconds, and a style
-        may serve many contents.
+    axes : dict of str to tuple of np.ndarray
+        Principal axes of the covariances, kept once they were needed: they take a while, and a
+        style may serve many contents.
     """
 
     grams: dict[str, Array]
@@ -86,7 +85,9 @@ class StyleTarget:
     temporal: Array
     peak: Array
     n_frames: int
-    roots: dict[str, Array] = field(default_factory=dict)
+    axes: dict[str, tuple[Array, Array, Array]] = field(
+        default_factory=dict, repr=False, metadata={"derived": True}
+    )
 
 
 def blend(targets: Sequence[StyleTarget], weights: Sequence[float]) -> StyleTarget:

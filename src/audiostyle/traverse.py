@@ -118,10 +118,11 @@ class LongTransfer:
         self.picture = Picture(self.config, self._recording.channels, pictured)
         reader = self._recording.reader()
         waiting: Array | None = None  # what the window before leaves to be faded
-        for group in self._groups():
+        groups = self._groups()
+        for i, group in enumerate(groups, 1):
             heard = [self._hear(reader, window) for window in group]
             self._lap("features")
-            styled = self._style(heard)
+            styled = self._style(heard, i, len(groups))
             for one, S in zip(heard, styled, strict=True):
                 waiting, piece = self._join(one, S, waiting)
                 yield piece
@@ -144,10 +145,11 @@ class LongTransfer:
             alone = len(self.windows) == 1
             mean = mel.mean(axis=1) if alone else self._recording.mel_mean()
             self._starter = Starter(self._sound, mean, self._recording.n_work, config)
-        return _Heard(window, power, S, self._starter.make(D, S, window.start))
+        with self._on_device():
+            return _Heard(window, power, S, self._starter.make(D, S, window.start))
 
-    def _style(self, heard: list[_Heard]) -> Array:
-        """Let windows descend side by side [shape=(windows, n_mels, t)]."""
+    def _style(self, heard: list[_Heard], group: int, n_groups: int) -> Array:
+        """Let a group of windows descend side by side [shape=(windows, n_mels, t)]."""
         S_content = np.stack([one.S for one in heard])
         S_start = np.stack([one.start.S for one in heard])
         if self.stopped == "interrupted":
@@ -157,31 +159,29 @@ class LongTransfer:
             problem = self._styler.prepare(S_content, S_start, self._target)
             self._lap("features")
             if first:
-                self._announce(problem.seconds)
+                self._announce(problem.seconds * n_groups)
                 self._report(Stage("descent", self._device.reason))
-            index = self.windows.index(heard[0].window) + len(heard)
-            S, descent = self._styler.descend(problem, self._numbered(index))
+            S, descent = self._styler.descend(problem, self._numbered(group, n_groups))
         self._lap("descent")
         self.histories.append(descent.history)
         self.restarts = max(self.restarts, descent.restarts)
         if descent.stopped != "plateau":
             self.stopped = descent.stopped
-        if index == len(self.windows) or self.stopped == "interrupted":
+        if group == n_groups or self.stopped == "interrupted":
             self._report(Stage("inversion"))
         return S
 
-    def _numbered(self, index: int) -> Callback:
+    def _numbered(self, group: int, n_groups: int) -> Callback:
         def report(event: Any) -> Any:
-            return self._report(replace(event, window=index, n_windows=len(self.windows)))
+            return self._report(replace(event, window=group, n_windows=n_groups))
 
         return report
 
     def _announce(self, forward: float) -> None:
-        """Say how long all of it will take, if that is long; `forward` is of one analysis."""
+        """Say how long all of it will take, if that is long; `forward` is of the analysis."""
         steps = STEP_TO_FORWARD * forward * max(1, self.config.iterations)
-        groups = len(self._groups())
         length = self._recording.channels * self._recording.n_work / self.config.sr
-        seconds = steps * groups + SOUND_SHARE * length
+        seconds = steps + SOUND_SHARE * length
         if seconds > ANNOUNCED_SECONDS:
             self._report(Stage("estimate", f"about {round(seconds / 60)} min"))
 

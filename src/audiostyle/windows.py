@@ -59,8 +59,8 @@ def plan_windows(
     Parameters
     ----------
     n_frames : int > 0
-    size : int
-        Of every window; of the only one at most.
+    size : int >= 3 * overlap
+        Of every window; of the only one at most. In smaller ones fades would meet.
     overlap : int
         Least overlap of neighbours.
 
@@ -68,7 +68,7 @@ def plan_windows(
     -------
     list of Window
         As few as it takes, spread evenly. Of an overlap a margin is dropped at either end, and the
-        middle is the fade.
+        middle is the fade; where margins leave nothing, it is a cut.
     """
     if n_frames <= size:
         return [Window(0, n_frames, 0, 0)]
@@ -79,7 +79,7 @@ def plan_windows(
         low, high = start, windows[-1].stop
         margin = min(MARGIN_FRAMES, (high - low - 1) // 2)
         middle = (low + high) // 2
-        half = min((high - low) // 2 - margin, (overlap - 2 * MARGIN_FRAMES) // 2)
+        half = max(0, min((high - low) // 2 - margin, (overlap - 2 * MARGIN_FRAMES) // 2))
         windows.append(Window(start, start + size, middle - half, middle + half))
     return windows
 
