@@ -186,7 +186,7 @@ def test_the_level_of_plain_griffin_lim_does_not_dip_where_pieces_meet() -> None
 
     def level(y: np.ndarray, first: int) -> float:
         faded = y[:, first * hop_length : (first + FADE_FRAMES) * hop_length]
-        return 10 * np.log10(np.mean(np.square(faded)))
+        return float(10 * np.log10(np.mean(np.square(faded))))
 
     for edge in edges:
         first = edge - CONTEXT_FRAMES

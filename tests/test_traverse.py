@@ -74,7 +74,8 @@ def test_an_untouched_content_of_several_windows_comes_back(
     assert result.n_windows == 4
     assert result.y is not None and result.y.shape == y.shape
     assert decibels_of(result.y - y, y) < -60
-    assert (result.gain, result.reduction) == (pytest.approx(0.0, abs=0.01), 0.0)
+    assert result.gain == pytest.approx(0.0, abs=0.01)
+    assert result.reduction == 0.0
 
 
 def test_no_strength_returns_a_content_of_several_windows(
