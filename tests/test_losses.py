@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_losses_of_a_silent_style_are_0_and_not_nan() -> None:
     for matched in (
         losses.style_loss(gram, mean, gram),
         losses.moments_loss(gram, mean, gram, mean),
-        losses.wasserstein_loss(gram, mean, mean, gram, gram),
+        losses.wasserstein_loss(gram, mean, target_of(gram, mean)),
     ):
         for value in matched:
             assert float(tf.reduce_max(tf.abs(value))) == 0.0
@@ -148,13 +149,14 @@ def test_sqrt_psd_is_the_root_and_its_inverse() -> None:
     np.testing.assert_allclose(inverse, expected, rtol=0.02, atol=0.02)
 
 
-def wasserstein(a: int, b: int) -> losses.Matched:
-    from scipy.linalg import sqrtm
+def target_of(gram: Any, mean: Any) -> losses.Gaussian:
+    covariance = losses.covariance(tf.constant(gram), tf.constant(mean)).numpy()
+    return losses.Gaussian(tf.constant(mean), *losses.principal_axes(covariance))
 
+
+def wasserstein(a: int, b: int) -> losses.Matched:
     (_, gram, mean), (_, target_gram, target_mean) = gaussian(a), gaussian(b)
-    target = losses.covariance(target_gram, target_mean)
-    root = sqrtm(target[0, 0].numpy()).real[None, None].astype(np.float32)
-    return losses.wasserstein_loss(gram, mean, target_mean, target, root)
+    return losses.wasserstein_loss(gram, mean, target_of(target_gram, target_mean))
 
 
 def test_wasserstein_loss_closed_form() -> None:
@@ -176,6 +178,39 @@ def test_wasserstein_loss_and_its_gradient_vanish_at_the_target() -> None:
     assert float(there.value[0]) == pytest.approx(0, abs=1e-3)
     for slope, other in zip(there[1:], elsewhere[1:], strict=True):
         assert np.linalg.norm(slope) < 0.01 * np.linalg.norm(other)
+
+
+def test_of_a_wide_layer_the_rest_of_the_variance_is_compared_as_a_sum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from scipy.linalg import sqrtm
+
+    monkeypatch.setattr(losses, "ALL_AXES", 2)
+    (_, gram, mean), (_, target_gram, target_mean) = gaussian(0), gaussian(1)
+    S = losses.covariance(gram, mean)[0, 0].numpy().astype(float)
+    T = losses.covariance(target_gram, target_mean)[0, 0].numpy().astype(float)
+    values, vectors = np.linalg.eigh(T)
+    U, variances, rest = vectors[:, 2:], values[2:], values[:2].sum()
+    inside = U.T @ S @ U
+    root = np.diag(np.sqrt(variances))
+    bures = np.trace(inside) + variances.sum() - 2 * np.trace(sqrtm(root @ inside @ root).real)
+    bures += (np.sqrt(np.trace(S) - np.trace(inside)) - np.sqrt(rest)) ** 2
+    energy = np.trace(T) + (target_mean**2).sum()
+    expected = (bures + ((mean - target_mean) ** 2).sum()) / energy
+    assert float(wasserstein(0, 1).value[0]) == pytest.approx(expected, rel=0.01)
+    there, elsewhere = wasserstein(0, 0), wasserstein(1, 0)
+    assert float(there.value[0]) == pytest.approx(0, abs=1e-3)
+    for slope, other in zip(there[1:], elsewhere[1:], strict=True):
+        assert np.linalg.norm(slope) < 0.01 * np.linalg.norm(other)
+    # Along its own gradient the loss changes as the gradient says.
+    matched = wasserstein(0, 1)
+    step = 1e-3 * matched.by_gram / tf.norm(matched.by_gram)
+    target = target_of(target_gram, target_mean)
+    above, below = (
+        losses.wasserstein_loss(gram + s * step, mean, target).value[0] for s in (1, -1)
+    )
+    slope = tf.reduce_sum(matched.by_gram * step)
+    assert float(above - below) / 2 == pytest.approx(float(slope), rel=0.02)
 
 
 def test_moments_loss_closed_form() -> None:
@@ -222,8 +257,7 @@ def by_style(G: tf.Tensor, m: tf.Tensor, H: tf.Tensor, n: tf.Tensor) -> losses.M
 
 
 def by_wasserstein(G: tf.Tensor, m: tf.Tensor, H: tf.Tensor, n: tf.Tensor) -> losses.Matched:
-    covariance = losses.covariance(H, n)
-    return losses.wasserstein_loss(G, m, n, covariance, naive_root(covariance))
+    return losses.wasserstein_loss(G, m, target_of(H, n))
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,18 @@ def test_precision_auto_is_one_of_the_two() -> None:
     assert networks.resolve_precision("float32") == "float32"
 
 
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")]
+)
+def test_precision_auto_on_a_gpu_is_what_it_computes_with(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str
+) -> None:
+    details = {"compute_capability": capability}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    assert networks.resolve_precision("auto") == precision
+
+
 def test_musicnn_first_layer_is_the_published_front_end() -> None:
     """In a steady flat spectrum every frame is alike: inside, the convolution is a closed form."""
     config = TransferConfig(network="musicnn-vgg", precision="float32")

@@ -175,9 +175,13 @@ def test_a_signal_stops_the_descent_and_decides_the_exit_code(
     answers: list[Any] = []
     record = {"notes": ["a note"]}
 
-    def work(_: Any, __: Any, callback: Callable[[Stage | Iterate], Any]) -> Any:
+    def work(
+        _: Any, __: Any, callback: Callable[[Stage | Iterate], Any], *, laps: dict[str, float]
+    ) -> Any:
         callback(Stage("descent", "CPU"))
+        assert list(laps) == ["to command"]
         answers.append(callback(iterate(0)))
+        assert 0 < laps["to command"] <= laps["to first step"]
         if number is not None:
             os.kill(os.getpid(), number)
         answers.append(callback(iterate(1)))

@@ -66,11 +66,12 @@ def test_what_was_saved_is_what_is_restored(genre: Path) -> None:
     heard = saved.restore()
     for part, start in ((heard.target, "target"), (heard.sound, "sound")):
         for field in dataclasses.fields(part):
+            if field.metadata.get("derived"):  # computed where they are needed
+                continue
             value = getattr(part, field.name)
             stored = saved.arrays
             if isinstance(value, dict):
-                if field.name != "axes":  # computed where they are needed
-                    assert set(value) >= {"block1_conv1", "block2_conv1"}
+                assert set(value) >= {"block1_conv1", "block2_conv1"}
                 pairs = [(v, stored[f"{start}/{field.name}/{k}"]) for k, v in value.items()]
             else:
                 pairs = [(value, stored[f"{start}/{field.name}"])]
@@ -149,7 +150,7 @@ def other_schema(arrays: dict[str, Any]) -> None:
         (without("S"), "is no style file, or is damaged"),
         (without("target/peak"), "lacks target/peak, as it was made by audiostyle"),
         (not_finite, "holds values that cannot be right"),
-        (other_schema, "has layout 99, this audiostyle reads 1"),
+        (other_schema, "has layout 99, this audiostyle reads 2"),
     ],
 )
 def test_a_spoilt_file_is_refused(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+IMPORTED = time.perf_counter()  # for `audiostyle.uptime`
 
 if TYPE_CHECKING:
     from audiostyle.batch import run_batch

@@ -61,6 +61,7 @@ NETWORKS: dict[str, NetworkSpec] = {
     ),
     "random-1d": NetworkSpec((), (("width11", 1.0),), (("width11", 1.0),), 1),
 }
+MUSIC_LAYERS = (("conv2", 1.0), ("conv3", 1.0))  # of musicnn's VGG, for the music loss
 
 
 @dataclass(frozen=True)
@@ -264,10 +265,8 @@ class TransferConfig:
                 "windows do not overlap enough to be inverted"
             )
         if self.n_mels > self.n_fft // 2:
-            raise ConfigError(
-                f"n_mels={self.n_mels} must be at most n_fft/2={self.n_fft // 2}: raise n_fft or "
-                "lower n_mels"
-            )
+            limit = f"n_fft/2={self.n_fft // 2}: raise n_fft or lower n_mels"
+            raise ConfigError(f"n_mels={self.n_mels} must be at most {limit}")
         for part in ("content", "style"):
             layers = getattr(self, f"{part}_layers")
             if getattr(self, f"{part}_weight") > 0 and not any(weight for _, weight in layers):

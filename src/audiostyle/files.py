@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,12 @@ def run(
     callback: Callback | None = None,
     stylist: Stylist | None = None,
     style_files: Sequence[StyleFiles] | None = None,
+    laps: Mapping[str, float] | None = None,
 ) -> tuple[TransferResult, dict[str, Any]]:
     """Carry out a `Request`; see `transfer_file`.
 
-    A `stylist` that is kept, and `style_files` that were heard, spare what they did before.
+    A `stylist` that is kept, and `style_files` that were heard, spare what they did before. `laps`,
+    which may grow until the sound is there, are times of the caller's own for the record.
     """
     request.check()
     if style_files is None:
@@ -134,7 +136,7 @@ def run(
         n_samples = audio_out.write_stream(
             part, result.blocks(), source.sr, source.channels, container, subtype, request.output
         )
-        result = replace(result, matched=None)
+        result = replace(result, matched=None, timings={**(laps or {}), **result.timings})
         source.notes += notes
         record = sidecar.make_record(request, config, source, recording, list(style_files), result)
         picture = _draw(request, result)

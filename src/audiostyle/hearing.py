@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,6 +183,8 @@ def analyse_styles(
     """
     used = [style for style in styles if style.weight > 0]
     heard = [hear(style, analyzer, report) for style in used]
+    if len(heard) == 1:  # itself, with what is kept of it
+        return heard[0].target, heard[0].sound, heard[0].S
     total = sum(style.weight for style in used)
     shares = [style.weight / total for style in used]
     target = blend([h.target for h in heard], shares)
@@ -191,5 +193,5 @@ def analyse_styles(
     frames = np.concatenate(
         [h.sound.frames[:, :n] for h, n in zip(heard, counts, strict=True)], axis=1
     )
-    sound = replace(heard[0].sound, mel_mean=target.mel_mean, frames=frames)
+    sound = StyleSound(target.mel_mean, frames, heard[0].sound.y)
     return target, sound, heard[0].S

@@ -31,13 +31,15 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
+Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
 
 DIAGONAL_LOAD = 1e-4  # of the mean variance: keeps covariances of few positions invertible
 MIN_VARIANCE = 1e-6  # the root has no derivative at 0
-MAX_AXES = 128  # of a covariance that are compared one by one
+ALL_AXES = 32  # up to so many channels, every axis of a covariance is compared; half of more
 NEWTON_SCHULZ_STEPS = 10
 NEWTON_SCHULZ_RANGE = 1e-3  # smallest singular value of interest, relative to the largest
 
@@ -271,6 +273,32 @@ class Gaussian(NamedTuple):
     rest: Tensor
 
 
+def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
+    """Axes, deviations along them, and the variance of the rest, for a `Gaussian`.
+
+    Parameters
+    ----------
+    covariances : np.ndarray [shape=(batch, bands, C, C)]
+
+    Returns
+    -------
+    axes : np.ndarray [shape=(batch, bands, C, k)]
+        Of up to `ALL_AXES` channels all, else half.
+    deviations : np.ndarray [shape=(batch, bands, k)]
+    rest : np.ndarray [shape=(batch, bands)]
+    """
+    values, vectors = np.linalg.eigh(covariances)
+    values = np.maximum(values, 0.0)
+    n_channels = values.shape[-1]
+    first = 0 if n_channels <= ALL_AXES else n_channels // 2
+    rest = values[..., :first].sum(axis=-1)
+    deviations = np.sqrt(values[..., first:])
+    axes, deviations, rest = (
+        np.asarray(array, np.float32) for array in (vectors[..., first:], deviations, rest)
+    )
+    return axes, deviations, rest
+
+
 def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> Matched:
     """Squared Wasserstein-2 (Bures) distance of Gaussians, relative to the energy of the target.
 
@@ -279,9 +307,9 @@ def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> Matched:
     ``M = S_s^1/2 S S_s^1/2`` the gradient by `S` is ``I - S_s^1/2 M^-1/2 S_s^1/2``, and the inverse
     root comes from the same iteration as the root.
 
-    Of wide layers only the `MAX_AXES` directions are compared one by one in which the style varies
-    most; of the rest, a fiftieth of the variance, the sum of the variances is: the root of a matrix
-    costs the cube of its size.
+    Of layers with more than `ALL_AXES` channels only half of the directions are compared one by
+    one, those in which the style varies most; of the rest, a fiftieth of the variance, the sum is:
+    the root of a matrix costs the cube of its size.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from audiostyle.config import NETWORKS, TransferConfig
+from audiostyle.config import MUSIC_LAYERS, NETWORKS, TransferConfig
 from audiostyle.weights_io import load_weights
 
 Array = npt.NDArray[Any]
@@ -73,11 +73,11 @@ def build_music(config: TransferConfig) -> FeatureExtractor:
         pooling="max",
         weights=None,
     )
-    return MusicnnVGG([name for name, _ in own.style_layers], own)
+    return MusicnnVGG([name for name, _ in MUSIC_LAYERS], own)
 
 
 def resolve_precision(precision: str) -> str:
-    """Turn ``auto`` into ``bfloat16`` on a processor with bfloat16 instructions, else ``float32``.
+    """Turn ``auto`` into ``bfloat16`` where the device computes with it, else ``float32``.
 
     Parameters
     ----------
@@ -87,10 +87,14 @@ def resolve_precision(precision: str) -> str:
     Returns
     -------
     str
+        In ``bfloat16`` the convolutions are; statistics, losses and descent stay in float32.
     """
     if precision != "auto":
         return precision
-    if tf.config.list_logical_devices("GPU") or platform.machine() not in ("x86_64", "AMD64"):
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return "bfloat16" if all(_has_bfloat16(gpu) for gpu in gpus) else "float32"
+    if platform.machine() not in ("x86_64", "AMD64"):
         return "float32"
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -98,6 +102,12 @@ def resolve_precision(precision: str) -> str:
     except OSError:
         return "float32"
     return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+def _has_bfloat16(gpu: Any) -> bool:
+    """Whether a GPU is of NVIDIA's Ampere generation or later."""
+    details = tf.config.experimental.get_device_details(gpu)
+    return tuple(details.get("compute_capability", (0, 0))) >= (8, 0)
 
 
 def _unit(S: Tensor, top_db: float) -> Tensor:

@@ -181,7 +181,7 @@ class StyleObjective:
                 data[f"gram/{name}"] = gram
                 continue
             if name not in axes:
-                axes[name] = _axes(losses.covariance(gram, mean).numpy())
+                axes[name] = losses.principal_axes(losses.covariance(gram, mean).numpy())
             parts = zip(("axes", "deviations", "rest"), axes[name], strict=True)
             data |= {f"{part}/{name}": tf.constant(array) for part, array in parts}
         return data
@@ -287,17 +287,6 @@ def _mix(own: Statistics, style: StyleTarget, strength: float) -> Statistics:
         )
         for name, (gram, mean) in _as_statistics(style).items()
     }
-
-
-def _axes(covariances: Array) -> tuple[Array, Array, Array]:
-    """Axes, deviations along them, and the variance of the rest, for `losses.Gaussian`."""
-    values, vectors = np.linalg.eigh(covariances)
-    values = np.maximum(values, 0.0)
-    kept = slice(-min(losses.MAX_AXES, values.shape[-1]), None)
-    rest = values[..., : kept.start].sum(axis=-1)
-    shape = vectors[..., kept], np.sqrt(values[..., kept]), np.maximum(rest, 0.0)
-    axes, deviations, rest = (np.asarray(array, np.float32) for array in shape)
-    return axes, deviations, rest
 
 
 def to_variable(S: Array, config: TransferConfig) -> Tensor:

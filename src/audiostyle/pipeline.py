@@ -45,7 +45,7 @@ class TransferResult:
     stopped : str
         ``iterations``, ``plateau`` or ``interrupted``.
     restarts : int
-        1 if a loss was not finite once, and the descent began again with smaller steps.
+        How often a loss was not finite, and a descent began again with smaller steps.
     device : str
     precision : str
     convergence : float, in dB

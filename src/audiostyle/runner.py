@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from audiostyle import files, sidecar
+from audiostyle import files, sidecar, uptime
 from audiostyle.config import TransferConfig
 from audiostyle.errors import Interrupted
 from audiostyle.events import Iterate, Stage
@@ -145,17 +145,20 @@ def run_transfer(
     """
     began = time.perf_counter()
     progress = Progress(echo, quiet)
+    laps = {"to command": uptime.seconds()}
 
     with Interrupt((lambda text: None) if quiet else echo) as interrupt:
 
         def callback(event: Stage | Iterate) -> bool:
             if isinstance(event, Stage):
                 interrupt.stage = event.name
+            elif "to first step" not in laps:
+                laps["to first step"] = uptime.seconds()
             progress(event)
             return interrupt.signals > 0
 
         try:
-            result, record = files.run(request, config, callback)
+            result, record = files.run(request, config, callback, laps=laps)
         finally:
             progress.close()
         interrupt.stage = "done"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,14 @@ class StyleSound:
         Power of some of its frames.
     y : np.ndarray [shape=(1, n)]
         The beginning of its first clip, levelled.
+    dictionary : np.ndarray [shape=(n_mels, 12 * k)] or None
+        `audiostyle.mosaic.make_dictionary` of the frames, kept once it was needed.
     """
 
     mel_mean: Array
     frames: Array
     y: Array
+    dictionary: Array | None = field(default=None, repr=False, metadata={"derived": True})
 
 
 @dataclass
@@ -68,7 +71,6 @@ class Starter:
         self._n_work = n_work
         self._config = config
         gain = config.strength * spectral.envelope_gain(mel_mean, sound.mel_mean, config)
-        self._dictionary: Array | None = None
         self._gain = 10.0 ** (spectral.mel_to_bins(gain, config) / 20)
 
     def make(self, D: Array, S: Array, first: int) -> Start:
@@ -112,9 +114,10 @@ class Starter:
         S = spectral.power_to_db(mel, config)
         share = config.strength * config.mosaic_share
         if config.init == "mosaic" and share > 0:
-            if self._dictionary is None:
-                self._dictionary = mosaic.make_dictionary(self._sound.frames, config)
-            tiles = spectral.power_to_db(mosaic.mosaic(mel, self._dictionary), config)
+            sound = self._sound
+            if sound.dictionary is None:
+                sound.dictionary = mosaic.make_dictionary(sound.frames, config)
+            tiles = spectral.power_to_db(mosaic.mosaic(mel, sound.dictionary), config)
             S = np.asarray((1 - share) * S + share * tiles, np.float32)
         return Start(D, S)
 

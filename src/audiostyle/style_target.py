@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.config import NETWORKS, TransferConfig
+from audiostyle.config import MUSIC_LAYERS, NETWORKS, TransferConfig
 from audiostyle.options import LayerWeights
 
 Array = npt.NDArray[Any]
@@ -48,11 +48,10 @@ def style_sources(config: TransferConfig) -> list[StyleSource]:
     list of StyleSource
         The network's own layers always, and first.
     """
-    music = NETWORKS["musicnn-vgg"]
     sources = [StyleSource("style", config.style_layers, config.bands)]
     if config.music_weight > 0:
-        layers = tuple((MUSIC + name, weight) for name, weight in music.style)
-        sources.append(StyleSource("music", layers, music.bands))
+        layers = tuple((MUSIC + name, weight) for name, weight in MUSIC_LAYERS)
+        sources.append(StyleSource("music", layers, NETWORKS["musicnn-vgg"].bands))
     if config.texture_weight > 0:
         sources.append(StyleSource("texture", ((TEXTURE, 1.0),), 1))
     return sources

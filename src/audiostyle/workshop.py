@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 from collections import OrderedDict
 from dataclasses import replace
@@ -21,7 +20,6 @@ from audiostyle.schedule import Job
 from audiostyle.style_file import is_style_file
 
 STYLES_KEPT = 4  # pairs come sorted by style, so that one would nearly do
-PAIRS_PER_COLLECTION = 4  # a collection takes a quarter of a second, a graph some megabytes
 
 
 class Workshop:
@@ -44,7 +42,6 @@ class Workshop:
             devices.set_threads(request.threads)
         self._request = request
         self._config = config
-        self._made = 0
         self._stylist: Stylist | None = None
         self._styles: OrderedDict[tuple[Path, ...], StyleFiles] = OrderedDict()
 
@@ -84,17 +81,11 @@ class Workshop:
         if self._stylist is None:
             weights_io.check_weights(self._config.network, self._config.weights)
             devices.load_tensorflow(quiet=not asked.verbose)
-            if not asked.verbose:
-                # Each pair is a graph of its own shape and constants, and TensorFlow warns of it.
-                logging.getLogger("tensorflow").setLevel(logging.ERROR)
             self._stylist = Stylist(self._config, asked.device, asked.threads)
         style = self._hear(job, callback)
         job.output.parent.mkdir(parents=True, exist_ok=True)
         _, record = files.run(request, self._config, callback, self._stylist, [style])
         self._check_inputs(job, record)
-        self._made += 1
-        if self._made % PAIRS_PER_COLLECTION == 0:
-            gc.collect()  # what a descent was compiled to refers to itself, and would stay for long
         return record
 
     def judge(self, job: Job) -> dict[str, Any]:
