@@ -9,9 +9,10 @@ import pytest
 from audiostyle import levels, loudness, spectral
 from audiostyle.config import TransferConfig
 from audiostyle.recording import Recording
-from audiostyle.render import Piece, Renderer
+from audiostyle.render import CONTEXT_FRAMES, FADE_FRAMES, Inverter, Piece, Renderer
 from audiostyle.streams import ArraySource, Spool
 from tests.conftest import SR, decibels_of, make_noise, make_tones
+from tests.long import make_music
 
 CONFIG = TransferConfig(n_fft=1024, hop_length=256, n_mels=64, bands=4, inversion_iterations=4)
 
@@ -148,3 +149,46 @@ def test_plain_griffin_lim_starts_from_nothing_but_the_spectrogram() -> None:
     S = spectral.mel_spectrogram(y, config)
     error = np.abs(spectral.mel_spectrogram(first, config) - S)[S > -40]
     assert error.mean() < 3.0  # dB, of what is loud enough to hear
+
+
+def inverted(config: TransferConfig, edges: list[int]) -> tuple[np.ndarray, float]:
+    """Invert a spectrogram whose bands rise and fall."""
+    n_frames = 480
+    y = make_music(n_frames * config.hop_length / SR)[None, : (n_frames - 1) * config.hop_length]
+    recording, D = analysed(y, SR, config)
+    S = spectral.power_to_db(spectral.mel_power(spectral.channel_power(D), config), config)
+    bands, frames = np.arange(len(S))[:, None], np.arange(n_frames)
+    S = np.asarray(S + 6 * np.sin(bands / 5) * np.cos(frames / 40), np.float32)
+    inverter = Inverter(recording.n_work, config)
+    blocks = list(inverter.run(cut(S, D, edges)))
+    assert sum(block.shape[1] for block in blocks) == recording.n_work
+    return np.concatenate(blocks, axis=1), inverter.convergence
+
+
+@pytest.mark.parametrize("iterations", [4, 32])
+@pytest.mark.parametrize("edges", [[240], [100, 200, 300, 400], [20, 40, 300, 310, 320]])
+def test_pieces_are_inverted_as_the_whole_is(edges: list[int], iterations: int) -> None:
+    """-133 dB after 4 iterations and -120 dB after 16, with a context of 64 frames."""
+    config = dataclasses.replace(CONFIG, inversion_iterations=iterations)
+    whole, convergence = inverted(config, [])
+    pieces, convergence_of_pieces = inverted(config, edges)
+    assert decibels_of(pieces - whole, whole) < -90
+    assert convergence_of_pieces == pytest.approx(convergence, abs=0.01)
+
+
+def test_the_level_of_plain_griffin_lim_does_not_dip_where_pieces_meet() -> None:
+    """Their phases differ, but not so much that a fade would cancel."""
+    config = dataclasses.replace(CONFIG, inversion="griffinlim", inversion_iterations=30)
+    edges = [120, 240, 360]
+    whole, convergence = inverted(config, [])
+    pieces, convergence_of_pieces = inverted(config, edges)
+    hop_length = config.hop_length
+
+    def level(y: np.ndarray, first: int) -> float:
+        faded = y[:, first * hop_length : (first + FADE_FRAMES) * hop_length]
+        return float(10 * np.log10(np.mean(np.square(faded))))
+
+    for edge in edges:
+        first = edge - CONTEXT_FRAMES
+        assert level(pieces, first) == pytest.approx(level(whole, first), abs=1.0)
+    assert convergence_of_pieces == pytest.approx(convergence, abs=1.0)

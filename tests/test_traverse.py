@@ -14,7 +14,7 @@ import pytest
 from audiostyle import levels, spectral, streams, traverse, windows
 from audiostyle.config import TransferConfig
 from audiostyle.events import Iterate, Stage
-from audiostyle.pipeline import transfer
+from audiostyle.pipeline import Stylist, transfer
 from audiostyle.streams import Spool
 from tests import long
 from tests.conftest import SR, Array, SetWindows, decibels_of, make_noise
@@ -74,7 +74,8 @@ def test_an_untouched_content_of_several_windows_comes_back(
     assert result.n_windows == 4
     assert result.y is not None and result.y.shape == y.shape
     assert decibels_of(result.y - y, y) < -60
-    assert (result.gain, result.reduction) == (pytest.approx(0.0, abs=0.01), 0.0)
+    assert result.gain == pytest.approx(0.0, abs=0.01)
+    assert result.reduction == 0.0
 
 
 def test_no_strength_returns_a_content_of_several_windows(
@@ -130,7 +131,7 @@ def test_frames_change_no_faster_where_windows_meet_than_elsewhere(
 
 @pytest.mark.parametrize(
     ("size", "optimizer", "iterations", "most", "mean"),
-    [(2, "adam", 1, 1e-3, 1e-5), (3, "adam", 1, 1e-3, 1e-5), (3, "lbfgs", 2, 5.0, 3e-3)],
+    [(2, "adam", 1, 1e-3, 1e-5), (3, "lbfgs", 2, 5.0, 3e-3)],
 )
 def test_windows_side_by_side_are_what_they_are_one_by_one(
     size: int,
@@ -145,10 +146,10 @@ def test_windows_side_by_side_are_what_they_are_one_by_one(
     """To rounding, which a step of L-BFGS magnifies where a maximum of the pooling is a tie."""
     small_windows(SIZE, OVERLAP)
     config = replace(tiny_config, optimizer=optimizer, iterations=iterations, tolerance=0.0)
-    y, other = content_of(384), make_noise(2.0, seed=5)
-    alone = transfer(y, other, SR, config)
+    y, other, stylist = content_of(384), make_noise(2.0, seed=5), Stylist(config, "cpu")
+    alone = stylist.transfer(y, other, SR)
     monkeypatch.setitem(traverse.STACKED, "CPU", size)
-    stacked = transfer(y, other, SR, config)
+    stacked = stylist.transfer(y, other, SR)
     assert alone.n_windows == stacked.n_windows == 3
     difference = np.abs(stacked.S_result - alone.S_result)
     assert difference.max() < most

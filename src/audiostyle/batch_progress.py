@@ -65,9 +65,10 @@ class Progress(Display):
     def _step(self, event: Iterate) -> None:
         if self._bars:
             bar = self._bar("step")
-            if event.step == 0:
-                bar.reset(event.n_steps)
-            self._move(bar, event.step, f"total {event.total:.4g}")
+            done, total = self._counted(event)
+            if event.step == 0 and event.window == 1:
+                bar.reset(total)
+            self._move(bar, done, f"{self._window(event)}total {event.total:.4g}")
 
     def _end(self, event: Done | Failed | Abandoned) -> None:
         if isinstance(event, Abandoned):
@@ -131,7 +132,8 @@ def as_event(event: Any, names: bool = False) -> dict[str, Any]:
         return {"event": "stage", "stage": event.name, "detail": event.detail}
     if isinstance(event, Iterate):
         losses = {name: getattr(event, name) for name in ("total", "content", "style")}
-        return {"event": "step", "step": event.step, "n_steps": event.n_steps, **losses}
+        counts = {name: getattr(event, name) for name in ("step", "n_steps", "window", "n_windows")}
+        return {"event": "step", **counts, **losses}
     if isinstance(event, Done):
         return {**_about(event, "done"), **event.summary, "seconds": round(event.seconds, 3)}
     if isinstance(event, Failed):

@@ -79,7 +79,7 @@ def merge(histories: Sequence[Sequence[Iterate]]) -> list[Iterate]:
     Returns
     -------
     list of Iterate
-        Of one history, that itself; `seconds` are added up.
+        Of one history, that itself; `seconds` are added up, and the whole counts as one window.
     """
     if len(histories) == 1:
         return list(histories[0])
@@ -94,7 +94,8 @@ def merge(histories: Sequence[Sequence[Iterate]]) -> list[Iterate]:
             name: sum(iterate.layers[name] for iterate in now) / len(now) for name in now[0].layers
         }
         seconds = sum(iterate.seconds for iterate in now)
-        merged.append(replace(now[0], step=step, **means, layers=layers, seconds=seconds, window=1))
+        whole = replace(now[0], step=step, layers=layers, seconds=seconds, window=1, n_windows=1)
+        merged.append(replace(whole, **means))
     return merged
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from audiostyle.events import Iterate
+
 
 class Display:
     """Knows where to show what, and owns the bars; what is shown is up to those that derive.
@@ -37,6 +39,17 @@ class Display:
         """Bring a bar to where the work is."""
         bar.set_postfix_str(text, refresh=False)
         bar.update(done - bar.n)
+
+    @staticmethod
+    def _counted(event: Iterate) -> tuple[int, int]:
+        """Count the steps that are done and all there are, of all windows together."""
+        total = event.n_steps * event.n_windows
+        return round(event.done * total), total
+
+    @staticmethod
+    def _window(event: Iterate) -> str:
+        """Say which of several windows descends."""
+        return f"window {event.window}/{event.n_windows}, " if event.n_windows > 1 else ""
 
     def close(self) -> None:
         """Finish the bars, the lowest first."""

@@ -81,6 +81,8 @@ class Progress(Display):
         self.close()
         if event.name == "style":
             self._echo(f"listening to {event.detail}")
+        elif event.name == "estimate":
+            self._echo(f"this will take {event.detail}")
         elif event.name == "descent":
             self._echo(event.detail)
         elif event.name == "inversion":
@@ -89,11 +91,12 @@ class Progress(Display):
     def _step(self, event: Iterate) -> None:
         losses = f"total {event.total:.4g}, content {event.content:.4g}, style {event.style:.4g}"
         if self._terminal:
-            self._move(self._bar("step", total=event.n_steps), event.step, losses)
+            done, total = self._counted(event)
+            self._move(self._bar("step", total=total), done, self._window(event) + losses)
             return
         now = time.monotonic()
-        self._unsaid = f"step {event.step}/{event.n_steps}: {losses}"
-        if event.step == 0 or now - self._last_line >= PLAIN_INTERVAL:
+        self._unsaid = f"{self._window(event)}step {event.step}/{event.n_steps}: {losses}"
+        if (event.window, event.step) == (1, 0) or now - self._last_line >= PLAIN_INTERVAL:
             self._last_line = now
             self._say_last()
 
