@@ -1,5 +1,36 @@
-"""Run the command line as ``python -m audiostyle``."""
+"""Run the command line: ``audiostyle``, or ``python -m audiostyle``."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import NoReturn
 
 from audiostyle.cli import main
 
-main()
+
+def run() -> NoReturn:
+    """Run the command line and leave the process."""
+    try:
+        main()
+    except SystemExit as error:
+        if "tensorflow" in sys.modules and isinstance(error.code, int):
+            _leave(error.code)
+        raise
+    sys.exit(0)
+
+
+def _leave(code: int) -> None:
+    """Leave at once: to take TensorFlow and Keras apart, Python needs more than a second."""
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return  # as of a closed pipe: Python knows what to say then
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

@@ -287,7 +287,11 @@ def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
     deviations : np.ndarray [shape=(batch, bands, k)]
     rest : np.ndarray [shape=(batch, bands)]
     """
-    values, vectors = np.linalg.eigh(covariances)
+    from threadpoolctl import threadpool_limits
+
+    # Threads do not make matrices of this size faster, and on busy cores they wait for each other.
+    with threadpool_limits(1, "blas"):
+        values, vectors = np.linalg.eigh(covariances)
     values = np.maximum(values, 0.0)
     n_channels = values.shape[-1]
     first = 0 if n_channels <= ALL_AXES else n_channels // 2

@@ -120,7 +120,9 @@ class Styler:
             problem.data,
             np.float32(0.0),
             problem.upper,
-            n_steps=self.config.iterations,
+            # At strength 0 the start is the content, and the content the minimum: what a descent
+            # would add is rounding.
+            n_steps=self.config.iterations if self.config.strength > 0 else 0,
             tolerance=self.config.tolerance,
             callback=callback,
         )
