@@ -21,6 +21,7 @@ import pytest
 import soundfile as sf
 
 import audiostyle
+from audiostyle import __main__ as program
 from audiostyle import files
 from audiostyle.cli import cli, main
 from audiostyle.config import PRESETS, TransferConfig
@@ -98,7 +99,23 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert exit_info.value.code == 0
     assert capsys.readouterr().out == f"audiostyle, version {audiostyle.__version__}\n"
     (script,) = entry_points(group="console_scripts", name="audiostyle")
-    assert script.load() is main
+    assert script.load() is program.run
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [(["--version"], 0), (["transfr"], 2)])
+def test_leaving_at_once_keeps_the_exit_code_and_what_was_said(
+    arguments: list[str], expected: int
+) -> None:
+    code = (
+        "import atexit, sys, types; sys.modules['tensorflow'] = types.ModuleType('tensorflow');"
+        "atexit.register(print, 'bye'); sys.argv[0] = 'audiostyle';"
+        "from audiostyle.__main__ import run; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == expected
+    assert done.stdout.splitlines()[-1] == "bye"
+    assert ("version" in done.stdout) is (expected == 0)
+    assert ("transfr" in done.stderr) is (expected == 2)
 
 
 def help_of(name: str, capsys: pytest.CaptureFixture[str]) -> str:
