@@ -43,7 +43,7 @@ def distance(found: np.ndarray, expected: np.ndarray, start: np.ndarray) -> floa
 
 
 def n_traces(styler: Styler) -> tuple[int, int]:
-    step, analyse = styler._minimizer._step, styler.analyzer._analyse
+    step, analyse = styler._minimizer.traced, styler.analyzer._analyse
     return step.experimental_get_tracing_count(), analyse.experimental_get_tracing_count()
 
 

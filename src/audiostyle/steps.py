@@ -1,4 +1,4 @@
-"""One step of L-BFGS or Adam on a bounded variable: the part of the descent that is traced.
+"""One step of L-BFGS or Adam on a bounded variable: TensorFlow in, TensorFlow out.
 
 Items of a batch descend side by side, each with its own steps: none knows of the others.
 """
