@@ -1,7 +1,7 @@
 """The descent: L-BFGS or Adam on a bounded variable, watched, stopped early, and never silent.
 
-The evaluation, or with XLA the whole step, is one TensorFlow function, traced once. Everything stays
-on its device but the few numbers that decide and that are reported.
+The evaluation, or with XLA the whole step, is one TensorFlow function, traced once. Everything
+stays on its device but the few numbers that decide and that are reported.
 """
 
 from __future__ import annotations
