@@ -173,3 +173,13 @@ def test_round_trip_through_the_spectrogram_keeps_the_sound() -> None:
         )
         noise = np.linalg.norm(rebuilt - y) / np.linalg.norm(y)
         assert 20 * np.log10(noise) < -60
+
+
+def test_digital_silence_stays_silent_whatever_is_asked_of_it() -> None:
+    P = spectral.channel_power(spectral.stft(make_tones()[None], CONFIG))
+    P[:, 5:9] = 0.0
+    S = np.full((CONFIG.n_mels, P.shape[1]), -20.0, np.float32)
+    fitted = spectral.fit_power(S, P, CONFIG)
+    assert np.isfinite(fitted).all()
+    assert not fitted[:, 5:9].any()
+    assert (fitted[:, 9:].sum(axis=0) > 0).all()

@@ -25,6 +25,7 @@ from audiostyle.config import TransferConfig
 
 Array = npt.NDArray[Any]
 
+FIT_GAIN_LIMIT = np.float32(1e15)  # of power: digital silence cannot be raised, whatever is asked
 REFERENCE_POWER = 100.0  # mel power of 0 dB: the loudest bands of music at -20 dBFS lie near it
 ENVELOPE_LIMIT_DB = 30.0  # a band that the content hardly has is not dug out of its noise floor
 ENVELOPE_SMOOTHING_BANDS = (
@@ -238,7 +239,7 @@ def fit_power(S: Array, P: Array, config: TransferConfig, n_iter: int = 60) -> A
     gain = np.ones(P.shape, np.float32)
     for _ in range(n_iter):
         ratio = target / np.maximum(M @ (P * gain), floor)
-        gain[seen] *= MT @ ratio
+        gain[seen] = np.minimum(gain[seen] * (MT @ ratio), FIT_GAIN_LIMIT)
     unseen = np.flatnonzero(~seen)
     if len(unseen):
         inner = np.flatnonzero(seen)
