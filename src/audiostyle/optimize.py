@@ -84,8 +84,8 @@ class Minimizer:
         shape is traced anew.
     compiled : bool
         Trace the evaluation, in which nearly all time goes. The steps around it run one operation
-        after the other: as one traced function with a loop for the line search, they took a fifth
-        longer on a CPU, and as long again to trace. False traces nothing.
+        after the other: as one traced function with a loop for the line search, the steps of
+        `balanced` took a fifth longer on a CPU, and as long again to trace. False traces nothing.
     jit : bool
         Compile whole steps with XLA instead, as pays on a GPU.
 
