@@ -33,7 +33,10 @@ class Convolution:
         columns, input channels, output channels).
     strides : tuple of int
     padding : str
+        ``EXPLICIT`` where it is by `margins`.
     dtype : str
+    margins : tuple of int
+        Before and after each axis.
     """
 
     kind: str
@@ -43,6 +46,7 @@ class Convolution:
     strides: tuple[int, ...]
     padding: str
     dtype: str
+    margins: tuple[int, ...] = ()
 
     @property
     def flops(self) -> int:
@@ -151,6 +155,7 @@ def _convolution(op: Any) -> Convolution:
         tuple(op.get_attr("strides")),
         op.get_attr("padding").decode(),
         result.dtype.name,
+        tuple(op.get_attr("explicit_paddings")),
     )
 
 
@@ -195,18 +200,19 @@ def plain(convolution: Convolution) -> Callable[[], None]:
     kernel = tf.cast(tf.random.stateless_normal(c.kernel, (0, 1), stddev=0.05), dtype)
     given = c.input if c.kind == FORWARD else c.output
     values = tf.cast(tf.random.stateless_normal(given, (0, 2)), dtype)
-    strides = list(c.strides)
+    how = {
+        "strides": list(c.strides),
+        "padding": c.padding,
+        "explicit_paddings": list(c.margins),
+    }
 
     def run(values: Any, kernel: Any) -> Any:
         if c.kind == FORWARD:
-            y = tf.nn.conv2d(values, kernel, strides, c.padding)
+            y = tf.raw_ops.Conv2D(input=values, filter=kernel, **how)
         else:
+            sizes = tf.constant(c.input)
             y = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.constant(c.input),
-                filter=kernel,
-                out_backprop=values,
-                strides=strides,
-                padding=c.padding,
+                input_sizes=sizes, filter=kernel, out_backprop=values, **how
             )
         return y[:1, :1, :1, :1]
 

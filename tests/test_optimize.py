@@ -9,7 +9,7 @@ import tensorflow as tf
 from audiostyle.errors import OptimizationError
 from audiostyle.events import TERMS, Iterate
 from audiostyle.optimize import PLATEAU_STEPS, Descent, Minimizer
-from audiostyle.steps import FIRST_STEP, HISTORY, MAX_HALVINGS, two_loop_recursion
+from audiostyle.steps import FIRST_STEP, HISTORY, MAX_HALVINGS, lbfgs_direction
 
 
 def minimizer(function: Any, optimizer: str = "lbfgs", **options: Any) -> Minimizer:
@@ -84,7 +84,7 @@ def test_the_direction_is_minus_the_inverse_hessian_of_bfgs_times_the_gradient()
         return [tf.constant(v[None], tf.float32) for v in values]
 
     curvatures = tf.constant(np.insert(products, 2, 0.0)[:, None], tf.float32)
-    found = two_loop_recursion(
+    found = lbfgs_direction(
         tf.constant(gradient[None], tf.float32), rows(moves), rows(changes), curvatures
     )
     np.testing.assert_allclose(found[0], -H @ gradient, rtol=1e-4, atol=1e-5)
@@ -93,7 +93,7 @@ def test_the_direction_is_minus_the_inverse_hessian_of_bfgs_times_the_gradient()
 def test_the_direction_without_curvature_is_minus_the_gradient() -> None:
     gradient = tf.constant([[1.0, -2.0]])
     nothing = [tf.zeros((1, 2))] * HISTORY
-    found = two_loop_recursion(gradient, nothing, nothing, tf.zeros((HISTORY, 1)))
+    found = lbfgs_direction(gradient, nothing, nothing, tf.zeros((HISTORY, 1)))
     np.testing.assert_array_equal(found, -gradient)
 
 

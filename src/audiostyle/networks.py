@@ -18,10 +18,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from audiostyle.config import MUSIC_LAYERS, NETWORKS, TransferConfig
+from audiostyle.convolution import convolve_plane
 from audiostyle.weights_io import load_weights
 
 Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
+Size = tuple[int, int]
 
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # of the Caffe models, subtracted from 0..255
 RANDOM_FILTERS = 1024  # Ulyanov & Lebedev took 4096 on 1025 bins; here the input has 256 bands
@@ -115,11 +117,11 @@ def _unit(S: Tensor, top_db: float) -> Tensor:
     return 1.0 + S / top_db
 
 
-def _pool(x: Tensor, size: tuple[int, int], kind: str) -> Tensor:
-    """Pool by `size` (frequency, time) with steps of 2, as all networks here do."""
+def _pool(x: Tensor, kind: str, size: Size = (2, 2), steps: Size = (2, 2)) -> Tensor:
+    """Pool by `size` in `steps` (frequency, time)."""
     if kind == "max":
-        return tf.nn.max_pool2d(x, size, 2, "VALID")
-    return tf.nn.avg_pool2d(x, size, 2, "VALID")
+        return tf.nn.max_pool2d(x, size, steps, "VALID")
+    return tf.nn.avg_pool2d(x, size, steps, "VALID")
 
 
 class VGG19:
@@ -160,16 +162,23 @@ class VGG19:
 
     def __call__(self, S: Tensor) -> dict[str, Tensor]:
         """Return the activations of each layer for a dB mel spectrogram."""
-        plane = tf.cast(_unit(S, self._top_db) - self._grey, self._dtype)
-        x = tf.concat([plane, tf.ones_like(plane)], axis=3)
+        x = tf.cast(_unit(S, self._top_db) - self._grey, self._dtype)
         activations = {}
-        for name in self._names:
-            if name != "block1_conv1" and name.endswith("conv1"):
-                x = _pool(x, (2, 2), self._pooling)
-            y = tf.nn.conv2d(x, self._kernels[name], 1, "SAME")
-            x = tf.nn.relu(tf.nn.bias_add(y, self._biases[name]))
+        for name, after in zip(self._names, [*self._names[1:], ""], strict=True):
+            kernel, bias = self._kernels[name], self._biases[name]
+            if name == "block1_conv1":
+                y = convolve_plane(x, kernel, bias)
+            else:
+                y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias)
+            pooled = after.endswith("conv1")
+            if pooled and self._pooling == "max" and name not in self._wanted:
+                x = tf.nn.relu(_pool(y, "max"))  # the same, and a quarter to rectify
+                continue
+            x = tf.nn.relu(y)
             if name in self._wanted:
                 activations[name] = x
+            if pooled:
+                x = _pool(x, self._pooling)
         return activations
 
 
@@ -197,11 +206,30 @@ class MusicnnVGG:
         depth = len(self._names)
         theirs = 1 if depth == 1 else 2 ** (depth - 1) + 2
         self.min_frames = int(np.ceil(theirs / self._time_scale))
+        self._signs: dict[str, Tensor] = {}
+        for name, after in zip(self._names, self._names[1:], strict=False):
+            if self._pooling == "max" and name not in self._wanted:
+                self._signs[name] = self._pool_first(weights, name, after)
         self._weights = {
             name: tf.constant(array, dtype=self._dtype)
             for name, array in weights.items()
             if name.startswith(("input", *self._names))
         }
+
+    def _pool_first(self, weights: dict[str, Array], name: str, after: str) -> Tensor:
+        """Rewrite a layer that is only pooled, so that a quarter is rectified, scaled and shifted.
+
+        Its scale, of either sign, goes before the pooling: into its kernel. What is left to do
+        after it is ``sign * relu(sign * x) + shift``, and the first sign goes into the kernel of
+        the next layer.
+        """
+        scale = weights[f"{name}/scale"]
+        sign = np.where(scale < 0, np.float32(-1), np.float32(1))
+        weights[f"{name}/kernel"] = weights[f"{name}/kernel"] * scale
+        weights[f"{name}/bias"] = weights[f"{name}/bias"] * scale
+        weights[f"{name}/shift"] = weights[f"{name}/shift"] * sign
+        weights[f"{after}/kernel"] = weights[f"{after}/kernel"] * sign[:, None]
+        return tf.constant(sign, dtype=self._dtype)
 
     def __call__(self, S: Tensor) -> dict[str, Tensor]:
         """Return the activations of each layer for a dB mel spectrogram."""
@@ -212,16 +240,27 @@ class MusicnnVGG:
         x = tf.cast(tf.image.resize(log_power, (MUSICNN_MELS, frames)), self._dtype)
         x = x * self._weights["input/scale"] + self._weights["input/shift"]
         activations = {}
-        shift: Tensor = None
         for name in self._names:
-            if name != "conv1":
-                # Pooling first leaves a quarter to be shifted, and gives the same.
-                x = _pool(x, (1, 4) if name == "conv2" else (2, 2), self._pooling) + shift
-            y = tf.nn.conv2d(x, self._weights[f"{name}/kernel"], 1, "SAME")
-            x = tf.nn.relu(tf.nn.bias_add(y, self._weights[f"{name}/bias"]))
+            kernel, bias, scale, shift = (
+                self._weights[f"{name}/{part}"] for part in ("kernel", "bias", "scale", "shift")
+            )
+            size, steps = ((1, 4), (2, 2)) if name == "conv1" else ((2, 2), (2, 2))
+            if name == "conv1":
+                # Its pooling skips every other row, which need not be there if nobody else looks.
+                skip = 1 if name in self._wanted else 2
+                y = convolve_plane(x, kernel, bias, skip)
+                steps = (2 // skip, 2)
+            else:
+                y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias)
+            if name in self._signs:
+                x = tf.nn.relu(self._signs[name] * _pool(y, "max", size, steps)) + shift
+                continue
+            x = tf.nn.relu(y)
             if name in self._wanted:
                 activations[name] = x
-            x, shift = x * self._weights[f"{name}/scale"], self._weights[f"{name}/shift"]
+            if name != self._names[-1]:
+                # Pooling first leaves a quarter to be shifted, and gives the same.
+                x = _pool(x * scale, self._pooling, size, steps) + shift
         return activations
 
 

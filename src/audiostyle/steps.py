@@ -119,7 +119,10 @@ def _largest(x: Tensor) -> Tensor:
 
 
 def _is_finite(total: Tensor, gradient: Tensor) -> Tensor:
-    return tf.math.is_finite(dot(tf.abs(gradient), tf.ones_like(gradient)) + total)
+    # A value that is not finite makes the sum so, and what is finite here is far from the largest.
+    return tf.math.is_finite(
+        tf.reduce_sum(gradient, axis=list(range(1, len(gradient.shape)))) + total
+    )
 
 
 class LBFGS:
@@ -178,7 +181,7 @@ class LBFGS:
         """
         x, gradient = state.x, state.gradient
         moves, changes, curvatures = state.memory
-        direction = two_loop_recursion(gradient * free, moves, changes, curvatures) * free
+        direction = lbfgs_direction(gradient * free, moves, changes, curvatures) * free
         # What would leave the bounds at once is cut off before the descent is tested, not after:
         # what is left may lead uphill.
         outwards = ((x <= problem.lower) & (direction < 0)) | (
@@ -237,10 +240,14 @@ class LBFGS:
         return tuple(found), failed, failed & broken
 
 
-def two_loop_recursion(
+def lbfgs_direction(
     gradient: Tensor, moves: list[Tensor], changes: list[Tensor], curvatures: Tensor
 ) -> Tensor:
     """Direction of L-BFGS (Nocedal & Wright 2006, algorithm 7.4), first scaled by their eq. 7.20.
+
+    Unlike there, the two loops are solved as two triangular systems, which take no more than the
+    inner products of all pairs (after Byrd, Nocedal & Schnabel 1994): three passes over the memory
+    in place of sixty over vectors, for the same direction.
 
     Parameters
     ----------
@@ -254,22 +261,33 @@ def two_loop_recursion(
     -------
     tf.Tensor [shape=(batch, ...)]
     """
-    pairs = list(zip(moves, changes, tf.unstack(curvatures), strict=True))
-    q = gradient
-    alphas = []
-    scale = tf.ones_like(curvatures[0])
-    for move, change, curvature in reversed(pairs):
-        alpha = tf.math.divide_no_nan(dot(move, q), curvature)
-        alphas.append(alpha)
-        q = q - spread(alpha, q) * change
-    for _, change, curvature in pairs:  # the last that exists decides
-        newest = tf.math.divide_no_nan(curvature, dot(change, change))
-        scale = tf.where(curvature > 0, newest, scale)
-    q = q * spread(scale, q)
-    for (move, change, curvature), alpha in zip(pairs, reversed(alphas), strict=True):
-        beta = tf.math.divide_no_nan(dot(change, q), curvature)
-        q = q + spread(alpha - beta, q) * move
-    return -q
+    n = len(moves)
+    curvature = tf.transpose(curvatures)[..., None]
+    used = curvature > 0
+    vectors = tf.stack([*moves, *changes, gradient], axis=1)
+    vectors = tf.reshape(vectors, (tf.shape(gradient)[0], 2 * n + 1, -1))
+    products = tf.matmul(vectors, vectors, transpose_b=True)
+    # What is of no use is left out: a row of the identity, and nothing on the right.
+    both = used & tf.linalg.matrix_transpose(used)
+    system = tf.linalg.band_part(tf.where(both, products[:, :n, n:-1], 0.0), 0, -1)
+    system = tf.linalg.set_diag(system, tf.where(used, curvature, 1.0)[..., 0])
+    along = products[:, :-1, -1:]  # the gradient along moves and changes
+    alphas = _solve(system, tf.where(used, along[:, :n], 0.0), adjoint=False)
+    squares = tf.linalg.diag_part(products)[:, n:-1, None]
+    newest = tf.cast(used, gradient.dtype) * tf.math.cumprod(
+        tf.cast(~used, gradient.dtype), axis=1, exclusive=True, reverse=True
+    )
+    scale = tf.reduce_sum(newest * tf.math.divide_no_nan(curvature, squares), axis=1, keepdims=True)
+    scale = tf.where(tf.reduce_any(used, axis=1, keepdims=True), scale, 1.0)
+    rest = along[:, n:] - tf.matmul(products[:, n:-1, n:-1], alphas)
+    deltas = _solve(system, tf.where(used, curvature * alphas - scale * rest, 0.0), adjoint=True)
+    shares = tf.concat([deltas, -scale * alphas, scale], axis=1)
+    direction = tf.matmul(shares, vectors, transpose_a=True)
+    return -tf.reshape(direction, tf.shape(gradient))
+
+
+def _solve(system: Tensor, right: Tensor, adjoint: bool) -> Tensor:
+    return tf.linalg.triangular_solve(system, right, lower=False, adjoint=adjoint)
 
 
 class Adam:
