@@ -41,5 +41,3 @@ def make_fake(pause: float, request: BatchRequest, config: TransferConfig) -> Wo
     request.threads = 0  # which would load it
     install(setattr).pause = pause
     return DeadlyWorkshop(request, config)
-
-

@@ -46,8 +46,8 @@ class BatchResult:
     Attributes
     ----------
     out_dir : Path
-    rows : list of dict
-        One a pair of the plan, or of the shard; see `audiostyle.results.make_rows`.
+    rows : Rows
+        One a pair of the plan, or of the shard; see `audiostyle.results.Rows`.
     computed : int
         Pairs that were computed in this run.
     unjudged : list of str
@@ -55,21 +55,20 @@ class BatchResult:
     """
 
     out_dir: Path
-    rows: list[dict[str, Any]]
+    rows: results.Rows
     computed: int
     unjudged: list[str]
 
     def count(self, status: str) -> int:
         """Say how many pairs are ``done``, ``failed`` or ``pending``."""
-        return sum(row["status"] == status for row in self.rows)
+        return self.rows.count_status()[status]
 
     @property
     def failures(self) -> dict[tuple[str, str], list[str]]:
         """The pairs that failed, by kind and reason."""
         found: dict[tuple[str, str], list[str]] = {}
-        for row in self.rows:
-            if row["status"] == "failed":
-                found.setdefault((row["kind"], row["reason"]), []).append(row["pair"])
+        for row in self.rows.failed():
+            found.setdefault((row["kind"], row["reason"]), []).append(row["pair"])
         return found
 
     @property
@@ -155,7 +154,7 @@ def run(
             if todo.jobs:
                 driver.carry_out(todo, _make_engine(engine, request, config, todo))
         finally:
-            rows = results.make_rows(todo.pairs, journal.state)
+            rows = results.Rows(todo.pairs, journal.state)
             result = BatchResult(request.out_dir, rows, driver.computed, driver.unjudged)
             with contextlib.suppress(DiskError):  # if it is raised, it is on its way already
                 _write_results(journal, todo, rows)
@@ -163,7 +162,7 @@ def run(
     return result
 
 
-def _write_results(journal: Journal, todo: Schedule, rows: list[dict[str, Any]]) -> None:
+def _write_results(journal: Journal, todo: Schedule, rows: results.Rows) -> None:
     """Write what there is to show; among shards, the last to end does it, for all of them."""
     folder = journal.path.parent
     with journal.last() as alone:
@@ -171,7 +170,7 @@ def _write_results(journal: Journal, todo: Schedule, rows: list[dict[str, Any]])
             return
         _clear(folder)  # a worker that was killed could not
         if len(todo.whole) > len(todo.pairs):
-            rows = results.make_rows(todo.whole, journals.read(folder))
+            rows = results.Rows(todo.whole, journals.read(folder))
         results.write_results(folder, rows)
 
 

@@ -31,6 +31,15 @@ CRASHES = 2  # starts without an end after which a pair is left alone
 
 
 _COMMON = ("event", "time", "pair", "fingerprint")  # kept elsewhere, or of no use
+_TYPICAL = (  # what most lines share, so that it need not be kept with each
+    b'{"kind": "unreadable", "reason": "", "size": , "seconds": 0.0, "content_seconds": 30.0, '
+    b'"settings": "", "sha256": "", "steps": 20, "stopped": "iterations", "restarts": 0, "device": '
+    b'"/CPU:0", "precision": "bfloat16", "inversion_convergence_db": -9., "loudness_gain_db": 0., '
+    b'"limiter_reduction_db": 0.0, "notes": [], "start_loss_content": 0., "start_loss_style": 0., '
+    b'"start_loss_texture": 0., "start_loss_energy": 0., "start_loss_total": 0., "loss_content": '
+    b'0., "loss_style": 0., "loss_total": 0., "seconds_load": 0., "seconds_descent": 0., '
+    b'"seconds_inversion": 0.}'
+)
 
 
 @dataclass(slots=True)
@@ -62,7 +71,10 @@ class PairState:
     @property
     def facts(self) -> dict[str, Any]:
         """What its last ``done`` or ``failed`` line says; empty before there is one."""
-        return dict(json.loads(zlib.decompress(self.packed))) if self.packed else {}
+        if not self.packed:
+            return {}
+        unpack = zlib.decompressobj(zdict=_TYPICAL)
+        return dict(json.loads(unpack.decompress(self.packed) + unpack.flush()))
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Follow one line of the journal."""
@@ -80,7 +92,8 @@ class PairState:
         self.fingerprint, self.status = event["fingerprint"], kind
         if kind in ("done", "failed"):
             facts = {name: value for name, value in event.items() if name not in _COMMON}
-            self.packed = zlib.compress(json.dumps(facts).encode(), 1)
+            pack = zlib.compressobj(1, zdict=_TYPICAL)
+            self.packed = pack.compress(json.dumps(facts).encode()) + pack.flush()
 
 
 @dataclass

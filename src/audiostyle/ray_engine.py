@@ -76,8 +76,8 @@ class RayEngine:
 
 
 def _describe(layout: Layout, machines: int) -> str:
-    gpus = f", {layout.gpus:g} GPUs" if layout.gpus else ""
-    text = f"Ray: {layout.workers} workers with {layout.cpus} CPUs{gpus} each, {machines} machines"
+    each = f"{layout.cpus} CPU" + (f", {layout.gpus:g} GPU" if layout.gpus else "")
+    text = f"Ray: {layout.workers} x ({each}) on {machines} machine{'s'[: machines > 1]}"
     if layout.workers > layout.room:
         text += f"; there is room for {layout.room} now, the others wait for more machines"
     return text
