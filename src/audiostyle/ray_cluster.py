@@ -85,7 +85,8 @@ def connected(cluster: Cluster, threads: int, verbose: bool) -> Iterator[Any]:
     try:
         with _kept_signals():
             _connect(ray, options)
-        yield ray
+        with _silenced(ray, verbose):
+            yield ray
     finally:
         with _kept_signals():
             ray.shutdown()
@@ -103,6 +104,24 @@ def _connect(ray: Any, options: dict[str, Any]) -> None:
             ) from None
         hint = "" if where == "local" else "; start one with: ray start --head"
         raise EngineError(f"Ray cluster {where}: cannot be used ({reason[:400]}){hint}") from None
+
+
+@contextlib.contextmanager
+def _silenced(ray: Any, verbose: bool) -> Iterator[None]:
+    """Keep Ray from printing on standard output, where events for programs go.
+
+    It says there that a worker died, whatever it was told of logs. There is no public switch.
+    """
+    module = getattr(getattr(ray, "_private", None), "worker", None)
+    printing = getattr(module, "print_to_stdstream", None)
+    if verbose or printing is None:
+        yield
+        return
+    module.print_to_stdstream = lambda *_, **__: None  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        module.print_to_stdstream = printing  # type: ignore[union-attr]
 
 
 @contextlib.contextmanager

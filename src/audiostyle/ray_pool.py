@@ -29,6 +29,7 @@ from audiostyle.engines import (
 from audiostyle.errors import AudioStyleError, EngineError, Interrupted, OutputError
 from audiostyle.events import Callback
 from audiostyle.parcels import Sent
+from audiostyle.ray_shell import look
 from audiostyle.ray_worker import Answer, Order
 from audiostyle.schedule import Job
 
@@ -105,7 +106,8 @@ class Pool:
         self._dealer = Dealer(jobs)
         self._parcels = _Parcels(ray, jobs if order.return_audio else [])
         self._waiting: dict[Any, _Slot] = {}
-        self._versions = ray_shell.look()
+        self._versions = look()
+        self._begun: set[str] = set()  # a job that is taken back is not begun again
         ray.cloudpickle.register_pickle_by_value(ray_shell)
         self._shell = ray.remote(
             num_cpus=layout.cpus,
@@ -191,7 +193,8 @@ class Pool:
             job = self._dealer.deal(slot.number, others)
             if job is None:
                 return
-            if job.compute:
+            if job.compute and job.pair.id not in self._begun:
+                self._begun.add(job.pair.id)
                 yield Started(job, watched=True)
             try:
                 sent = self._parcels.pack(job, slot) if self._return_audio else None
@@ -255,6 +258,7 @@ class Pool:
                 yield dataclasses.replace(event, job=job)
         slot.flight = deque(entry for entry in slot.flight if entry[1] is not job)
         self._parcels.drop(job)
+        self._begun.discard(job.pair.id)
         if error is None:
             return
         if job.compute and not done:
@@ -291,9 +295,12 @@ class Pool:
             if not restart:
                 if job.compute:
                     yield Abandoned(job)
-            elif i:
+                continue
+            if i:
                 self._dealer.back(job)
-            elif self._dealer.lose(job, slot.number):
+                continue
+            self._begun.discard(job.pair.id)
+            if self._dealer.lose(job, slot.number):
                 if job.compute:  # else its output is there, and stays what it is
                     yield Lost(job, reason)
             elif job.compute:
@@ -338,9 +345,9 @@ def _rebuild(error: tuple[str, str] | None) -> BaseException | None:
 
 def _cause(error: Exception) -> str:
     """Say in one line why a worker died."""
-    name = type(error).__name__
-    if name == "OutOfMemoryError" or "OutOfMemory" in str(error) or "OOM" in str(error):
-        return "out of memory, the worker was killed"
-    if "node" in name.lower() or "node died" in str(error).lower():
-        return "the machine of the worker was lost"
+    name = type(error).__name__  # Ray's message names every cause that there might have been
+    if name == "OutOfMemoryError":
+        return "the worker died (its machine was short of memory)"
+    if name == "NodeDiedError" or "its node has died" in str(error):
+        return "the worker died (its machine was lost)"
     return f"the worker died ({name})"
