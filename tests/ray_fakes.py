@@ -21,7 +21,17 @@ FATES = ("kill-once", "kill-always", "disk-full")
 class FatefulWorkshop(Workshop):
     """Dies in the middle of a pair as of a fault in native code, or finds the disk full."""
 
+    busy = False
+
     def make(self, job: Any, callback: Any) -> dict[str, Any]:
+        assert not self.busy, "a worker makes one pair at a time"
+        self.busy = True
+        try:
+            return self._make(job, callback)
+        finally:
+            self.busy = False
+
+    def _make(self, job: Any, callback: Any) -> dict[str, Any]:
         once, always, full = (job.pair.content.path.with_suffix(f".{fate}") for fate in FATES)
 
         def watch(event: Any) -> Any:
