@@ -53,8 +53,13 @@ class RayEngine:
             nodes = ray_cluster.alive_nodes(ray)
             layout = cluster.lay_out(nodes, request.threads, request.device)
             report(Note(_describe(layout, len(nodes))))
+            hidden = not layout.gpus and any(node.gpus for node in nodes)
             order = Order(
-                dataclasses.replace(request, threads=request.threads or layout.cpus),
+                dataclasses.replace(
+                    request,
+                    threads=request.threads or layout.cpus,
+                    device="cpu" if hidden else request.device,  # the GPUs are others'
+                ),
                 self._config,
                 type(self).make_worker,
                 os.getcwd(),

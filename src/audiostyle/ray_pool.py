@@ -129,14 +129,15 @@ class Pool:
             self._start(slot)
         patience = time.monotonic() + PATIENCE_SECONDS
         while not self._dealer.empty or self.in_flight():
-            try:
+            for slot in self._slots:
+                yield from self._fill(slot)
+            news = self._news()
+            try:  # first: a signal to all processes is no pair's fault
                 report(Waiting())
             except Interrupted:
                 yield from self._drain()
                 raise
-            for slot in self._slots:
-                yield from self._fill(slot)
-            for slot, reference in self._news():
+            for slot, reference in news:
                 try:
                     yield from self._take(slot, reference)
                 except ENVIRONMENT:
