@@ -135,7 +135,8 @@ def measure(n_pairs: int, engine: str, workers: int) -> dict[str, Any]:
     -------
     dict
     """
-    RayEngine.make_worker = Idle
+    if engine == "ray":
+        RayEngine.make_worker = Idle
     with tempfile.TemporaryDirectory(prefix="audiostyle-scaling-") as folder:
         root = Path(folder)
         make_sides(root, n_pairs)

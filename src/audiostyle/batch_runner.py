@@ -95,10 +95,7 @@ def run_batch(
         if isinstance(engine, Cluster):
             engine.check(request.device)
         if dry_run:
-            request.check()
-            planned = schedule.make_schedule(request, config, journal.read(request.out_dir))
-            if isinstance(engine, Cluster) and engine.workers and planned.seconds:
-                planned.seconds /= engine.workers
+            planned = _foretell(request, config, engine)
             publish(_to_line(as_event(planned, names=True)) if as_json else _show_plan(planned))
             return 0
         return _run(request, config, say, echo, publish if as_json else None, engine)
@@ -112,6 +109,17 @@ def run_batch(
         empty = isinstance(error, AudioFileError) and error.kind != "missing"
         code = 3 if empty else 2
         return _fail(error, code, echo, publish if as_json else None)
+
+
+def _foretell(
+    request: BatchRequest, config: TransferConfig, engine: Engine | Cluster | None
+) -> Schedule:
+    """Plan a batch; several workers take the time of one between them."""
+    request.check()
+    planned = schedule.make_schedule(request, config, journal.read(request.out_dir))
+    if isinstance(engine, Cluster) and engine.workers and planned.seconds:
+        planned.seconds /= engine.workers
+    return planned
 
 
 def _run(

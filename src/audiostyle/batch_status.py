@@ -67,16 +67,20 @@ def batch_status(folder: Path) -> dict[str, Any]:
         "shards": sorted(filter(None, state.plans), key=lambda shard: int(shard.split("/")[0])),
         **{name: counts[name] for name in ("done", "failed", "pending")},
         "missing": missing,
-        "failures": [
-            {"kind": kind, "reason": reason, "pairs": len(pairs), "first": pairs[0]}
-            for (kind, reason), pairs in sorted(failures.items())
-        ],
+        "failures": _listed(failures),
         "others": sum(p.status == "done" for n, p in state.pairs.items() if n not in planned),
         "unreadable_lines": state.unreadable,
         "evaluated": sum(
             state.pairs[name].scores is not None for name in names if name in state.pairs
         ),
     }
+
+
+def _listed(failures: dict[tuple[str, str], list[str]]) -> list[dict[str, Any]]:
+    return [
+        {"kind": kind, "reason": reason, "pairs": len(pairs), "first": pairs[0]}
+        for (kind, reason), pairs in sorted(failures.items())
+    ]
 
 
 def render_status(status: dict[str, Any]) -> str:
