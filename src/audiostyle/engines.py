@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -107,6 +107,9 @@ class Note:
     text: str
 
 
+Report = Callable[[Any], Any]
+"""Gets what happens within a pair and around it: `Stage`, `Iterate`, `Waiting` and `Note`."""
+
 Event = Started | Done | Failed | Abandoned | Lost | Judged
 
 
@@ -126,7 +129,7 @@ class Worker(Protocol):
 class Engine(Protocol):
     """What carries out jobs, here or elsewhere."""
 
-    def run(self, jobs: Sequence[Job], report: Callback) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job], report: Report) -> Iterator[Event]:
         """Carry out jobs, and yield what happens to them.
 
         Parameters
@@ -153,7 +156,7 @@ class InProcess:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    def run(self, jobs: Sequence[Job], report: Callback) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job], report: Report) -> Iterator[Event]:
         """Carry out jobs; see `Engine`."""
         for job in jobs:
             if job.compute:
@@ -169,7 +172,7 @@ class InProcess:
             if job.judge:
                 yield self._judge(job)
 
-    def _make(self, job: Job, report: Callback) -> Done | Failed:
+    def _make(self, job: Job, report: Report) -> Done | Failed:
         began = time.perf_counter()
         try:
             record = self._worker.make(job, report)

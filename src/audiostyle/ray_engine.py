@@ -13,9 +13,8 @@ from audiostyle import outputs, ray_cluster, ray_worker
 from audiostyle.batch_request import BatchRequest
 from audiostyle.cluster import Cluster, Layout
 from audiostyle.config import TransferConfig
-from audiostyle.engines import ENVIRONMENT, Abandoned, Event, Note
+from audiostyle.engines import ENVIRONMENT, Abandoned, Event, Note, Report
 from audiostyle.errors import Interrupted
-from audiostyle.events import Callback
 from audiostyle.ray_pool import Pool
 from audiostyle.ray_worker import Order
 from audiostyle.schedule import Job
@@ -39,7 +38,7 @@ class RayEngine:
         self._config = config
         self._cluster = cluster
 
-    def run(self, jobs: Sequence[Job], report: Callback) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job], report: Report) -> Iterator[Event]:
         """Carry out jobs; see `audiostyle.engines.Engine`.
 
         `Interrupted` from `report` gives the pairs that are being made up at their next step, or

@@ -23,11 +23,11 @@ from audiostyle.engines import (
     Judged,
     Lost,
     Note,
+    Report,
     Started,
     Waiting,
 )
 from audiostyle.errors import AudioStyleError, EngineError, Interrupted, OutputError
-from audiostyle.events import Callback
 from audiostyle.parcels import Sent
 from audiostyle.ray_shell import look
 from audiostyle.ray_worker import Answer, Order
@@ -123,7 +123,7 @@ class Pool:
         """List the jobs that workers have."""
         return [job for slot in self._slots for _, job in slot.flight]
 
-    def run(self, report: Callback) -> Iterator[Event]:
+    def run(self, report: Report) -> Iterator[Event]:
         """Carry out all jobs; see `audiostyle.ray_engine.RayEngine.run`."""
         for slot in self._slots:
             self._start(slot)
