@@ -184,3 +184,27 @@ def test_a_journal_that_is_a_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / journal.NAME).mkdir()
     with pytest.raises(AudioFileError, match="cannot be read"):
         journal.read(tmp_path)
+
+
+def test_a_watched_start_counts_only_if_whoever_watched_says_so() -> None:
+    """A driver that is killed takes no pair with it: only its workers can die of a pair."""
+    watched, lost = event("started", watched=True), event("lost", reason="the worker died")
+    assert follow(watched, watched, watched).starts == 0
+    assert follow(watched, lost, watched).starts == 1
+    assert follow(watched, lost, watched, lost).starts == 2
+    assert follow(watched, lost, watched, DONE).starts == 0
+    assert follow(event("started"), watched).starts == 1
+
+
+def test_facts_are_given_back_as_they_were() -> None:
+    facts = {
+        "kind": "silent",
+        "reason": 'ä "quoted"\n',
+        "notes": ["a", "b"],
+        "loss": 1 / 3,
+        "n": None,
+    }
+    state = follow(event("failed", **facts))
+    assert state.facts == facts
+    assert PairState().facts == {}
+    assert len(follow({**DONE, "notes": []}).packed) < 60

@@ -10,6 +10,7 @@ IMPORTED = time.perf_counter()  # for `audiostyle.uptime`
 
 if TYPE_CHECKING:
     from audiostyle.batch import run_batch
+    from audiostyle.cluster import Cluster
     from audiostyle.config import TransferConfig
     from audiostyle.evaluation import evaluate
     from audiostyle.files import make_style_file, transfer_file
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from audiostyle.pipeline import Stylist, TransferResult, transfer
 
 __all__ = [
+    "Cluster",
     "Style",
     "Stylist",
     "TransferConfig",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Cluster": "cluster",
     "Style": "hearing",
     "Stylist": "pipeline",
     "TransferConfig": "config",

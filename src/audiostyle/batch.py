@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import audiostyle
-from audiostyle import results, schedule
+from audiostyle import journal as journals
+from audiostyle import results, schedule, shards
 from audiostyle.batch_request import BatchRequest
+from audiostyle.cluster import Cluster
 from audiostyle.config import TransferConfig
-from audiostyle.engines import Abandoned, Done, Engine, Event, Failed, InProcess, Judged, Started
+from audiostyle.engines import (
+    Abandoned,
+    Done,
+    Engine,
+    Event,
+    Failed,
+    InProcess,
+    Judged,
+    Lost,
+    Started,
+)
 from audiostyle.errors import DiskError, OutputError
 from audiostyle.journal import Journal
 from audiostyle.outputs import write_error
@@ -24,8 +35,8 @@ from audiostyle.schedule import Schedule
 SPARE_BYTES = 4 << 20  # that a pair must leave on the disk, for the journal and the results
 
 Callback = Callable[[Any], Any]
-"""Gets the `Schedule`, then every `audiostyle.engines.Event`, `Stage` and `Iterate`, and in the end
-the `BatchResult`."""
+"""Gets the `Schedule`, then every `audiostyle.engines.Event`, `Stage` and `Iterate` (of workers
+elsewhere `Waiting` and `Note`), and in the end the `BatchResult`."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +46,8 @@ class BatchResult:
     Attributes
     ----------
     out_dir : Path
-    rows : list of dict
-        One a pair of the plan; see `audiostyle.results.make_rows`.
+    rows : Rows
+        One a pair of the plan, or of the shard; see `audiostyle.results.Rows`.
     computed : int
         Pairs that were computed in this run.
     unjudged : list of str
@@ -44,21 +55,20 @@ class BatchResult:
     """
 
     out_dir: Path
-    rows: list[dict[str, Any]]
+    rows: results.Rows
     computed: int
     unjudged: list[str]
 
     def count(self, status: str) -> int:
         """Say how many pairs are ``done``, ``failed`` or ``pending``."""
-        return sum(row["status"] == status for row in self.rows)
+        return self.rows.count_status()[status]
 
     @property
     def failures(self) -> dict[tuple[str, str], list[str]]:
         """The pairs that failed, by kind and reason."""
         found: dict[tuple[str, str], list[str]] = {}
-        for row in self.rows:
-            if row["status"] == "failed":
-                found.setdefault((row["kind"], row["reason"]), []).append(row["pair"])
+        for row in self.rows.failed():
+            found.setdefault((row["kind"], row["reason"]), []).append(row["pair"])
         return found
 
     @property
@@ -75,7 +85,7 @@ def run_batch(
     out_dir: str | Path,
     config: TransferConfig | None = None,
     callback: Callback | None = None,
-    engine: Engine | None = None,
+    engine: Engine | Cluster | None = None,
     **options: Any,
 ) -> BatchResult:
     """Apply many styles to many contents; what was done before is not done again.
@@ -89,13 +99,13 @@ def run_batch(
     config : TransferConfig, optional
     callback : callable, optional
         Gets everything that happens; see `Callback`.
-    engine : Engine, optional
+    engine : Engine or Cluster, optional
         Where the pairs are computed; in this process if it is not given.
     **options
         Further fields of `BatchRequest`: ``pair``, ``by``, ``content_genre``, ``style_genre``,
         ``limit``, ``shuffle``, ``name``, ``start``, ``duration``, ``preview``, ``subtype``,
         ``evaluate``, ``retry_failed``, ``force``, ``device``, ``threads``,
-        ``preset``.
+        ``shard``, ``preset``.
 
     Returns
     -------
@@ -108,7 +118,7 @@ def run_batch(
         Before any computing, if the plan cannot be right.
     BusyError
         If another process works in `out_dir`.
-    DiskError, DeviceError, WeightsError, MissingPackageError
+    DiskError, DeviceError, EngineError, WeightsError, MissingPackageError
         If no other pair could succeed either. The journal is intact.
     """
     request = BatchRequest(str(content), str(style), Path(out_dir), **options)
@@ -119,11 +129,13 @@ def run(
     request: BatchRequest,
     config: TransferConfig,
     callback: Callback | None = None,
-    engine: Engine | None = None,
+    engine: Engine | Cluster | None = None,
 ) -> BatchResult:
     """Carry out a `BatchRequest`; see `run_batch`."""
     report = callback or (lambda event: None)
     request.check()
+    if isinstance(engine, Cluster):
+        engine.check(request.device)
     schedule.make_plan(request, config)  # what is refused leaves no folder behind
     try:
         request.out_dir.mkdir(parents=True, exist_ok=True)
@@ -132,25 +144,45 @@ def run(
     except OSError as error:
         reason = write_error(request.out_dir, error, request.out_dir.parent)
         raise DiskError(str(reason)) from None
-    with Journal(request.out_dir) as journal:
-        _clear(request.out_dir)
+    shard = shards.parse_shard(request.shard)
+    with Journal(request.out_dir, shard, lambda: _clear(request.out_dir)) as journal:
         todo = schedule.make_schedule(request, config, journal.state)
         _begin(journal, request, config, todo)
         report(todo)
         driver = _Driver(journal, request, config, report)
         try:
             if todo.jobs:
-                driver.carry_out(todo, engine or _default_engine(request, config, todo))
+                driver.carry_out(todo, _make_engine(engine, request, config, todo))
         finally:
-            rows = results.make_rows(todo.pairs, journal.state)
+            rows = results.Rows(todo.pairs, journal.state)
             result = BatchResult(request.out_dir, rows, driver.computed, driver.unjudged)
             with contextlib.suppress(DiskError):  # if it is raised, it is on its way already
-                results.write_results(request.out_dir, rows)
+                _write_results(journal, todo, rows)
             report(result)
     return result
 
 
-def _default_engine(request: BatchRequest, config: TransferConfig, todo: Schedule) -> Engine:
+def _write_results(journal: Journal, todo: Schedule, rows: results.Rows) -> None:
+    """Write what there is to show; among shards, the last to end does it, for all of them."""
+    folder = journal.path.parent
+    with journal.last() as alone:
+        if not alone:
+            return
+        _clear(folder)  # a worker that was killed could not
+        if len(todo.whole) > len(todo.pairs):
+            rows = results.Rows(todo.whole, journals.read(folder))
+        results.write_results(folder, rows)
+
+
+def _make_engine(
+    engine: Engine | Cluster | None, request: BatchRequest, config: TransferConfig, todo: Schedule
+) -> Engine:
+    if isinstance(engine, Cluster):
+        from audiostyle.ray_engine import RayEngine
+
+        return RayEngine(request, config, engine)
+    if engine is not None:
+        return engine
     if any(job.judge for job in todo.jobs):
         from audiostyle.content_metrics import require_mir_eval
 
@@ -172,9 +204,10 @@ def _begin(journal: Journal, request: BatchRequest, config: TransferConfig, todo
     asked = dataclasses.asdict(request)
     asked = {name: str(v) if isinstance(v, Path) else v for name, v in asked.items()}
     ids = sorted(pair.id for pair in todo.pairs)
+    shard = str(shards.parse_shard(request.shard) or "")
     events: list[Mapping[str, Any]] = []
-    if ids != journal.state.planned:
-        events.append({"event": "plan", "pairs": ids})
+    if ids != journal.state.plans.get(shard):
+        events.append({"event": "plan", **({"shard": shard} if shard else {}), "pairs": ids})
     events += todo.events
     for failure in todo.failed:
         known = journal.state.pairs.get(failure["pair"])
@@ -205,7 +238,7 @@ class _Driver:
             if isinstance(event, Started):
                 self._report(event)  # may raise: the pair was not begun then
                 self._check_disk(event)
-                self._log(event, "started")
+                self._log(event, "started", **({"watched": True} if event.watched else {}))
                 continue
             self._take(event)
             self._report(event)
@@ -216,7 +249,7 @@ class _Driver:
             self._log(
                 event,
                 "done",
-                size=os.path.getsize(event.job.output),
+                size=event.size,
                 seconds=round(event.seconds, 3),
                 content_seconds=event.job.seconds,
                 settings=self._settings,
@@ -225,6 +258,8 @@ class _Driver:
         elif isinstance(event, Failed):
             seconds = round(event.seconds, 3)
             self._log(event, "failed", kind=event.kind, reason=event.reason, seconds=seconds)
+        elif isinstance(event, Lost):
+            self._log(event, "lost", reason=event.reason)
         elif isinstance(event, Judged):
             if event.scores is None:
                 self.unjudged.append(f"{event.job.pair.id}: {event.reason}")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from audiostyle.engines import Abandoned, Done, Failed, Judged, Started
+from audiostyle.engines import Abandoned, Done, Failed, Judged, Lost, Note, Started
 from audiostyle.events import Iterate, Stage
 from audiostyle.progress import Display
 from audiostyle.schedule import Schedule
@@ -46,6 +46,10 @@ class Progress(Display):
             self._end(event)
         elif isinstance(event, Stage) and event.name == "descent" and not self._ended:
             self._say(event.detail)
+        elif isinstance(event, Lost):
+            self._say(f"{event.job.pair.id}: is tried again: {event.reason}")
+        elif isinstance(event, Note):
+            self._say(event.text)
         elif isinstance(event, Judged) and event.scores is None:
             self._say(f"{event.job.pair.id}: not evaluated: {event.reason}")
 
@@ -124,7 +128,7 @@ def as_event(event: Any, names: bool = False) -> dict[str, Any]:
     -------
     dict
         With ``event``: ``plan``, ``started``, ``stage``, ``step``, ``done``, ``failed``,
-        ``interrupted`` or ``scored``. Empty if there is nothing to tell.
+        ``lost``, ``note``, ``interrupted`` or ``scored``. Empty if there is nothing to tell.
     """
     if isinstance(event, Schedule):
         return _plan_event(event, names)
@@ -140,6 +144,10 @@ def as_event(event: Any, names: bool = False) -> dict[str, Any]:
         return {**_about(event, "failed"), "kind": event.kind, "reason": event.reason}
     if isinstance(event, Judged):
         return {**_about(event, "scored"), "scores": event.scores, "reason": event.reason}
+    if isinstance(event, Lost):
+        return {**_about(event, "lost"), "reason": event.reason}
+    if isinstance(event, Note):
+        return {"event": "note", "text": event.text}
     if isinstance(event, (Started, Abandoned)):
         return _about(event, "started" if isinstance(event, Started) else "interrupted")
     return {}

@@ -45,6 +45,8 @@ class BatchRequest:
     device : str
     threads : int
         How many may compute; 0 stands for all cores.
+    shard : str or None
+        Do only this part, as ``2/8``; see `audiostyle.shards`.
     preset : str or None
         For the records only.
     verbose : bool
@@ -69,13 +71,16 @@ class BatchRequest:
     force: bool = False
     device: str = "auto"
     threads: int = 0
+    shard: str | None = None
     preset: str | None = None
     verbose: bool = False
 
     def check(self) -> None:
         """Raise a `ConfigError` if a value cannot be right, whatever the files hold."""
         from audiostyle.plan import check_template
+        from audiostyle.shards import parse_shard
 
+        parse_shard(self.shard)
         known("by", self.by, ("clip", "genre"))
         check_template(self.name)
         devices.parse_device(self.device)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from audiostyle import batch, engines, journal, schedule, sidecar
+from audiostyle import batch, engines, journal, schedule, shards, sidecar
 from audiostyle.batch_progress import Progress, as_event, duration_text
 from audiostyle.batch_request import BatchRequest
 from audiostyle.batch_status import batch_status, render_status
+from audiostyle.cluster import Cluster
 from audiostyle.config import TransferConfig
-from audiostyle.engines import Engine, Started
+from audiostyle.engines import Engine, Started, Waiting
 from audiostyle.errors import AudioFileError, AudioStyleError, BusyError, ConfigError, Interrupted
 from audiostyle.events import Iterate, Stage
 from audiostyle.runner import Interrupt
@@ -40,8 +42,10 @@ class BatchInterrupt(Interrupt):
         """Stop here, if a signal came and nothing is lost by it."""
         if isinstance(event, Started):
             self.stage = "pair"
-        gives_up = isinstance(event, (Iterate, Started)) or (
-            isinstance(event, Stage) and event.name != "inversion"
+        gives_up = (
+            isinstance(event, (Iterate, Waiting))
+            or (isinstance(event, Started) and not event.watched)
+            or (isinstance(event, Stage) and event.name != "inversion")
         )
         if self.signals and gives_up:
             raise Interrupted(self.code)
@@ -56,7 +60,7 @@ def run_batch(
     as_json: bool,
     quiet: bool,
     dry_run: bool,
-    engine: Engine | None = None,
+    engine: Engine | Cluster | None = None,
 ) -> int:
     """Run a batch and report on it.
 
@@ -69,7 +73,7 @@ def run_batch(
     publish : callable
         Gets the stream of events as JSON lines, if `as_json`, or the plan of a dry run.
     as_json, quiet, dry_run : bool
-    engine : Engine, optional
+    engine : Engine or Cluster, optional
 
     Returns
     -------
@@ -85,9 +89,13 @@ def run_batch(
     """
     say: Echo = (lambda text: None) if quiet else echo
     try:
+        if request.shard is None and (shard := shards.shard_of_slurm(os.environ)):
+            request.shard = shard
+            say(f"shard {shard}, as SLURM_ARRAY_TASK_ID says; --shard 1/1 runs the whole")
+        if isinstance(engine, Cluster):
+            engine.check(request.device)
         if dry_run:
-            request.check()
-            planned = schedule.make_schedule(request, config, journal.read(request.out_dir))
+            planned = _foretell(request, config, engine)
             publish(_to_line(as_event(planned, names=True)) if as_json else _show_plan(planned))
             return 0
         return _run(request, config, say, echo, publish if as_json else None, engine)
@@ -103,13 +111,24 @@ def run_batch(
         return _fail(error, code, echo, publish if as_json else None)
 
 
+def _foretell(
+    request: BatchRequest, config: TransferConfig, engine: Engine | Cluster | None
+) -> Schedule:
+    """Plan a batch; several workers take the time of one between them."""
+    request.check()
+    planned = schedule.make_schedule(request, config, journal.read(request.out_dir))
+    if isinstance(engine, Cluster) and engine.workers and planned.seconds:
+        planned.seconds /= engine.workers
+    return planned
+
+
 def _run(
     request: BatchRequest,
     config: TransferConfig,
     say: Echo,
     echo: Echo,
     publish: Echo | None,
-    engine: Engine | None,
+    engine: Engine | Cluster | None,
 ) -> int:
     progress = Progress(say, quiet=publish is not None)
     results: list[batch.BatchResult] = []

@@ -25,7 +25,8 @@ def batch_status(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``planned``, ``done``, ``pending`` and ``failed`` pairs of the last plan; ``missing``: done,
+        ``planned``, ``done``, ``pending`` and ``failed`` pairs of the last plan; ``shards``: those
+        that were begun, as ``2/8``, if that plan was divided; ``missing``: done,
         but the output is gone or of another size, so that they will be done again; ``failures``:
         number and an example of each kind and reason; ``others``: pairs of earlier plans that are
         done; ``running``; ``last``: when the journal was last written.
@@ -43,36 +44,43 @@ def batch_status(folder: Path) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     failures: dict[tuple[str, str], list[str]] = {}
     missing = []
-    for name in state.planned:
+    names = state.planned
+    for name in names:
         known = state.pairs.get(name, PairState())
         status = known.status if known.status in ("done", "failed") else "pending"
         if status == "done" and not schedule.matches(known, folder / name):
             missing.append(name)
             status = "missing"
         elif status == "failed":
-            reason = str(known.facts["kind"]), str(known.facts["reason"])
+            facts = known.facts
+            reason = str(facts["kind"]), str(facts["reason"])
             failures.setdefault(reason, []).append(name)
         counts[status] += 1
-    planned = set(state.planned)
+    planned = set(names)
     last = datetime.datetime.fromtimestamp(state.time, datetime.timezone.utc)
     return {
         "schema": SCHEMA,
         "folder": str(folder),
         "running": journal.is_busy(folder),
         "last": last.isoformat(timespec="seconds"),
-        "planned": len(state.planned),
+        "planned": len(planned),
+        "shards": sorted(filter(None, state.plans), key=lambda shard: int(shard.split("/")[0])),
         **{name: counts[name] for name in ("done", "failed", "pending")},
         "missing": missing,
-        "failures": [
-            {"kind": kind, "reason": reason, "pairs": len(names), "first": names[0]}
-            for (kind, reason), names in sorted(failures.items())
-        ],
+        "failures": _listed(failures),
         "others": sum(p.status == "done" for n, p in state.pairs.items() if n not in planned),
         "unreadable_lines": state.unreadable,
         "evaluated": sum(
-            state.pairs[name].scores is not None for name in state.planned if name in state.pairs
+            state.pairs[name].scores is not None for name in names if name in state.pairs
         ),
     }
+
+
+def _listed(failures: dict[tuple[str, str], list[str]]) -> list[dict[str, Any]]:
+    return [
+        {"kind": kind, "reason": reason, "pairs": len(pairs), "first": pairs[0]}
+        for (kind, reason), pairs in sorted(failures.items())
+    ]
 
 
 def render_status(status: dict[str, Any]) -> str:
@@ -95,6 +103,9 @@ def render_status(status: dict[str, Any]) -> str:
         f"pending {status['pending']}"
         + (f", missing {len(status['missing'])}" if status["missing"] else ""),
     ]
+    if status["shards"]:
+        of = status["shards"][0].partition("/")[2]
+        lines.append(f"shards begun: {len(status['shards'])} of {of}; the others are not counted")
     if status["evaluated"]:
         lines.append(f"evaluated {status['evaluated']}")
     if status["others"]:

@@ -12,9 +12,11 @@ from audiostyle.batch_request import BatchRequest
 from audiostyle.cli_options import (
     GroupedCommand,
     GroupedOption,
+    cluster_options,
     content_options,
     parameter_options,
     shared_flags,
+    take_cluster,
     take_config,
 )
 
@@ -25,6 +27,8 @@ Examples:
   audiostyle batch "songs/*.mp3" classical.style.npz -o out --name "{content_genre}/{content}.flac"
   audiostyle batch @songs.txt genres -o out --by genre --pair random:2 --evaluate
   audiostyle batch genres/jazz genres/classical -o out --by genre --dry-run
+  audiostyle batch genres/jazz genres/classical -o out --engine ray --ray-address auto
+  audiostyle batch genres/jazz genres/classical -o out --shard 2/8
 """
 
 STATUS_EXAMPLE = """\b
@@ -148,6 +152,23 @@ Examples:
 @shared_flags("Plan", force="Do everything again, and replace outputs that exist.")
 @content_options
 @parameter_options
+@click.option(
+    "--engine",
+    default="local",
+    cls=GroupedOption,
+    group="Run",
+    metavar="[local|ray]",
+    help="Compute in this process, or on workers of a Ray cluster.  [default: local]",
+)
+@click.option(
+    "--shard",
+    cls=GroupedOption,
+    group="Run",
+    metavar="I/N",
+    help="Do only this part of N; others may do the other parts at the same time.  [I from 1 to N; "
+    "default: as SLURM_ARRAY_TASK_ID says, else all]",
+)
+@cluster_options
 def batch_command(**options: Any) -> None:
     """Apply the style of every STYLE to every CONTENT; run it again to go on where it stopped.
 
@@ -157,9 +178,9 @@ def batch_command(**options: Any) -> None:
     first, and a broken one costs only its own pairs. DIR/journal.jsonl remembers what is done: the
     next run does only what is missing, failed, or was changed, be it an input or a parameter.
     DIR/results.csv and DIR/results.jsonl hold a row for every pair. Exit codes: 0 all is done; 1
-    some failed; 2 usage; 3 nothing succeeded; 4 disk full, device absent, or folder in use: nothing
-    is lost; 130 and 143 after a signal, the first of which gives the current pair up cleanly, the
-    second at once.
+    some failed; 2 usage; 3 nothing succeeded; 4 disk full, device absent, cluster not to
+    be used, or folder in use: nothing is lost; 130 and 143 after a signal, the first of which gives
+    the current pair up cleanly, the second at once.
     """
     preset, config = take_config(options)
 
@@ -167,12 +188,14 @@ def batch_command(**options: Any) -> None:
 
     as_json, quiet = options.pop("as_json"), options.pop("quiet")
     dry_run = options.pop("dry_run")
+    cluster = take_cluster(options)
     code = batch_runner.run_batch(
         BatchRequest(preset=preset, **options),
         config,
         as_json=as_json,
         quiet=quiet,
         dry_run=dry_run,
+        engine=cluster,
         echo=lambda text: click.echo(text, err=True),
         publish=lambda text: click.echo(text, nl=False),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from audiostyle.cluster import Cluster
 from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig, load_toml
 from audiostyle.errors import ConfigError
 from audiostyle.options import known
@@ -151,6 +152,83 @@ def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
     names = {field.name for field in dataclasses.fields(TransferConfig)}
     parameters = {name: options.pop(name) for name in list(options) if name in names}
     return build_config(options.pop("preset"), options.pop("config_file"), parameters)
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says which workers ``--engine ray`` has; taken out again by `take_cluster`."""
+    kinds: dict[str, tuple[Any, str | None, str]] = {
+        "ray_address": (
+            str,
+            "[auto|HOST:PORT]",
+            "A Ray cluster that runs, seen from one of its machines.  [default: one that is "
+            "started on this machine, and stopped in the end]",
+        ),
+        "workers": (int, None, "How many compute at a time.  [default: as many as fit]"),
+        "gpus_per_worker": (
+            float,
+            None,
+            "GPUs of each worker; parts are allowed.  [0 to 64; default: 1 if the cluster has any, "
+            "else 0]",
+        ),
+        "cpus_per_worker": (
+            int,
+            None,
+            "CPUs of each worker, and its threads unless --threads says otherwise.  [1 to 1024; "
+            "default: --threads, or a fair share]",
+        ),
+    }
+    flag = click.option(
+        "--return-audio",
+        is_flag=True,
+        cls=GroupedOption,
+        group="Cluster",
+        help="The workers share no folder with this machine: send them inputs, and have the sound "
+        "sent back.",
+    )
+    command = flag(command)
+    for name, (kind, metavar, text) in reversed(kinds.items()):
+        option = click.option(
+            "--" + name.replace("_", "-"),
+            name,
+            type=kind,
+            cls=GroupedOption,
+            group="Cluster",
+            metavar=metavar,
+            help=text,
+        )
+        command = option(command)
+    return command
+
+
+def take_cluster(options: dict[str, Any]) -> Cluster | None:
+    """Take what `cluster_options` added, and ``engine``, out of the options of a command.
+
+    Parameters
+    ----------
+    options : dict
+        What Click found; changed in place.
+
+    Returns
+    -------
+    Cluster or None
+        None stands for this process.
+
+    Raises
+    ------
+    ConfigError
+        If an option of a cluster is given without one.
+    """
+    engine = known("engine", options.pop("engine"), ("local", "ray"))
+    names = ("workers", "gpus_per_worker", "cpus_per_worker", "return_audio")
+    asked = {name: options.pop(name) for name in names}
+    asked["address"] = options.pop("ray_address")
+    if engine == "ray":
+        return Cluster(**asked)
+    for name, value in asked.items():
+        if value:
+            option = "ray-address" if name == "address" else name.replace("_", "-")
+            raise ConfigError(f"--{option} is for --engine ray: give that, too")
+    return None
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:

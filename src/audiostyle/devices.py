@@ -153,14 +153,15 @@ def set_threads(threads: int) -> None:
     from threadpoolctl import threadpool_limits
 
     # More than there are cores would wait for each other, and take many times as long.
-    threads = min(threads, _count_cores())
+    threads = min(threads, count_cores())
     threadpool_limits(threads)
     # SciPy brings libraries of its own, and loads them later: those read the environment.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
 
 
-def _count_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not all may be for this process
+def count_cores() -> int:
+    """Count the cores that are for this process."""
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 

@@ -6,9 +6,10 @@ second, so a batch can have `Started` on the disk before the work begins.
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from audiostyle.errors import (
     ConfigError,
     DeviceError,
     DiskError,
+    EngineError,
     Interrupted,
     MissingPackageError,
     OptimizationError,
@@ -28,24 +30,34 @@ from audiostyle.events import Callback
 from audiostyle.results import summarise
 from audiostyle.schedule import Job
 
-ENVIRONMENT = (DiskError, DeviceError, MissingPackageError, WeightsError)
+ENVIRONMENT = (DiskError, DeviceError, EngineError, MissingPackageError, WeightsError)
 """Errors that no other pair would escape: the batch stops, and can be taken up again."""
 
 
 @dataclass(frozen=True)
 class Started:
-    """A pair is about to be computed."""
+    """A pair is about to be computed.
+
+    If it is `watched`, by a process that outlives the one that computes it, a start without an end
+    is no sign that the pair is to blame: whoever watches says `Lost`.
+    """
 
     job: Job
+    watched: bool = False
 
 
 @dataclass(frozen=True)
 class Done:
-    """An output was published. `summary` says how it was made; see `audiostyle.results`."""
+    """An output was published. `summary` says how it was made; see `audiostyle.results`.
+
+    `size` is what the one who wrote it found, in bytes: on a shared folder, others may
+    see it later.
+    """
 
     job: Job
     summary: dict[str, Any]
     seconds: float
+    size: int
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,14 @@ class Abandoned:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """What computed a pair died meanwhile; it will be tried again."""
+
+    job: Job
+    reason: str
+
+
+@dataclass(frozen=True)
 class Judged:
     """An output was evaluated, or could not be: `scores` is None then."""
 
@@ -75,7 +95,22 @@ class Judged:
     reason: str = ""
 
 
-Event = Started | Done | Failed | Abandoned | Judged
+@dataclass(frozen=True)
+class Waiting:
+    """An engine that works elsewhere looks for news: the moment to stop it cleanly."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that people should know of the engine."""
+
+    text: str
+
+
+Report = Callable[[Any], Any]
+"""Gets what happens within a pair and around it: `Stage`, `Iterate`, `Waiting` and `Note`."""
+
+Event = Started | Done | Failed | Abandoned | Lost | Judged
 
 
 class Worker(Protocol):
@@ -94,14 +129,15 @@ class Worker(Protocol):
 class Engine(Protocol):
     """What carries out jobs, here or elsewhere."""
 
-    def run(self, jobs: Sequence[Job], report: Callback) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job], report: Report) -> Iterator[Event]:
         """Carry out jobs, and yield what happens to them.
 
         Parameters
         ----------
         jobs : sequence of Job
         report : callable
-            Gets every `Stage` and `Iterate`, if they can be had. May raise `Interrupted`.
+            Gets every `Stage` and `Iterate`, if they can be had, or else `Waiting`, and every
+            `Note`. May raise `Interrupted`.
 
         Yields
         ------
@@ -120,7 +156,7 @@ class InProcess:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    def run(self, jobs: Sequence[Job], report: Callback) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job], report: Report) -> Iterator[Event]:
         """Carry out jobs; see `Engine`."""
         for job in jobs:
             if job.compute:
@@ -136,10 +172,11 @@ class InProcess:
             if job.judge:
                 yield self._judge(job)
 
-    def _make(self, job: Job, report: Callback) -> Done | Failed:
+    def _make(self, job: Job, report: Report) -> Done | Failed:
         began = time.perf_counter()
         try:
             record = self._worker.make(job, report)
+            size = os.path.getsize(job.output)
         except ENVIRONMENT:
             raise
         except Exception as error:
@@ -148,7 +185,7 @@ class InProcess:
                 self._worker.forget()
             trace = traceback.format_exc() if kind == "internal" else ""
             return Failed(job, kind, reason, time.perf_counter() - began, trace)
-        return Done(job, summarise(record), time.perf_counter() - began)
+        return Done(job, summarise(record), time.perf_counter() - began, size)
 
     def _judge(self, job: Job) -> Judged:
         try:

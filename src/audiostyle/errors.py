@@ -50,6 +50,10 @@ class OptimizationError(AudioStyleError):
     """The descent met a loss that is not finite, twice."""
 
 
+class EngineError(AudioStyleError):
+    """The workers of an engine cannot be had, or do not fit this process."""
+
+
 class MissingPackageError(AudioStyleError, ImportError):
     """A package that comes with an extra is needed and not installed."""
 

@@ -9,25 +9,40 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import heapq
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from audiostyle.errors import AudioFileError, BusyError, DiskError
-from audiostyle.outputs import write_error
+from audiostyle import locks
+from audiostyle.errors import AudioFileError
+from audiostyle.shards import Shard
 
 NAME = "journal.jsonl"
-LOCK_NAME = ".journal.lock"
-SCHEMA = 1
+SHARD_NAMES = "journal.*-of-*.jsonl"
+SCHEMA = 2  # 2: journals of shards, starts that are watched, pairs that were lost
 CRASHES = 2  # starts without an end after which a pair is left alone
 
 
-@dataclass
+_COMMON = ("event", "time", "pair", "fingerprint")  # kept elsewhere, or of no use
+_TYPICAL = (  # what most lines share, so that it need not be kept with each
+    b'{"kind": "unreadable", "reason": "", "size": , "seconds": 0.0, "content_seconds": 30.0, '
+    b'"settings": "", "sha256": "", "steps": 20, "stopped": "iterations", "restarts": 0, "device": '
+    b'"/CPU:0", "precision": "bfloat16", "inversion_convergence_db": -9., "loudness_gain_db": 0., '
+    b'"limiter_reduction_db": 0.0, "notes": [], "start_loss_content": 0., "start_loss_style": 0., '
+    b'"start_loss_texture": 0., "start_loss_energy": 0., "start_loss_total": 0., "loss_content": '
+    b'0., "loss_style": 0., "loss_total": 0., "seconds_load": 0., "seconds_descent": 0., '
+    b'"seconds_inversion": 0.}'
+)
+
+
+@dataclass(slots=True)
 class PairState:
     """What the journal knows of a pair.
 
@@ -36,11 +51,13 @@ class PairState:
     fingerprint : str
         Of what the last event was about.
     status : str
-        ``started``, ``done``, ``failed`` or ``interrupted``.
+        ``started``, ``lost``, ``done``, ``failed`` or ``interrupted``.
     starts : int
-        How often it was started since it last ended.
-    facts : dict
-        The whole of its last ``done`` or ``failed`` line.
+        How often it was started since it last ended, and may have taken its process down with it.
+        A start that is watched from outside does not count, as whoever watches survives, and says
+        that the pair was lost; that does.
+    packed : bytes
+        `facts`, made small: there may be a hundred thousand of them.
     scores : dict or None
         What ``--evaluate`` found of the output that is there.
     """
@@ -48,8 +65,16 @@ class PairState:
     fingerprint: str = ""
     status: str = ""
     starts: int = 0
-    facts: dict[str, Any] = field(default_factory=dict)
+    packed: bytes = b""
     scores: dict[str, Any] | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What its last ``done`` or ``failed`` line says; empty before there is one."""
+        if not self.packed:
+            return {}
+        unpack = zlib.decompressobj(zdict=_TYPICAL)
+        return dict(json.loads(unpack.decompress(self.packed) + unpack.flush()))
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Follow one line of the journal."""
@@ -59,27 +84,29 @@ class PairState:
             return
         if event["fingerprint"] != self.fingerprint or kind in ("done", "failed"):
             self.starts = 0
-            self.facts, self.scores = {}, None
-        if kind == "started":
+            self.packed, self.scores = b"", None
+        if kind == "lost" or (kind == "started" and not event.get("watched")):
             self.starts += 1
-        else:
+        elif kind != "started":
             self.starts = 0
         self.fingerprint, self.status = event["fingerprint"], kind
         if kind in ("done", "failed"):
-            self.facts = dict(event)
+            facts = {name: value for name, value in event.items() if name not in _COMMON}
+            pack = zlib.compressobj(1, zdict=_TYPICAL)
+            self.packed = pack.compress(json.dumps(facts).encode()) + pack.flush()
 
 
 @dataclass
 class State:
-    """All that a journal says.
+    """All that the journals of a folder say.
 
     Attributes
     ----------
     inputs : dict of str to dict
         By path: ``size``, ``mtime_ns``, ``sha256`` and ``facts`` of a file as it was last seen.
     pairs : dict of str to PairState
-    planned : list of str
-        Pairs of the last plan.
+    plans : dict of str to list of str
+        Pairs of the last plan, by shard, as ``2/8``; the whole is the shard without a name.
     run : dict
         The last line that began a run.
     time : float
@@ -90,27 +117,37 @@ class State:
 
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     pairs: dict[str, PairState] = field(default_factory=dict)
-    planned: list[str] = field(default_factory=list)
+    plans: dict[str, list[str]] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
     time: float = 0.0
     unreadable: int = 0
 
+    @property
+    def planned(self) -> list[str]:
+        """Pairs of the last plan, be it of the whole or of the shards that were begun."""
+        if len(self.plans) == 1:
+            return next(iter(self.plans.values()))
+        return sorted({name for names in self.plans.values() for name in names})
+
     def take(self, event: Mapping[str, Any]) -> None:
-        """Follow one line of the journal."""
+        """Follow one line of a journal."""
         kind = event["event"]
         if kind == "input":
             self.inputs[event["path"]] = dict(event)
         elif kind == "plan":
-            self.planned = list(event["pairs"])
+            shard = event.get("shard", "")
+            division = shard.partition("/")[2]
+            kept = {s: names for s, names in self.plans.items() if s.partition("/")[2] == division}
+            self.plans = {**kept, shard: list(event["pairs"])}
         elif kind == "run":
             self.run = dict(event)
-        elif kind in ("started", "done", "failed", "interrupted", "scored"):
+        elif kind in ("started", "lost", "done", "failed", "interrupted", "scored"):
             self.pairs.setdefault(event["pair"], PairState()).take(event)
         self.time = float(event["time"])
 
 
 def read(folder: Path) -> State:
-    """Read the journal of a batch; there need not be one yet.
+    """Read the journals of a batch; there need not be one yet.
 
     Parameters
     ----------
@@ -124,21 +161,36 @@ def read(folder: Path) -> State:
     Raises
     ------
     AudioFileError
-        If it is there, and cannot be read.
+        If one is there, and cannot be read.
     """
     state = State()
-    try:
-        data = (folder / NAME).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return state
-    except OSError as error:
-        raise AudioFileError(f"{folder / NAME}: cannot be read ({error.strerror})") from None
-    for line in data.splitlines():
+    lines = [_lines(path, state) for path in (folder / NAME, *sorted(folder.glob(SHARD_NAMES)))]
+    for _, line in heapq.merge(*lines, key=lambda timed: timed[0]):
         try:
-            state.take(json.loads(line))
+            state.take(line)
         except (ValueError, LookupError, TypeError, AttributeError):
-            state.unreadable += bool(line.strip())
+            state.unreadable += 1
     return state
+
+
+def _lines(path: Path, state: State) -> Iterator[tuple[float, Any]]:
+    """Yield the lines of a journal with their time, which is never less than that of another."""
+    try:
+        stream = path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise AudioFileError(f"{path}: cannot be read ({error.strerror})") from None
+    latest = 0.0
+    with stream:
+        for line in stream:
+            try:
+                event = json.loads(line)
+                latest = max(latest, float(event["time"]))
+            except (ValueError, LookupError, TypeError):
+                state.unreadable += bool(line.strip())
+                continue
+            yield latest, event
 
 
 def fingerprint(parameters: Mapping[str, Any], content: str, style: Sequence[str]) -> str:
@@ -162,36 +214,47 @@ def fingerprint(parameters: Mapping[str, Any], content: str, style: Sequence[str
 
 
 class Journal:
-    """The journal of a folder, open for appending, and locked against other processes.
+    """The journal of a folder or a shard, open for appending, and locked against other processes.
 
     Parameters
     ----------
     folder : Path
+    shard : Shard, optional
+    tidy : callable, optional
+        Called before anything else if no other process works in the folder.
 
     Attributes
     ----------
     state : State
-        What it held when it was opened, and what was appended since.
+        What all journals of the folder held when it was opened, and what was appended since.
 
     Raises
     ------
     BusyError
-        On entering, if another process has it open.
+        On entering, if another process does the same work, or may.
     DiskError
         If it cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+    def __init__(
+        self, folder: Path, shard: Shard | None = None, tidy: Callable[[], None] | None = None
+    ) -> None:
+        self._tag = f"{shard.number}-of-{shard.of}" if shard else ""
+        self.path = folder / (f"journal.{self._tag}.jsonl" if shard else NAME)
         self.state = State()
+        self._tidy = tidy
         self._stack = contextlib.ExitStack()
         self._descriptor = -1
 
     def __enter__(self) -> Journal:
         """Lock it, read it, and open it."""
+        folder = self.path.parent
         with self._stack:
-            self._stack.enter_context(_Lock(self.path.with_name(LOCK_NAME)))
-            self.state = read(self.path.parent)
+            with locks.gate(folder):
+                self._stack.enter_context(locks.claim(folder, self._tag))
+                if self._tidy is not None and locks.holders(folder) == [self._tag]:
+                    self._tidy()
+            self.state = read(folder)
             try:
                 flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
                 self._descriptor = os.open(self.path, flags, 0o666)
@@ -199,7 +262,7 @@ class Journal:
                 if (size := os.fstat(self._descriptor).st_size) and not self._ends_a_line(size):
                     self._write(b"\n")
             except OSError as error:
-                raise _disk_error(self.path, error) from None
+                raise locks.disk_error(self.path, error) from None
             if not size:
                 self.append({"event": "journal", "schema": SCHEMA})
             self._stack = self._stack.pop_all()
@@ -213,6 +276,17 @@ class Journal:
     ) -> None:
         """Close it, and let others have it."""
         self._stack.close()
+
+    @contextlib.contextmanager
+    def last(self) -> Iterator[bool]:
+        """Say whether no other process works in the folder; none begins or ends meanwhile.
+
+        Yields
+        ------
+        bool
+        """
+        with locks.gate(self.path.parent):
+            yield locks.holders(self.path.parent) == [self._tag]
 
     def append(self, *events: Mapping[str, Any]) -> None:
         """Write lines, and wait until they are on the disk.
@@ -234,7 +308,7 @@ class Journal:
         except OSError as error:
             with contextlib.suppress(OSError):  # half a line would spoil the next one
                 os.ftruncate(self._descriptor, size)
-            raise _disk_error(self.path, error) from None
+            raise locks.disk_error(self.path, error) from None
         for event in stamped:
             self.state.take(event)
 
@@ -249,63 +323,12 @@ class Journal:
         return os.read(self._descriptor, 1) == b"\n"
 
 
-def _disk_error(path: Path, error: OSError) -> DiskError:
-    """Say that there is no journal: whatever the reason, no pair can be done without."""
-    return DiskError(str(write_error(path, error, path.parent)))
-
-
 def is_busy(folder: Path) -> bool:
     """Tell whether a process works in a folder at this moment."""
-    path = folder / LOCK_NAME
-    if not path.exists():
+    if not (folder / locks.GATE_NAME).exists():
         return False
-    try:
-        with _Lock(path):
-            return False
-    except BusyError:
-        return True
-
-
-class _Lock:
-    """A file that one process at a time may hold; it is free as soon as that process is gone."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: Any = None
-
-    def __enter__(self) -> _Lock:
-        try:
-            self._file = self._path.open("a+b")
-        except OSError as error:
-            raise _disk_error(self._path, error) from None
-        try:
-            _lock(self._file.fileno())
-        except OSError:
-            self._file.close()
-            raise BusyError(
-                f"{self._path.parent}: another process works in this folder; wait for it, or take "
-                "another folder"
-            ) from None
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._file.close()  # this gives the lock up, too
-
-
-if os.name == "nt":
-
-    def _lock(descriptor: int) -> None:
-        import msvcrt
-
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-
-else:
-
-    def _lock(descriptor: int) -> None:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locks.gate(folder):
+        return bool(locks.holders(folder))
 
 
 def input_event(path: Path, sha256: str, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, overload
 
 from audiostyle import outputs
 from audiostyle.journal import PairState, State
@@ -65,24 +66,51 @@ def summarise(record: Mapping[str, Any]) -> dict[str, Any]:
     return summary | {f"seconds_{name}": lap for name, lap in record["timings"].items()}
 
 
-def make_rows(pairs: Sequence[Pair], state: State) -> list[dict[str, Any]]:
-    """Make a row for every pair of a plan, sorted by name.
+class Rows(Sequence[dict[str, Any]]):
+    """A row for every pair of a plan, sorted by name; each is made when it is asked for.
 
     Parameters
     ----------
     pairs : sequence of Pair
     state : State
-        Of the journal.
-
-    Returns
-    -------
-    list of dict
-        ``status`` is ``done``, ``failed`` or ``pending``.
+        Of the journal. It is not copied: what it says later, the rows say, too.
     """
-    rows = []
-    for pair in sorted(pairs, key=lambda pair: pair.id):
-        known = state.pairs.get(pair.id, PairState())
-        facts = known.facts if known.status in ("done", "failed") else {}
+
+    def __init__(self, pairs: Sequence[Pair], state: State) -> None:
+        self._pairs = sorted(pairs, key=lambda pair: pair.id)
+        self._state = state
+
+    def __len__(self) -> int:
+        """Count the pairs."""
+        return len(self._pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        """Make a row; its ``status`` is ``done``, ``failed`` or ``pending``."""
+        if isinstance(index, slice):
+            return [self._make(pair) for pair in self._pairs[index]]
+        return self._make(self._pairs[index])
+
+    def count_status(self) -> Counter[str]:
+        """Count the pairs of each status, without making a row."""
+        known = (self._known(pair).status for pair in self._pairs)
+        return Counter(status if status in _ENDS else "pending" for status in known)
+
+    def failed(self) -> list[dict[str, Any]]:
+        """Make the rows of those that failed."""
+        return [self._make(pair) for pair in self._pairs if self._known(pair).status == "failed"]
+
+    def _known(self, pair: Pair) -> PairState:
+        return self._state.pairs.get(pair.id, _UNKNOWN)
+
+    def _make(self, pair: Pair) -> dict[str, Any]:
+        known = self._known(pair)
+        facts = known.facts if known.status in _ENDS else {}
         rest = {name: facts[name] for name in facts if name not in _JOURNAL_ONLY}
         row: dict[str, Any] = {
             "pair": pair.id,
@@ -96,15 +124,16 @@ def make_rows(pairs: Sequence[Pair], state: State) -> list[dict[str, Any]]:
             "seconds": None,
         }
         scores = known.scores if row["status"] == "done" else None
-        rows.append(row | rest | {f"score_{name}": v for name, v in (scores or {}).items()})
-    return rows
+        return row | rest | {f"score_{name}": v for name, v in (scores or {}).items()}
 
 
+_ENDS = ("done", "failed")
+_UNKNOWN = PairState()
 _JOURNAL_ONLY = ("event", "time", "pair", "fingerprint", "size", "settings")
 
 
 def write_results(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``results.jsonl`` and ``results.csv``.
+    """Write ``results.jsonl`` and ``results.csv``, row by row.
 
     Parameters
     ----------
@@ -115,15 +144,28 @@ def write_results(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     ------
     OutputError
     """
-    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    columns = list(FIRST) + sorted({name for row in rows for name in row} - set(FIRST))
-    table = io.StringIO()
-    writer = csv.DictWriter(table, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        plain = {name: "; ".join(v) if isinstance(v, list) else v for name, v in row.items()}
-        writer.writerow(plain)
+    names: set[str] = set()
     with outputs.Staging() as staging:
-        staging.write(folder / JSONL_NAME, lines.encode())
-        staging.write(folder / CSV_NAME, table.getvalue().encode())
+        with _open(staging, folder / JSONL_NAME) as stream:
+            for row in rows:
+                names.update(row)
+                stream.write(json.dumps(row, allow_nan=False) + "\n")
+        columns = list(FIRST) + sorted(names - set(FIRST))
+        with _open(staging, folder / CSV_NAME) as stream:
+            writer = csv.DictWriter(stream, columns, lineterminator="\n")
+            writer.writeheader()
+            for row in rows:
+                writer.writerow(
+                    {name: "; ".join(v) if isinstance(v, list) else v for name, v in row.items()}
+                )
         staging.publish()
+
+
+@contextlib.contextmanager
+def _open(staging: outputs.Staging, path: Path) -> Iterator[TextIO]:
+    part = staging.add(path)
+    try:
+        with part.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+    except OSError as error:
+        raise outputs.write_error(path, error, path.parent) from None

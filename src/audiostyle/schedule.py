@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import audiostyle
-from audiostyle import journal, outputs, plan, sides, style_file, weights_io
+from audiostyle import journal, outputs, plan, shards, sides, style_file, weights_io
 from audiostyle.batch_request import BatchRequest
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, DiskError, OutputError
@@ -68,7 +68,7 @@ class Schedule:
     Attributes
     ----------
     pairs : list of Pair
-        All that were asked for.
+        All that were asked for, of this shard.
     jobs : list of Job
         What is left, in the order in which it is best done.
     done : list of str
@@ -84,6 +84,8 @@ class Schedule:
         Whether that was measured in this very folder, or is a rule of thumb.
     free_bytes : int
         On the disk of the outputs.
+    whole : list of Pair
+        Those of all shards.
     """
 
     pairs: list[Pair]
@@ -95,6 +97,7 @@ class Schedule:
     seconds: float | None = None
     measured: bool = False
     free_bytes: int = 0
+    whole: list[Pair] = field(default_factory=list)
 
     @property
     def n_bytes(self) -> int:
@@ -128,8 +131,9 @@ def make_schedule(request: BatchRequest, config: TransferConfig, state: State) -
         If the disk is too small for what is left.
     """
     request.check()
-    pairs = make_plan(request, config)
-    schedule = Schedule(pairs)
+    whole = make_plan(request, config)
+    pairs = shards.select(whole, shards.parse_shard(request.shard))
+    schedule = Schedule(pairs, whole=whole)
     inputs = {path for pair in pairs for path in pair.inputs}
     facts, digests = _look_at(inputs, config, state, schedule)
     _note_genres(pairs, facts, schedule)
@@ -265,8 +269,9 @@ def _settled(known: PairState, fingerprint: str, request: BatchRequest) -> dict[
             "use --retry-failed to try again"
         )
         return {"kind": "crashed", "reason": reason}
-    if known.status == "failed" and known.facts["kind"] in SETTLED:
-        return {name: known.facts[name] for name in ("kind", "reason")}
+    facts = known.facts if known.status == "failed" else {}
+    if facts.get("kind") in SETTLED:
+        return {name: facts[name] for name in ("kind", "reason")}
     return {}
 
 
@@ -338,10 +343,12 @@ def _estimate(
     left = sum(job.seconds for job in schedule.jobs if job.compute)
     if not left:
         return
+    same = settings(request, config)
+    done = (known.facts for known in state.pairs.values() if known.status == "done")
     speeds = sorted(
-        known.facts["seconds"] / known.facts["content_seconds"]
-        for known in state.pairs.values()
-        if known.status == "done" and known.facts.get("settings") == settings(request, config)
+        facts["seconds"] / facts["content_seconds"]
+        for facts in done
+        if facts.get("settings") == same
     )
     schedule.measured = bool(speeds)
     guess = SECONDS_WITHOUT_STEPS + SECONDS_PER_STEP * config.iterations

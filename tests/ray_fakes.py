@@ -1,0 +1,57 @@
+"""Workers of a Ray cluster for tests: transfers that take no time, and contents with a fate."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from audiostyle.batch_request import BatchRequest
+from audiostyle.config import TransferConfig
+from audiostyle.errors import DiskError
+from audiostyle.workshop import Workshop
+from tests.fakes import install
+
+FATES = ("kill-once", "kill-always", "disk-full")
+"""A file with such an extension beside a content says what becomes of its worker."""
+
+
+class FatefulWorkshop(Workshop):
+    """Dies in the middle of a pair as of a fault in native code, or finds the disk full."""
+
+    busy = False
+
+    def make(self, job: Any, callback: Any) -> dict[str, Any]:
+        assert not self.busy, "a worker makes one pair at a time"
+        self.busy = True
+        try:
+            return self._make(job, callback)
+        finally:
+            self.busy = False
+
+    def _make(self, job: Any, callback: Any) -> dict[str, Any]:
+        once, always, full = (job.pair.content.path.with_suffix(f".{fate}") for fate in FATES)
+
+        def watch(event: Any) -> Any:
+            if getattr(event, "step", None) == 1:
+                if full.exists():
+                    raise DiskError("out: cannot be written (No space left on device)")
+                if once.exists() or always.exists():
+                    once.unlink(missing_ok=True)
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return callback(event)
+
+        return super().make(job, watch)
+
+    def judge(self, job: Any) -> dict[str, Any]:
+        return {"size": float(Path(job.output).stat().st_size)}
+
+
+def make_fake(pause: float, request: BatchRequest, config: TransferConfig) -> Workshop:
+    """Make a worker whose transfers take three times `pause` seconds."""
+    assert "tensorflow" not in sys.modules
+    request.threads = 0  # any other number would load it
+    install(setattr).pause = pause
+    return FatefulWorkshop(request, config)
