@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from audiostyle.audio import FORMATS
+from audiostyle.audio import FORMATS, system_name
 from audiostyle.errors import ConfigError, OutputError
 from audiostyle.levels import BLOCK_SAMPLES, pieces
 from audiostyle.options import known
@@ -89,7 +89,8 @@ def check_writable(path: str | Path, sr: int, channels: int, container: str, sub
     path = Path(path)
     with part_file(path) as part:
         try:
-            with sf.SoundFile(part, "w", sr, channels, subtype, format=container) as file:
+            name = system_name(part)
+            with sf.SoundFile(name, "w", sr, channels, subtype, format=container) as file:
                 file.write(np.zeros((1, channels), np.float32))
         except (sf.LibsndfileError, ValueError, TypeError):
             raise OutputError(
@@ -150,7 +151,8 @@ def write_stream(
     """
     n = n_bytes = 0
     try:
-        with sf.SoundFile(part, "w", sr, channels, subtype, format=container) as file:
+        target = system_name(part)
+        with sf.SoundFile(target, "w", sr, channels, subtype, format=container) as file:
             for block in blocks:
                 for piece in pieces(block):
                     n_bytes = MAX_SAMPLE_BYTES * piece.size
@@ -164,7 +166,7 @@ def write_stream(
 
 def _verify(part: Path, path: str | Path, n: int, channels: int, sr: int) -> None:
     n_read = 0
-    with sf.SoundFile(part) as file:
+    with sf.SoundFile(system_name(part)) as file:
         if (file.samplerate, file.channels) != (sr, channels):
             raise OutputError(f"{path}: does not read back at {sr} Hz with {channels} channel(s)")
         while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):

@@ -174,7 +174,7 @@ def _report(result: batch.BatchResult, say: Echo, echo: Echo) -> None:
         echo(f"not evaluated: {line}")
     pending = result.count("pending")
     say(
-        f"{result.out_dir.resolve()}: {result.count('done')} done ({result.computed} now), "
+        f"{os.path.abspath(result.out_dir)}: {result.count('done')} done ({result.computed} now), "
         f"{result.count('failed')} failed"
         + (f", {pending} left; the same command goes on" if pending else "")
     )
@@ -245,6 +245,7 @@ def run_style(
     force: bool,
     device: str,
     threads: int,
+    deterministic: bool,
     echo: Echo,
     publish: Echo,
     as_json: bool,
@@ -259,6 +260,7 @@ def run_style(
     force : bool
     device : str
     threads : int
+    deterministic : bool
     echo, publish : callable
     as_json, quiet : bool
 
@@ -281,7 +283,14 @@ def run_style(
 
     with Interrupt(say):
         about = files.make_style_file(
-            source, output, config, callback, force=force, device=device, threads=threads
+            source,
+            output,
+            config,
+            callback,
+            force=force,
+            device=device,
+            threads=threads,
+            deterministic=deterministic,
         )
     for note in [*about["notes"], *(f"skipped {clip['reason']}" for clip in about["skipped"])]:
         say(note)

@@ -159,6 +159,18 @@ def set_threads(threads: int) -> None:
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
 
 
+def set_deterministic(wanted: bool) -> None:
+    """Have TensorFlow take sums in one order, for the rest of the process.
+
+    Parameters
+    ----------
+    wanted : bool
+        False changes nothing.
+    """
+    if wanted:
+        load_tensorflow().config.experimental.enable_op_determinism()
+
+
 def count_cores() -> int:
     """Count the cores that are for this process."""
     if hasattr(os, "sched_getaffinity"):

@@ -57,6 +57,24 @@ def part_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for outputs, and those above it, if it is not there.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made; `DiskError` if the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error, folder.parent) from None
+
+
 def publish(part: Path, path: Path) -> None:
     """Flush a finished temporary file to disk and rename it to its final name.
 

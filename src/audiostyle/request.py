@@ -43,7 +43,9 @@ class Request:
         Replace outputs that exist.
     device : str
     threads : int
-        How many may compute; 0 stands for all cores.
+        How many may compute; 0 stands for all cores, or for one if `deterministic`.
+    deterministic : bool
+        Give the same bytes each time, at some cost.
     preset : str or None
         For the record only; `config` holds the values.
     verbose : bool
@@ -62,6 +64,7 @@ class Request:
     force: bool = False
     device: str = "auto"
     threads: int = 0
+    deterministic: bool = False
     preset: str | None = None
     verbose: bool = False
 
@@ -74,6 +77,11 @@ class Request:
     def outputs(self) -> list[Path]:
         """Every file that the run makes."""
         return [self.output, self.sidecar, *([] if self.plot is None else [self.plot])]
+
+    def __post_init__(self) -> None:
+        """Take one thread if results are to be the same wherever they are computed."""
+        if self.deterministic and not self.threads:
+            self.threads = 1
 
     def check(self) -> None:
         """Raise a `ConfigError` if a value cannot be right, whatever the files hold."""

@@ -183,6 +183,8 @@ def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str
         "weights": weights_io.provenance(config.network, config.weights).get("sha256"),
         **{name: getattr(request, name) for name in ("start", "duration", "preview", "subtype")},
         "audiostyle": audiostyle.__version__,
+        # Only then is it promised that the same bytes come again.
+        **({"deterministic": True, "threads": request.threads} if request.deterministic else {}),
     }
 
 
@@ -211,8 +213,9 @@ def _look_at(
     for path in sorted(paths):
         if style_file.is_style_file(path):
             facts[path] = _look_at_style(path, config)
-        if path in known and not style_file.is_style_file(path):
-            facts[path] = Facts(**known[path]["facts"])
+        recalled = Facts.recall(known[path]["facts"]) if path in known else None
+        if recalled is not None and not style_file.is_style_file(path):
+            facts[path] = recalled
             digests[os.path.abspath(path)] = known[path]["sha256"]
             continue
         try:
@@ -225,7 +228,9 @@ def _look_at(
             facts[path] = Facts(kind="unreadable", reason=reason)
             digest = ""
         else:
-            schedule.events += [] if path in known else [event]
+            # What is no fault of the file is not remembered of it.
+            lasting = facts[path].kind in ("", *INPUT_KINDS)
+            schedule.events += [event] if lasting and recalled is None else []
         digests[os.path.abspath(path)] = digest
     return facts, digests
 
@@ -348,7 +353,7 @@ def _estimate(
     speeds = sorted(
         facts["seconds"] / facts["content_seconds"]
         for facts in done
-        if facts.get("settings") == same
+        if facts.get("settings") == same and facts.get("seconds") and facts.get("content_seconds")
     )
     schedule.measured = bool(speeds)
     guess = SECONDS_WITHOUT_STEPS + SECONDS_PER_STEP * config.iterations

@@ -65,6 +65,8 @@ def make_record(
         "weights": weights_io.provenance(config.network, config.weights),
         "seed": config.seed,
         "device": result.device,
+        "threads": request.threads,
+        "deterministic": request.deterministic,
         "precision": result.precision,
         "versions": versions("librosa", "numpy", "soundfile"),
         "stopped": result.stopped,

@@ -1,0 +1,103 @@
+"""Small files that are read whole, and archives of arrays: never a pipe, a pickle, or a bomb.
+
+What a file claims about itself is compared to limits before any memory is taken for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import math
+import os
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+FILE_BYTES = 1 << 30  # no file that is read whole is nearly as long
+UNPACKED_BYTES = 1 << 30  # of all arrays of an archive together
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def read_whole(path: str | Path) -> bytes:
+    """Read a regular file of a sensible length.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    OSError
+        Also if it is no regular file, as a pipe that nobody writes to, or longer than `FILE_BYTES`.
+    """
+    found = os.stat(path)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    if found.st_size > FILE_BYTES:
+        raise OSError(errno.EFBIG, f"{found.st_size} bytes; at most {FILE_BYTES} are read")
+    with open(path, "rb") as file:
+        return file.read(FILE_BYTES)
+
+
+def read_arrays(data: bytes, limit: int = UNPACKED_BYTES) -> dict[str, Array]:
+    """Read the arrays of an ``.npz``; nothing is written anywhere, nothing is unpickled.
+
+    Parameters
+    ----------
+    data : bytes
+        Of the file.
+    limit : int
+        How many bytes all arrays may take together.
+
+    Returns
+    -------
+    dict of str to np.ndarray
+
+    Raises
+    ------
+    ValueError
+        If the archive claims more than `limit`, or holds anything but plain arrays.
+    Exception
+        Of a dozen other kinds, from zipfile, zlib and NumPy, on broken bytes.
+    """
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        # zipfile unpacks no more of a member than it claims, so that the claims can be believed.
+        claimed = sum(member.file_size for member in members)
+        if claimed > limit:
+            raise ValueError(f"claims {claimed} bytes unpacked; at most {limit} are read")
+        if len({member.filename for member in members}) < len(members):
+            raise ValueError("names an array twice")
+        return {
+            member.filename.removesuffix(".npy"): _read_array(archive.read(member))
+            for member in members
+        }
+
+
+def _read_array(data: bytes) -> Array:
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version not in HEADERS:
+        raise ValueError(f"holds an array of layout {version}")
+    shape, _, dtype = HEADERS[version](stream)
+    if dtype.hasobject:
+        raise ValueError("holds objects, which only a pickle can")
+    if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+        raise ValueError(f"an array claims the shape {shape}, and holds {len(data)} bytes")
+    stream.seek(0)
+    return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
