@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import audiostyle
-from audiostyle import journal, outputs, plan, shards, sides, style_file, weights_io
+from audiostyle import journal, outputs, plan, shards, sidecar, sides, style_file, weights_io
 from audiostyle.batch_request import BatchRequest
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, DiskError, OutputError
@@ -156,7 +156,7 @@ def make_schedule(request: BatchRequest, config: TransferConfig, state: State) -
             # What took the process down with it once shall not stand before all others again.
             (suspects if known.starts else schedule.jobs).append(job)
     schedule.jobs += suspects
-    _check_existing(schedule.jobs, state, request.force)
+    _check_existing(schedule.jobs, state, request.force, config)
     _estimate(schedule, request, config, state)
     return schedule
 
@@ -317,13 +317,13 @@ def _job(
     return Job(pair, output, fingerprint, named, compute, judge, seconds, n_bytes)
 
 
-def _check_existing(jobs: Sequence[Job], state: State, force: bool) -> None:
-    """Refuse to replace what the journal does not know."""
+def _check_existing(jobs: Sequence[Job], state: State, force: bool, config: TransferConfig) -> None:
+    """Refuse to replace what the journal does not know, unless the journal lost it."""
     for job in jobs:
         if force or not job.compute or job.pair.id in state.pairs:
             continue
         for path in (job.output, outputs.record_path(job.output)):
-            if path.exists():
+            if path.exists() and not sidecar.vouches(job.output, job.digests.values(), config):
                 raise OutputError(
                     f"{path}: exists already, and is not of this batch; use --force to replace it, "
                     "or another folder"
