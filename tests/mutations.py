@@ -23,7 +23,7 @@ Edit = Callable[[bytes], bytes]
 
 
 def sound(extension: str) -> bytes:
-    """A valid clip of 0.6 s."""
+    """Encode a valid clip of 0.6 s."""
     stream = io.BytesIO()
     y = make_tones(0.6, 16_000)
     sf.write(stream, y, 16_000, format=extension.upper(), subtype=FORMATS[extension])
@@ -32,7 +32,7 @@ def sound(extension: str) -> bytes:
 
 @st.composite
 def edits(draw: st.DrawFn) -> Edit:
-    """One change of some bytes; one in four begins in the first 128, where the header is."""
+    """Draw a change of some bytes; one in four begins in the first 128, where the header is."""
     kind = draw(st.sampled_from(("flip", "flip", "set", "cut", "zero", "insert", "repeat", "drop")))
     anywhere = st.integers(0, (1 << 20) - 1)
     at = draw(st.one_of(st.integers(0, 127), anywhere, anywhere, anywhere))
@@ -59,7 +59,7 @@ def edits(draw: st.DrawFn) -> Edit:
 
 
 def broken(*originals: bytes) -> st.SearchStrategy[bytes]:
-    """One of some files after one to four changes."""
+    """Damage one of some files by one to four changes."""
 
     def apply(original: bytes, changes: list[Edit]) -> bytes:
         for change in changes:
@@ -99,7 +99,7 @@ def to_toml(value: Any) -> str:
 
 
 def settings_files() -> st.SearchStrategy[bytes]:
-    """Configurations: a good one damaged, good keys with odd values, and depths."""
+    """Make configurations: a good one damaged, good keys with odd values, and depths."""
     fields = dataclasses.fields(TransferConfig)
     names = st.sampled_from([field.name for field in fields] + ["preset", "nonsense"])
     layers = st.dictionaries(st.sampled_from(("block1_conv1", "width²", "width11", "")), numbers)
@@ -116,7 +116,7 @@ def settings_files() -> st.SearchStrategy[bytes]:
 
 
 def about_style(config: TransferConfig) -> dict[str, Any]:
-    """What a style file of nothing says about itself."""
+    """Say what a style file of nothing says about itself."""
     made_with = style_file.essentials(config)
     rest = {"clips": [], "skipped": [], "notes": [], "audiostyle": "0", "dicts": []}
     return {"schema": style_file.SCHEMA, "made_with": made_with, **rest}
@@ -130,7 +130,7 @@ def archive(arrays: dict[str, Any], compressed: bool = True) -> bytes:
 
 
 def style_archive(config: TransferConfig, compressed: bool = True, **arrays: Any) -> bytes:
-    """A style file that can be loaded, or one whose arrays are changed."""
+    """Make a style file that can be loaded, or one whose arrays are changed."""
     about = np.frombuffer(json.dumps(about_style(config)).encode(), np.uint8)
     S = np.zeros((config.n_mels, 4), np.float32)
     return archive({"about": about, "S": S, "target/peak": np.float32(1), **arrays}, compressed)
@@ -144,7 +144,7 @@ arrays = st.builds(
 
 
 def style_files(config: TransferConfig) -> st.SearchStrategy[bytes]:
-    """Style files: a good one damaged, packed and not, and archives of anything."""
+    """Make style files: a good one damaged, packed and not, and archives of anything."""
     abouts = st.one_of(plain, st.fixed_dictionaries(dict.fromkeys(about_style(config), plain)))
     odd = st.builds(
         lambda about, S, rest: style_archive(
@@ -161,7 +161,7 @@ def style_files(config: TransferConfig) -> st.SearchStrategy[bytes]:
 
 
 def musicnn_archive(compressed: bool = True, **changes: Any) -> bytes:
-    """Weights of zeros that fit `musicnn-vgg`, but for what is changed."""
+    """Make weights of zeros that fit `musicnn-vgg`, but for what is changed."""
     from audiostyle.weights_io import _expected_shapes
 
     shapes = _expected_shapes("musicnn-vgg")
@@ -170,7 +170,7 @@ def musicnn_archive(compressed: bool = True, **changes: Any) -> bytes:
 
 
 def keras_file() -> bytes:
-    """Weights as Keras lays them out, of two layers."""
+    """Make weights as Keras lays them out, of two layers."""
     import h5py
 
     stream = io.BytesIO()
@@ -184,7 +184,7 @@ def keras_file() -> bytes:
 
 
 def weights_files() -> st.SearchStrategy[bytes]:
-    """Weights: good ones damaged, and archives of anything."""
+    """Make weights: good ones damaged, and archives of anything."""
     odd = st.builds(
         lambda changes: musicnn_archive(**changes),
         st.dictionaries(
@@ -202,7 +202,7 @@ KEYS = (
 
 
 def journals(real: bytes) -> st.SearchStrategy[bytes]:
-    """Journals: a real one damaged, its lines with odd values, and lines of anything."""
+    """Make journals: a real one damaged, its lines with odd values, and lines of anything."""
     lines = [json.loads(line) for line in real.splitlines()]
     values = st.one_of(
         plain, st.fixed_dictionaries(dict.fromkeys(dataclasses.asdict(Facts()), scalars))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from audiostyle import regular
 from audiostyle.errors import DiskError, OutputError
 
 DISK_ERRORS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -188,7 +189,7 @@ def record_path(output: Path) -> Path:
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file.
+    """SHA-256 of a regular file; of anything else there is an `OSError`.
 
     Parameters
     ----------
@@ -198,6 +199,7 @@ def file_digest(path: str | Path) -> str:
     -------
     str
     """
+    regular.check_regular(path)
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

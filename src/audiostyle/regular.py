@@ -43,15 +43,30 @@ def read_whole(path: str | Path) -> bytes:
     OSError
         Also if it is no regular file, as a pipe that nobody writes to, or longer than `FILE_BYTES`.
     """
+    size = check_regular(path)
+    if size > FILE_BYTES:
+        raise OSError(errno.EFBIG, f"{size} bytes; at most {FILE_BYTES} are read")
+    with open(path, "rb") as file:
+        return file.read(FILE_BYTES)
+
+
+def check_regular(path: str | Path) -> int:
+    """Return the size of a regular file; raise an `OSError` for whatever else there may be.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    int, in bytes
+    """
     found = os.stat(path)
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
-    if found.st_size > FILE_BYTES:
-        raise OSError(errno.EFBIG, f"{found.st_size} bytes; at most {FILE_BYTES} are read")
-    with open(path, "rb") as file:
-        return file.read(FILE_BYTES)
+    return found.st_size
 
 
 def read_arrays(data: bytes, limit: int = UNPACKED_BYTES) -> dict[str, Array]:
@@ -77,16 +92,21 @@ def read_arrays(data: bytes, limit: int = UNPACKED_BYTES) -> dict[str, Array]:
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
-        # zipfile unpacks no more of a member than it claims, so that the claims can be believed.
         claimed = sum(member.file_size for member in members)
         if claimed > limit:
             raise ValueError(f"claims {claimed} bytes unpacked; at most {limit} are read")
         if len({member.filename for member in members}) < len(members):
             raise ValueError("names an array twice")
         return {
-            member.filename.removesuffix(".npy"): _read_array(archive.read(member))
+            member.filename.removesuffix(".npy"): _read_array(_unpack(archive, member))
             for member in members
         }
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Read a member; told how much to read, zipfile unpacks no more, whatever there is."""
+    with archive.open(member) as file:
+        return file.read(member.file_size + 1)
 
 
 def _read_array(data: bytes) -> Array:
