@@ -1,5 +1,6 @@
 # make demo   set up, and style one bundled clip with another
 # make test   set up, then lint, types, tests: exactly what CI runs
+# make test-minimum   a part of the tests, with the lowest versions of everything
 # make docs   write the generated parts of the documentation anew
 
 VENV   := .venv
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
   $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
   && echo $$p && break; done)
 
-.PHONY: demo test lint types tests docs format clean
+.PHONY: demo test test-minimum lint types tests docs format clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -28,6 +29,9 @@ types: $(VENV)/.installed-dev
 
 tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+test-minimum: $(VENV)/.installed-dev
+	$(BIN)/python tools/minimum_versions.py
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python tools/cli_reference.py

@@ -58,7 +58,7 @@ def refused(call: Callable[[], Any], *kinds: type[AudioStyleError]) -> str:
 
 
 def load_sound(path: Path) -> str:
-    """What a batch does before a pair, and a transfer before its descent."""
+    """Do what a batch does before a pair, and a transfer before its descent."""
     facts = probe(path)
     assert facts.kind in ("", *schedule.INPUT_KINDS), facts
     assert bool(facts.kind) == bool(facts.reason) and "\n" not in facts.reason, facts
@@ -89,7 +89,7 @@ def load_weights(path: Path) -> str:
 
 
 def load_journal(path: Path) -> str:
-    """What reads a journal: the plan of a batch, its results, and its status."""
+    """Do all that reads a journal: the plan of a batch, its results, and its status."""
     folder = path.parent
     request = BatchRequest(str(folder / "content.wav"), str(folder / "style.wav"), folder)
     state = journal.read(folder)
