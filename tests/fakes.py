@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -51,6 +52,12 @@ def make_gtzan(root: Path, n_clips: int = 20, seconds: float = 0.6, broken: bool
         cut.write_bytes(cut.read_bytes()[:9000])
         empty.write_bytes(b"")
     return genres
+
+
+def rounds(few: int) -> int:
+    """How often a process is killed: more in a long run; AUDIOSTYLE_KILLS says it outright."""
+    many = int(os.environ.get("AUDIOSTYLE_FUZZ", "0")) >= 20_000
+    return int(os.environ.get("AUDIOSTYLE_KILLS", 50 if many else few))
 
 
 def iterate(step: int) -> Iterate:

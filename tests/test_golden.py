@@ -1,9 +1,9 @@
 """What a small transfer gives, whatever the versions of Python, NumPy, librosa and TensorFlow.
 
 `tests/golden.json` is written by ``python tools/golden.py``. Measured on one processor: another
-number of threads is 4e-6 from it before the first step, 3e-5 after five, and 0.08 dB in one band; the
-lowest versions that are allowed (TensorFlow 2.16, librosa 0.10.2, NumPy 1.26) add nothing to that.
-The tolerances are ten to thirty times as wide, for processors that sum in another order.
+number of threads is 4e-6 from it before the first step, 3e-5 after five, and 0.08 dB in one band;
+the lowest versions that are allowed (TensorFlow 2.16, librosa 0.10.2, NumPy 1.26) add nothing to
+that. The tolerances are ten to thirty times as wide, for processors that sum in another order.
 """
 
 from __future__ import annotations

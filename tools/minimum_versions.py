@@ -53,11 +53,16 @@ def requirements() -> list[str]:
     return [lowest(requirement) for requirement in wanted]
 
 
+def runs(python: str) -> bool:
+    """Tell whether an interpreter is more than a name."""
+    return subprocess.run([python, "-c", "import venv"], capture_output=True).returncode == 0
+
+
 def main() -> int:
     """Make the environment unless it is there, and run the tests in it."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build" / "minimum").resolve()
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    found = next(filter(None, map(shutil.which, PYTHONS)), None)
+    found = next((path for path in map(shutil.which, PYTHONS) if path and runs(path)), None)
     if found is None:
         print(f"none of {', '.join(PYTHONS)} is here: the lowest versions were not tried")
         return 0

@@ -276,7 +276,7 @@ def _check_readable(path: Path) -> None:
             if not file.read(1):
                 raise AudioFileError(f"{path}: is empty (0 bytes); was it copied to the end?")
     except (FileNotFoundError, NotADirectoryError):
-        raise AudioFileError(f"{path}: no such file{_similar(path)}") from None
+        raise AudioFileError(f"{path}: no such file{_similar(path)}", kind="missing") from None
     except OSError as error:
         raise AudioFileError(
             f"{path}: cannot be read ({error.strerror}); check its permissions"

@@ -18,6 +18,7 @@ from audiostyle.outputs import part_file, publish, write_error
 
 Array = npt.NDArray[Any]
 
+TRIAL_BYTES = 4096  # no output takes less, with its record
 MAX_SAMPLE_BYTES = 8  # of any subtype
 RIFF_LIMIT_BYTES = 2**32 - 2**16  # a WAV file cannot say that it is longer; RF64 can
 UNCOMPRESSED = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
@@ -88,6 +89,10 @@ def check_writable(path: str | Path, sr: int, channels: int, container: str, sub
     """
     path = Path(path)
     with part_file(path) as part:
+        try:  # libsndfile does not tell a full disk from a format that it cannot write
+            part.write_bytes(bytes(TRIAL_BYTES))
+        except OSError as error:
+            raise write_error(path, error, path.parent, TRIAL_BYTES) from None
         try:
             name = system_name(part)
             with sf.SoundFile(name, "w", sr, channels, subtype, format=container) as file:

@@ -217,7 +217,8 @@ def classify(error: Exception) -> tuple[str, str]:
         return "out_of_memory", "out of memory; use --duration, or a device with more of it"
     reason = " ".join(str(error).split())
     if isinstance(error, AudioFileError):
-        return error.kind, reason
+        # It was there when the batch was planned.
+        return "changed" if error.kind == "missing" else error.kind, reason
     kinds = {OptimizationError: "diverged", ConfigError: "parameters", OutputError: "output"}
     for kind, word in kinds.items():
         if isinstance(error, kind):

@@ -298,9 +298,9 @@ class Journal:
         ------
         DiskError
         """
-        # Never earlier than what is there: which of two lines counts is told by their times, also
-        # after the clock was set back.
-        now = max(round(time.time(), 3), self.state.time)
+        # Later than all that is there: which of two lines counts is told by their times, also after
+        # the clock was set back.
+        now = round(max(time.time(), self.state.time + 0.001), 3)
         stamped = [{**event, "time": now} for event in events]
         lines = "".join(json.dumps(event, allow_nan=False) + "\n" for event in stamped)
         size = os.fstat(self._descriptor).st_size

@@ -192,7 +192,7 @@ def _joined(weights: Sequence[float]) -> str:
 
 
 def describe(path: Path, sr: int, channels: int, samples: int) -> dict[str, Any]:
-    """Say what an input is.
+    """Say what an input is, after it was read.
 
     Parameters
     ----------
@@ -203,10 +203,20 @@ def describe(path: Path, sr: int, channels: int, samples: int) -> dict[str, Any]
     Returns
     -------
     dict
+
+    Raises
+    ------
+    AudioFileError
+        If it is gone meanwhile.
     """
+    try:
+        digest = outputs.file_digest(path)
+    except OSError as error:
+        reason = f"{path}: is gone since it was read ({error.strerror}); begin again"
+        raise AudioFileError(reason, kind="missing") from None
     return {
         "path": str(path),
-        "sha256": outputs.file_digest(path),
+        "sha256": digest,
         "sr": sr,
         "channels": channels,
         "samples": samples,

@@ -96,7 +96,7 @@ def _style_entry(style: StyleFiles) -> dict[str, Any]:
 
 
 def vouches(output: Path, digests: Collection[str], config: TransferConfig) -> bool:
-    """Tell whether an output is, untouched, what the same inputs and parameters would give again.
+    """Tell whether an output is, untouched or gone, what the same run would give again.
 
     Parameters
     ----------
@@ -118,7 +118,8 @@ def vouches(output: Path, digests: Collection[str], config: TransferConfig) -> b
             found |= {part["sha256"] for part in parts}
         same = record["audiostyle"] == audiostyle.__version__ and found == set(digests)
         same = same and record["parameters"] == config.to_dict()
-        return bool(same and record["output"]["sha256"] == outputs.file_digest(output))
+        digest = record["output"]["sha256"]
+        return bool(same and (not output.exists() or digest == outputs.file_digest(output)))
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
