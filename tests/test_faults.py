@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 import soundfile as sf
 
-from audiostyle import journal
+from audiostyle import journal, memory
+from audiostyle.errors import DeviceError
 from tests.conftest import make_noise, make_tones
 from tests.fakes import SIDES, computed, journal_lines, make_gtzan, rounds, rows, run, sounds
 
@@ -29,6 +30,7 @@ WORKER = Path(__file__).with_name("fault_worker.py")
 SR = 16_000
 TRANSFER = ("transfer", "content.wav", "style.wav", "-o", "out/out.wav")
 BATCH = ("batch", *SIDES, "-o", "out", "--quiet")
+LITTLE = (2 << 30) - 1  # bytes
 LONG = int(os.environ.get("AUDIOSTYLE_FUZZ", "0")) >= 20_000
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such limits")
@@ -379,3 +381,36 @@ def test_a_folder_of_outputs_that_is_removed_in_mid_run(gtzan_folder: Path, fake
     fake.watch = None
     assert run() == 0
     assert len(sounds(Path("out"))) == 9
+
+
+@needs_proc
+@pytest.mark.parametrize(("command", "code"), [(TRANSFER, 1), (BATCH[:-1], 4)])
+def test_a_limit_that_tensorflow_would_die_of_is_said_before(
+    command: tuple[str, ...], code: int, folder: Path
+) -> None:
+    """The real one, under a limit of the system: a C library would end the process otherwise."""
+    import resource
+
+    done = subprocess.run(
+        [sys.executable, "-m", "audiostyle", *command, "--quiet"],
+        cwd=folder,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (LITTLE, LITTLE)),
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == code
+    assert line.startswith(
+        "audiostyle: error: out of memory: this process may take 2.15 GB of addresses"
+    )
+    assert not sounds(folder / "out") and not list((folder / "out").glob(".audiostyle-*"))
+
+
+def test_the_limit_of_a_container_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+    monkeypatch.setattr(memory, "CGROUP_FILES", (tmp_path / "none", tmp_path / "memory.max"))
+    memory.check_memory()
+    (tmp_path / "memory.max").write_text(f"{256 << 20}\n")
+    with pytest.raises(DeviceError, match=r"may take 0\.27 GB of memory, .* raise the limit"):
+        memory.check_memory()

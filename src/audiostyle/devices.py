@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audiostyle.errors import ConfigError, DeviceError
+from audiostyle.memory import check_memory
 from audiostyle.native import captured_stderr
 from audiostyle.options import known
 
@@ -48,9 +49,15 @@ def load_tensorflow(quiet: bool = True) -> Any:
     Returns
     -------
     module
+
+    Raises
+    ------
+    DeviceError
+        If there is less memory than it needs to begin with.
     """
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
+    check_memory()
     if not quiet:
         import tensorflow
 

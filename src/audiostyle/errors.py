@@ -22,6 +22,8 @@ def is_memory_error(error: BaseException) -> bool:
     """
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
+    if isinstance(error, ImportError):  # of a library that the linker could not place
+        return "failed to map segment" in str(error) or "allocate memory" in str(error)
     return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
