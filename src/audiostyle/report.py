@@ -80,7 +80,7 @@ class ReportRequest:
         ConfigError, OutputError
         """
         if not self.paths:
-            raise ConfigError("nothing to report on: name outputs, records or the folder of a batch")
+            raise ConfigError("nothing to report on: name outputs, or the folder of a batch")
         check_output(self.output)
         if not (math.isfinite(self.embed_limit) and 0 <= self.embed_limit <= 1000):
             raise ConfigError(f"embed_limit={self.embed_limit:g} must be from 0 to 1000 MB")

@@ -281,7 +281,9 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
     scores = sorted(row.score for row in rows if row.score is not None)
     if scores:
         found.append(("Mean score", f"{sum(scores) / len(scores):.2f}", f"of {len(scores)} judged"))
-        found.append(("Range", f"{scores[0]:.2f}\u2013{scores[-1]:.2f}", "lowest and highest score"))
+        found.append(
+            ("Range", f"{scores[0]:.2f}\u2013{scores[-1]:.2f}", "lowest and highest score")
+        )
     seconds = [row.seconds for row in rows if row.seconds is not None]
     if seconds:
         found.append(("Time a pair", f"{sum(seconds) / len(seconds):.1f} s", "mean"))
@@ -325,7 +327,10 @@ def make_matrix(rows: Sequence[Row]) -> Matrix | None:
     for row in judged:
         assert row.score is not None
         scores.setdefault((get[0](row), get[1](row)), []).append(row.score)
-    cells = [[_cell(head, column, scores.get((head, column), [])) for column in columns] for head in heads]
+    cells = [
+        [_cell(head, column, scores.get((head, column), [])) for column in columns]
+        for head in heads
+    ]
     return Matrix((by[0], by[1]), heads, columns, cells)
 
 
@@ -336,5 +341,3 @@ def _cell(head: str, column: str, scores: Sequence[float]) -> Cell:
     pairs = "1 pair" if len(scores) == 1 else f"{len(scores)} pairs"
     level = round(LEVELS * min(max(mean, 0.0), 1.0))
     return Cell(f"{mean:.2f}", level, f"{head} in the style of {column}: mean score of {pairs}")
-
-

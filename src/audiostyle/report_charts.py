@@ -84,10 +84,11 @@ def clock(seconds: float, exact: bool = False) -> str:
     str
         As ``1:05`` or ``1:02:05``.
     """
-    whole = int(seconds)
+    tenths = round(seconds * 10)
+    whole = tenths // 10 if exact else int(seconds)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     text = f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-    return f"{text}.{int(seconds * 10) % 10}" if exact else text
+    return f"{text}.{tenths % 10}" if exact else text
 
 
 def time_ticks(seconds: float) -> list[Tick]:
@@ -231,7 +232,10 @@ def step_chart(title: str, curves: Mapping[str, Sequence[float]]) -> Chart | Non
 def _step_ticks(n: int) -> list[Tick]:
     last = max(n - 1, 1)
     step = next(
-        size * 10**power for power in range(9) for size in (1, 2, 5) if last / (size * 10**power) <= 6
+        size * 10**power
+        for power in range(9)
+        for size in (1, 2, 5)
+        if last / (size * 10**power) <= 6
     )
     return [Tick(round(100 * i / last, 2), str(i)) for i in range(0, last + 1, step)]
 

@@ -101,8 +101,7 @@ class Case:
     @property
     def losses(self) -> list[dict[str, Any]]:
         """The descent, as recorded."""
-        found = self.record.get("losses")
-        return [step for step in found if isinstance(step, dict)] if _is_list(found) else []
+        return [step for step in as_list(self.record.get("losses")) if isinstance(step, dict)]
 
 
 @dataclass
@@ -261,7 +260,7 @@ def _from_record(output: Path, record: dict[str, Any], known: Finder | None = No
     """Make a case of what lies beside an output."""
     folder, content, style = output.parent, record["content"], record["styles"][0]
     made = record["output"] if isinstance(record["output"], dict) else {}
-    clips = style.get("clips") if _is_list(style.get("clips")) else []
+    clips = as_list(style.get("clips"))
     first = next((clip for clip in clips if isinstance(clip, dict)), {})
     names = [str(style["path"]) for style in record["styles"]]
     about = []
@@ -271,14 +270,16 @@ def _from_record(output: Path, record: dict[str, Any], known: Finder | None = No
         about.append(f"blended with {', '.join(names[1:])}")
     rate = number(content.get("sr")) or 1.0
     samples = number(content.get("samples"))
-    part = {
+    part: dict[str, Any] = {
         "start": (number(content.get("start_sample")) or 0.0) / rate,
         "seconds": samples / rate if samples else None,
     }
-    place = (folder, known)
+    name = str(first.get("path") or names[0])
     sounds = {
-        "content": _sound("content", content["path"], *place, content.get("sha256"), **part),
-        "style": _sound("style", first.get("path") or names[0], *place, first.get("sha256")),
+        "content": _sound(
+            "content", str(content["path"]), folder, known, content.get("sha256"), **part
+        ),
+        "style": _sound("style", name, folder, known, first.get("sha256")),
         "result": _sound("result", str(output), None, None, made.get("sha256")),
     }
     if style.get("sha256"):
@@ -292,7 +293,7 @@ def _from_record(output: Path, record: dict[str, Any], known: Finder | None = No
         sounds,
         seconds=_total(record.get("timings")),
         record=record,
-        notes=[str(note) for note in record.get("notes") or []],
+        notes=[str(note) for note in as_list(record.get("notes"))],
     )
 
 
@@ -378,5 +379,6 @@ def number(value: Any) -> float | None:
     return float(value) if abs(value) < float("inf") else None
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
+def as_list(value: Any) -> list[Any]:
+    """Return a list as it is, and an empty one for everything else a file may hold."""
+    return value if isinstance(value, list) else []

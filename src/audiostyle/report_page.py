@@ -39,7 +39,7 @@ def _presentable(value: Any) -> Any:
 
 
 def shown(text: str) -> str:
-    """Make any text fit for a page; names of files may be any bytes.
+    r"""Make any text fit for a page; names of files may be any bytes.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def shown(text: str) -> str:
     Returns
     -------
     str
-        With bytes that are no UTF-8 as ``\\xff``.
+        With bytes that are no UTF-8 as ``\xff``.
     """
     try:
         text.encode()

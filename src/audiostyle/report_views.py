@@ -338,7 +338,9 @@ def _parameters(case: Case) -> list[tuple[str, list[Parameter]]]:
         if about.name in values:
             value = values.pop(about.name)
             changed = bool(usual) and value != usual[about.name]
-            shown = _value_text(value) + (f" {about.metadata['unit']}" if about.metadata["unit"] else "")
+            shown = _value_text(value) + (
+                f" {about.metadata['unit']}" if about.metadata["unit"] else ""
+            )
             parameter = Parameter(about.name, shown, about.metadata["help"], changed)
             groups.setdefault(about.metadata["group"], []).append(parameter)
     rest = [Parameter(str(name), _value_text(value), "", False) for name, value in values.items()]
@@ -347,7 +349,9 @@ def _parameters(case: Case) -> list[tuple[str, list[Parameter]]]:
 
 def _value_text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k} {v:g}" if number(v) is not None else str(k) for k, v in value.items())
+        return ", ".join(
+            f"{k} {v:g}" if number(v) is not None else str(k) for k, v in value.items()
+        )
     if value is None:
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -3,11 +3,12 @@
 const STEP = 5; // seconds that an arrow key seeks
 
 function clock(seconds) {
-  const whole = Math.floor(seconds);
+  const tenths = Math.round(seconds * 10);
+  const whole = Math.floor(tenths / 10);
   const parts = [Math.floor(whole / 60) % 60, whole % 60];
   if (whole >= 3600) parts.unshift(Math.floor(whole / 3600));
   const text = parts.map((n, i) => (i ? String(n).padStart(2, "0") : String(n))).join(":");
-  return text + "." + (Math.floor(seconds * 10) % 10);
+  return `${text}.${tenths % 10}`;
 }
 
 class Player {
