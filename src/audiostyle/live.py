@@ -24,6 +24,7 @@ import numpy.typing as npt
 from audiostyle import plots, report_page
 from audiostyle.config import TransferConfig
 from audiostyle.events import TERMS, Iterate, Stage
+from audiostyle.report_charts import frequency_ticks
 
 Array = npt.NDArray[Any]
 
@@ -246,6 +247,7 @@ class LivePage:
             live=True,
             title=self._title,
             names=[n for n, w in zip(names, self._weights, strict=True) if w > 0],
+            y_ticks=frequency_ticks(self._config),
             columns=[i for i, w in enumerate(self._weights, 1) if w > 0],
         )
 

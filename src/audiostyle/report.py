@@ -182,6 +182,8 @@ def _judge(case: Case, request: ReportRequest) -> None:
     if content is None or style is None or result is None:
         case.notes.append("not judged: a sound is missing")
         return
+    if len(styles) > 1:
+        case.notes.append(f"judged against the first of {len(styles)} styles")
     question = Question(content, style, [result], request.baselines, verbose=request.verbose)
     try:
         found = judging.run(question)

@@ -157,7 +157,8 @@ def collect(paths: Sequence[Path]) -> Collection:
     for evaluation in evaluations:
         _add_evaluation(cases, evaluation)
     if not cases:
-        raise AudioFileError(f"{paths[0]}: holds an evaluation and no transfer; name outputs, too")
+        what = "an evaluation and no transfer; name its outputs, too" if evaluations else "no pair"
+        raise AudioFileError(f"{paths[0]}: holds {what}")
     whole = len(paths) == 1 and paths[0].is_dir()
     title = str(paths[0].resolve().name or paths[0]) if len(paths) == 1 else f"{len(cases)} pairs"
     return Collection(title if whole or len(cases) > 1 else cases[0].name, cases, whole, notes)

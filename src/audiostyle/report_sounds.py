@@ -93,8 +93,9 @@ def listen(
     except AudioFileError as error:
         heard.reason = str(error)
         return heard
-    except OSError as error:
-        heard.reason = f"{sound.path}: cannot be read ({error.strerror})"
+    except (OSError, ValueError) as error:  # a name that libsndfile cannot be told is a ValueError
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        heard.reason = f"{sound.path}: cannot be read ({reason})"
         return heard
     picture = Picture(config, recording.channels, columns)
     for block in recording.levelled():

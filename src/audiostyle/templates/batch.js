@@ -97,7 +97,7 @@ const watch = new IntersectionObserver((entries) => {
     watch.unobserve(entry.target);
     entry.target.src = picture(Number(entry.target.dataset.picture));
   }
-}, { rootMargin: "600px" });
+}, { root: table.parentElement, rootMargin: "600px" });
 // First the rows, then what is in them.
 requestAnimationFrame(() => setTimeout(() => {
   for (const image of body.querySelectorAll("img[data-picture]")) watch.observe(image);
@@ -200,7 +200,10 @@ body.addEventListener("click", (event) => {
   if (row && !String(getSelection())) show(Number(row.dataset.i));
 });
 dialog.querySelector(".close").addEventListener("click", () => dialog.close());
-for (const button of dialog.querySelectorAll("[data-step]")) button.addEventListener("click", () => step(Number(button.dataset.step)));
+for (const button of dialog.querySelectorAll("[data-step]")) {
+  button.addEventListener("mousedown", (event) => event.preventDefault()); // the space bar plays
+  button.addEventListener("click", () => step(Number(button.dataset.step)));
+}
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 dialog.addEventListener("close", () => {
   if (player) player.toggle(false);

@@ -46,7 +46,6 @@ function show(state) {
     for (const name of ["start", "now"]) {
       if (name === "start" && version && state.step > 0 && state.window === shownWindow) continue;
       get(name).src = `${name}?${state.version}`;
-      get(name).hidden = false;
     }
     version = state.version;
     shownWindow = state.window;
