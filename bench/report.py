@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -241,7 +242,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root = Path(name)
         folder = make_batch(root, options.pairs, options.seconds)
         one = sorted(folder.glob("*.wav"))[0]
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        as_root = hasattr(os, "geteuid") and os.geteuid() == 0
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox"] if as_root else []
+        )
         for label, source in (("pair", one), (f"{options.pairs} pairs", folder)):
             page = root / f"{source.stem}.html"
             seconds = timed(lambda s=source, p=page: report.write_report(s, p))  # type: ignore[misc]

@@ -150,9 +150,8 @@ def test_every_option_is_explained_under_a_heading(
     headings = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
     assert headings == list(dict.fromkeys(headings))  # none twice
     in_lists = re.findall(r"^  (\S+)", text.split("\n\n", 3)[3], re.MULTILINE)
-    assert not {"CONTENT", "STYLE", "STYLE...", "OUTPUT...", "PATH...", "FOLDER", "DIR"} & set(
-        in_lists
-    )
+    arguments = {"CONTENT", "STYLE", "STYLE...", "OUTPUT...", "PATH...", "FOLDER", "DIR"}
+    assert not arguments & set(in_lists)
     required = [p for p in cli.commands[name].params if isinstance(p, click.Option) and p.required]
     assert text.count("[required]") == len(required)
     flat = " ".join(text.split())

@@ -46,7 +46,9 @@ function sort(head) {
     if (a[key] === "" || b[key] === "") return (a[key] === "") - (b[key] === "") || a.i - b.i; // unknown ones last
     return sign * (a[key] - b[key]) || a.i - b.i;
   });
-  body.append(...order.map((row) => row.element));
+  const all = document.createDocumentFragment();
+  all.append(...order.map((row) => row.element));
+  body.append(all);
 }
 for (const head of heads) head.firstElementChild.addEventListener("click", () => sort(head));
 
@@ -95,12 +97,13 @@ const watch = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
     watch.unobserve(entry.target);
-    entry.target.src = picture(Number(entry.target.dataset.picture));
+    const image = entry.target.querySelector("img");
+    image.src = picture(Number(image.dataset.picture));
   }
 }, { root: table.parentElement, rootMargin: "600px" });
 // First the rows, then what is in them.
 requestAnimationFrame(() => setTimeout(() => {
-  for (const image of body.querySelectorAll("img[data-picture]")) watch.observe(image);
+  for (const image of body.querySelectorAll("img[data-picture]")) watch.observe(image.closest("tr"));
 }));
 
 // --- details on demand -------------------------------------------------------------------------
