@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 SEMITONES = range(-5, 7)  # an octave of transpositions: any note finds its pitch class
 MAX_FRAMES = 300  # of the style in the dictionary, before transposition
-UPDATES = 30
+UPDATES = 8
 QUIET_DB = -40.0  # frames so far below the loudest are left out of the dictionary
 
 
@@ -136,6 +136,9 @@ def mosaic(mel: Array, dictionary: Array) -> Array:
     H = tf.matmul(W, V, transpose_a=True)
     H *= tf.reduce_sum(V, axis=0) / (tf.reduce_sum(H, axis=0) + 1e-9)
     floor = 1e-6 * tf.reduce_max(V) + 1e-12
-    for _ in range(UPDATES):  # Lee & Seung 2001, Kullback-Leibler divergence, columns of W sum to 1
-        H *= tf.matmul(W, V / (tf.matmul(W, H) + floor), transpose_a=True)
+    # Lee & Seung 2001, Kullback-Leibler divergence, columns of W sum to 1. Unlike there, an update
+    # is taken to the power of 1.5, which makes 8 of them do the work of 12.
+    for _ in range(UPDATES):
+        update = tf.matmul(W, V / (tf.matmul(W, H) + floor), transpose_a=True)
+        H *= update * tf.sqrt(update)
     return np.asarray(tf.square(tf.matmul(W, H)).numpy())

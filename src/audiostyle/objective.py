@@ -52,6 +52,9 @@ class StyleObjective:
             for term in ("pitch", "onset", "rhythm", "envelope")
             if getattr(self.config, f"{term}_weight") > 0
         }
+        self._distances = tf.function(
+            self._compute_distances, autograph=False, reduce_retracing=True
+        )
 
     def prepare(
         self, S_content: Array, S_start: Array, style: StyleTarget, analysis: Analysis
@@ -77,11 +80,11 @@ class StyleObjective:
             Upper bound of the variable.
         """
         config = self.config
-        data = self._content_data(S_content, analysis)
-        data |= self._style_data(_as_statistics(style), style.axes)
+        target = self._style_data(_as_statistics(style), style.axes)
+        data = self._content_data(S_content, analysis) | target
         scale = np.ones((len(S_content), len(TERMS) + len(self.layers)), np.float32)
         if config.style_norm == "pair":
-            distances = self._style_terms(self._style_losses(analysis.statistics, data))
+            distances = self._distances(analysis.statistics, target)
             for source in self.analyzer.sources:
                 distance = distances[source.term].numpy()
                 scale[:, TERMS.index(source.term)] = 1.0 / np.maximum(distance, MIN_PAIR_DISTANCE)
@@ -212,6 +215,9 @@ class StyleObjective:
     def _style_losses(self, statistics: Statistics, data: Data) -> dict[str, losses.Matched]:
         """Compare every layer that style is taken from with its target."""
         return {name: self._style_loss(name, *s, data) for name, s in statistics.items()}
+
+    def _compute_distances(self, statistics: Statistics, data: Data) -> dict[str, Tensor]:
+        return self._style_terms(self._style_losses(statistics, data))
 
     def _style_terms(self, of_layers: dict[str, losses.Matched]) -> dict[str, Tensor]:
         """Weighted means of the losses of the layers, of each source."""
