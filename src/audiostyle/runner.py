@@ -159,27 +159,11 @@ def run_transfer(
         At the second signal, or at the first before there is anything to keep.
     """
     began = time.perf_counter()
-    progress = Progress(echo, quiet)
     laps = {"to command": uptime.seconds()}
-
     with contextlib.ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt((lambda text: None) if quiet else echo))
         page = stack.enter_context(_live_page(request, config, interrupt, echo)) if live else None
-
-        def callback(event: Stage | Iterate) -> bool:
-            if isinstance(event, Stage):
-                interrupt.stage = event.name
-            elif "to first step" not in laps:
-                laps["to first step"] = uptime.seconds()
-            progress(event)
-            if page is not None:
-                page(event)
-            return interrupt.signals > 0
-
-        try:
-            result, record = files.run(request, config, callback, laps=laps)
-        finally:
-            progress.close()
+        result, record = _carry_out(request, config, interrupt, Progress(echo, quiet), page, laps)
         interrupt.stage = "done"
         if not quiet:
             _report(request, result, record, time.perf_counter() - began, echo)
@@ -189,13 +173,36 @@ def run_transfer(
             page.end(f"Done: {request.output.resolve()} ({result.stopped})")
     code = interrupt.code if interrupt.signals else 0
     if request.report is not None:
-        from audiostyle import report_runner
+        from audiostyle.report_runner import report_transfer
 
-        failed = report_runner.report_transfer(
-            request.output, request.report, echo=echo, quiet=quiet
-        )
-        code = code or failed
+        code = report_transfer(request.output, request.report, echo=echo, quiet=quiet) or code
     return code
+
+
+def _carry_out(
+    request: Request,
+    config: TransferConfig,
+    interrupt: Interrupt,
+    progress: Progress,
+    page: LivePage | None,
+    laps: dict[str, float],
+) -> tuple[TransferResult, dict[str, Any]]:
+    """Run the transfer, show it wherever somebody looks, and stop it when asked."""
+
+    def callback(event: Stage | Iterate) -> bool:
+        if isinstance(event, Stage):
+            interrupt.stage = event.name
+        elif "to first step" not in laps:
+            laps["to first step"] = uptime.seconds()
+        progress(event)
+        if page is not None:
+            page(event)
+        return interrupt.signals > 0
+
+    try:
+        return files.run(request, config, callback, laps=laps)
+    finally:
+        progress.close()
 
 
 def _live_page(
