@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from audiostyle.hearing import Style
     from audiostyle.judging import evaluate_files
     from audiostyle.pipeline import Stylist, TransferResult, transfer
+    from audiostyle.report import write_report
 
 __all__ = [
     "Cluster",
@@ -31,6 +32,7 @@ __all__ = [
     "run_batch",
     "transfer",
     "transfer_file",
+    "write_report",
 ]
 
 _HOMES = {
@@ -45,6 +47,7 @@ _HOMES = {
     "run_batch": "batch",
     "transfer": "pipeline",
     "transfer_file": "files",
+    "write_report": "report",
 }
 
 

@@ -39,6 +39,8 @@ class Request:
         Style only the loudest excerpt of this length.
     subtype : str or None
     plot : Path or None
+    report : Path or None
+        A page about the result.
     force : bool
         Replace outputs that exist.
     device : str
@@ -61,6 +63,7 @@ class Request:
     preview: float | None = None
     subtype: str | None = None
     plot: Path | None = None
+    report: Path | None = None
     force: bool = False
     device: str = "auto"
     threads: int = 0
@@ -76,7 +79,8 @@ class Request:
     @property
     def outputs(self) -> list[Path]:
         """Every file that the run makes."""
-        return [self.output, self.sidecar, *([] if self.plot is None else [self.plot])]
+        pages = [path for path in (self.plot, self.report) if path is not None]
+        return [self.output, self.sidecar, *pages]
 
     def __post_init__(self) -> None:
         """Take one thread if results are to be the same wherever they are computed."""
@@ -108,6 +112,8 @@ class Request:
                 raise ConfigError(f"{name}={value:g} must be at least {MIN_SECONDS} seconds")
         if self.plot is not None and self.plot.suffix.lower() != ".png":
             raise ConfigError(f"plot={self.plot} must end in .png")
+        if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
+            raise ConfigError(f"report={self.report} must end in .html")
         devices.parse_device(self.device)
         devices.check_threads(self.threads)
 
