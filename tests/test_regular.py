@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostyle import regular, style_file, tagger, weights_io
+from audiostyle import archives, regular, style_file, tagger, weights_io
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, AudioStyleError, WeightsError
 from tests.mutations import archive, keras_file, musicnn_archive, style_archive
@@ -154,7 +154,7 @@ def test_arrays_come_back_as_they_were() -> None:
         "text": np.array(["ab", "c"]),
     }
     for packed in (True, False):
-        found = regular.read_arrays(archive(arrays, packed))
+        found = archives.read_arrays(archive(arrays, packed))
         assert list(found) == list(arrays)
         for name, array in arrays.items():
             np.testing.assert_array_equal(found[name], array)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import regular
+from audiostyle import archives, regular
 from audiostyle.config import VGG19_LAYERS
 from audiostyle.errors import WeightsError
 
@@ -148,7 +148,7 @@ def _is_hdf5(data: bytes) -> bool:
 
 def _load_npz(file: Path, data: bytes) -> dict[str, Array]:
     try:
-        return regular.read_arrays(data)
+        return archives.read_arrays(data)
     except Exception:  # on broken bytes, NumPy and zipfile raise a dozen kinds
         raise WeightsError(
             f"weights file {file} is neither a converted .npz nor a Keras .h5 file, or is damaged"
