@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from audiostyle import losses
+from audiostyle.matrix_root import sqrt_psd
 
 
 def activations(seed: int, shape: tuple[int, ...] = (1, 6, 5, 4)) -> np.ndarray:
@@ -139,7 +140,7 @@ def test_band_means_and_covariance_are_numpys() -> None:
 def test_sqrt_psd_is_the_root_and_its_inverse() -> None:
     _, gram, mean = gaussian(0)
     S = losses.covariance(gram, mean)
-    root, inverse = (m[0, 0].numpy() for m in losses.sqrt_psd(S))
+    root, inverse = (m[0, 0].numpy() for m in sqrt_psd(S))
     np.testing.assert_allclose(root @ root, S[0, 0], rtol=1e-2, atol=1e-2)
     np.testing.assert_allclose(root @ inverse, np.eye(4), atol=1e-2)
     values, vectors = np.linalg.eigh(S[0, 0])

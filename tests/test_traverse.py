@@ -15,7 +15,7 @@ from audiostyle import levels, spectral, streams, traverse, windows
 from audiostyle.config import TransferConfig
 from audiostyle.events import Iterate, Stage
 from audiostyle.pipeline import Stylist, transfer
-from audiostyle.streams import Spool
+from audiostyle.spool import Spool
 from tests import long
 from tests.conftest import SR, Array, SetWindows, decibels_of, make_noise
 from tests.long import CONFIG, FakeStyler, content_of, known_style, record, style

@@ -17,6 +17,7 @@ from audiostyle.config import TransferConfig
 from audiostyle.engines import Engine, Started, Waiting
 from audiostyle.errors import AudioFileError, AudioStyleError, BusyError, ConfigError, Interrupted
 from audiostyle.events import Iterate, Stage
+from audiostyle.plugins import check_portable
 from audiostyle.runner import Interrupt
 from audiostyle.schedule import Schedule
 
@@ -39,7 +40,17 @@ class BatchInterrupt(Interrupt):
         self._echo("stopping; what is done stays done (once more to stop now)")
 
     def poll(self, event: Any) -> None:
-        """Stop here, if a signal came and nothing is lost by it."""
+        """Stop here, if a signal came and nothing is lost by it.
+
+        Parameters
+        ----------
+        event : object
+
+        Raises
+        ------
+        Interrupted
+            If a signal came and nothing is lost by it.
+        """
         if isinstance(event, Started):
             self.stage = "pair"
         gives_up = (
@@ -94,6 +105,7 @@ def run_batch(
             say(f"shard {shard}, as SLURM_ARRAY_TASK_ID says; --shard 1/1 runs the whole")
         if isinstance(engine, Cluster):
             engine.check(request.device)
+            check_portable(config.network)
         if dry_run:
             planned = _foretell(request, config, engine)
             publish(_to_line(as_event(planned, names=True)) if as_json else _show_plan(planned))

@@ -192,7 +192,12 @@ def evaluate_command(content: Path, style: Path, outputs: tuple[Path, ...], **op
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit; the only place where errors become messages."""
+    """Run the command line and exit; the only place where errors become messages.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     verbose = any(a == "--verbose" or (a[:1] == "-" != a[1:2] and "v" in a) for a in arguments)
     code = 0

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from audiostyle.cluster import Cluster
-from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig, load_toml
+from audiostyle.config import PRESET_HELP, PRESETS, TransferConfig, load_toml
 from audiostyle.errors import ConfigError
+from audiostyle.network_table import find_network
 from audiostyle.options import known
 
 
@@ -26,7 +27,13 @@ class GroupedCommand(click.Command):
     """A command whose ``--help`` lists its options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section a group, in the order in which the groups first appear."""
+        """Write one section a group, in the order in which the groups first appear.
+
+        Parameters
+        ----------
+        ctx : click.Context
+        formatter : click.HelpFormatter
+        """
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -78,7 +85,16 @@ def shared_flags(
 
 
 def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add all that says how and where a transfer is computed: preset, file, parameters, device."""
+    """Add all that says how and where a transfer is computed: preset, file, parameters, device.
+
+    Parameters
+    ----------
+    command : callable
+
+    Returns
+    -------
+    callable
+    """
     options: list[Callable[..., Any]] = [
         click.option(
             "--preset", cls=GroupedOption, group="Style", metavar="NAME", help=presets_help()
@@ -93,6 +109,16 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "here win over it.  [default: none]",
         ),
         config_options,
+        click.option(
+            "--plugin",
+            "plugins",
+            multiple=True,
+            cls=GroupedOption,
+            group="Network",
+            metavar="FILE.py",
+            help="Run this Python file of yours, which registers networks for --network.  "
+            "[default: none]",
+        ),
         click.option(
             "--device",
             default="auto",
@@ -116,7 +142,16 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def content_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says which part of a content is styled."""
+    """Add what says which part of a content is styled.
+
+    Parameters
+    ----------
+    command : callable
+
+    Returns
+    -------
+    callable
+    """
     texts = {
         "start": "Begin so far into the content.  [seconds; at least 0; default: 0]",
         "duration": "Take so much of the content.  [seconds; at least 0.5; default: all]",
@@ -149,13 +184,28 @@ def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
     ------
     ConfigError
     """
+    plugins = options.pop("plugins")
+    if plugins:
+        from audiostyle.plugins import load_plugin
+
+        for plugin in plugins:
+            load_plugin(plugin)
     names = {field.name for field in dataclasses.fields(TransferConfig)}
     parameters = {name: options.pop(name) for name in list(options) if name in names}
     return build_config(options.pop("preset"), options.pop("config_file"), parameters)
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says which workers ``--engine ray`` has; taken out again by `take_cluster`."""
+    """Add what says which workers ``--engine ray`` has; taken out again by `take_cluster`.
+
+    Parameters
+    ----------
+    command : callable
+
+    Returns
+    -------
+    callable
+    """
     kinds: dict[str, tuple[Any, str | None, str]] = {
         "ray_address": (
             str,
@@ -232,7 +282,16 @@ def take_cluster(options: dict[str, Any]) -> Cluster | None:
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for every field of `TransferConfig`, as its metadata says."""
+    """Add an option for every field of `TransferConfig`, as its metadata says.
+
+    Parameters
+    ----------
+    command : callable
+
+    Returns
+    -------
+    callable
+    """
     for option in reversed(dataclasses.fields(TransferConfig)):
         metadata = option.metadata
         decorator = click.option(
@@ -273,7 +332,12 @@ def _help(option: dataclasses.Field[Any]) -> str:
 
 
 def presets_help() -> str:
-    """Explain the presets in one line."""
+    """Explain the presets in one line.
+
+    Returns
+    -------
+    str
+    """
     listed = "; ".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS)
     return f"Parameters to begin with ({listed}).  [default: balanced]"
 
@@ -303,7 +367,7 @@ def build_config(
     chosen = preset or from_file
     values.update({name: value for name, value in options.items() if value is not None})
     if "network" in values:
-        known("network", values["network"], NETWORKS)
+        find_network(values["network"])
     return chosen, TransferConfig.from_preset(chosen, **values)
 
 

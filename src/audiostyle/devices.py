@@ -160,7 +160,12 @@ def set_threads(threads: int) -> None:
 
 
 def count_cores() -> int:
-    """Count the cores that are for this process."""
+    """Count the cores that are for this process.
+
+    Returns
+    -------
+    int
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -15,7 +15,8 @@ from audiostyle.events import Callback
 from audiostyle.pipeline import Stylist, TransferResult
 from audiostyle.recording import Recording
 from audiostyle.request import Request, StyleFiles
-from audiostyle.streams import Spool, survey
+from audiostyle.spool import Spool
+from audiostyle.streams import survey
 
 
 def transfer_file(

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from audiostyle.config import MUSIC_LAYERS, NETWORKS, TransferConfig
+from audiostyle.config import TransferConfig
 from audiostyle.convolution import convolve_plane
+from audiostyle.network_table import MUSIC_LAYERS, NETWORKS, find_network
 from audiostyle.weights_io import load_weights
 
 Array = npt.NDArray[Any]
@@ -45,21 +47,40 @@ class FeatureExtractor(Protocol):
 def build_network(config: TransferConfig) -> FeatureExtractor:
     """Make the network of a configuration, with its weights.
 
+    Parameters
+    ----------
+    config : TransferConfig
+
+    Returns
+    -------
+    FeatureExtractor
+
     Raises
     ------
     WeightsError
         If the weights are missing or corrupt.
+    ConfigError
+        If the network is not known in this process.
     """
     layers = [name for name, _ in (*config.content_layers, *config.style_layers)]
-    if config.network == "vgg19":
-        return VGG19(layers, config)
-    if config.network == "musicnn-vgg":
-        return MusicnnVGG(layers, config)
-    return Random1D(layers, config)
+    # A configuration that came from another process names a network that was checked only there.
+    build = NETWORKS[find_network(config.network)].build
+    if build is not None:
+        network: FeatureExtractor = build(layers, config)
+        return network
+    return SHIPPED[config.network](layers, config)
 
 
 def build_music(config: TransferConfig) -> FeatureExtractor:
     """Make the second network, musicnn's VGG as it was trained, for the style layers of its own.
+
+    Parameters
+    ----------
+    config : TransferConfig
+
+    Returns
+    -------
+    FeatureExtractor
 
     Raises
     ------
@@ -314,3 +335,11 @@ class Random1D:
             layer: tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME"))
             for layer, kernel in self._kernels.items()
         }
+
+
+SHIPPED: dict[str, Callable[[list[str], TransferConfig], FeatureExtractor]] = {
+    "vgg19": VGG19,
+    "musicnn-vgg": MusicnnVGG,
+    "random-1d": Random1D,
+}
+"""What makes each of the networks that need no registration."""

@@ -296,10 +296,30 @@ def _mix(own: Statistics, style: StyleTarget, strength: float) -> Statistics:
 
 
 def to_variable(S: Array, config: TransferConfig) -> Tensor:
-    """Map dB to the variable of the descent: 0 (``-top_db``) .. 1 (0 dB)."""
+    """Map dB to the variable of the descent: 0 (``-top_db``) .. 1 (0 dB).
+
+    Parameters
+    ----------
+    S : np.ndarray [shape=(..., n_mels, t), dB]
+    config : TransferConfig
+
+    Returns
+    -------
+    tf.Tensor
+    """
     return tf.constant(1.0 + np.asarray(S, np.float32) / config.top_db)
 
 
 def from_variable(x: Tensor, config: TransferConfig) -> Array:
-    """Inverse of `to_variable`."""
+    """Inverse of `to_variable`.
+
+    Parameters
+    ----------
+    x : tf.Tensor [shape=(..., n_mels, t), 0..1]
+    config : TransferConfig
+
+    Returns
+    -------
+    np.ndarray
+    """
     return np.asarray((x.numpy() - 1.0) * config.top_db, np.float32)

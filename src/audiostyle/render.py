@@ -159,6 +159,10 @@ class Inverter:
     def run(self, pieces: Iterator[Piece]) -> Iterator[Array]:
         """Invert.
 
+        Parameters
+        ----------
+        pieces : iterator of Piece
+
         Yields
         ------
         np.ndarray [shape=(channels, n)]

@@ -45,6 +45,10 @@ def _mel_filters(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> Array:
 def mel_filters(config: TransferConfig) -> Array:
     """Return librosa's mel filter bank, area-normalised.
 
+    Parameters
+    ----------
+    config : TransferConfig
+
     Returns
     -------
     np.ndarray [shape=(n_mels, n_fft // 2 + 1), non-negative]

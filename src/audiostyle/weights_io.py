@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.config import VGG19_LAYERS
 from audiostyle.errors import WeightsError
+from audiostyle.network_table import NETWORKS, VGG19_LAYERS
 
 Array = npt.NDArray[Any]
 
@@ -71,6 +71,9 @@ def check_weights(network: str, path: str | None = None) -> None:
     """
     if network in SHIPPED and path is None:
         _read_shipped(WEIGHTS_DIR / SHIPPED[network])
+    elif network not in (*SHIPPED, *SEEDED):
+        if path is not None:  # what is in it, only the network itself can tell
+            _read(Path(path))
     else:
         load_weights(network, path)
 
@@ -89,9 +92,20 @@ def provenance(network: str, path: str | None = None) -> dict[str, str]:
     """
     if network in SEEDED:
         return {"source": "seeded random filters"}
+    if network not in SHIPPED:
+        return _provenance_registered(network, path)
     if path is None:
         return dict(_manifest()[SHIPPED[network]])
     return {"source": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+
+
+def _provenance_registered(network: str, path: str | None) -> dict[str, str]:
+    """Like `provenance`; the code counts as much as the weights."""
+    found = NETWORKS[network].provenance()
+    if path is None:
+        return found
+    both = found.get("sha256", "").encode() + Path(path).read_bytes()
+    return {**found, "weights": str(path), "sha256": hashlib.sha256(both).hexdigest()}
 
 
 def _manifest() -> dict[str, dict[str, str]]:
