@@ -28,6 +28,7 @@ from audiostyle.config import PRESETS, TransferConfig
 from tests.conftest import SR, TINY_OPTIONS, make_noise, make_tones
 
 HEAVY = ("tensorflow", "keras", "librosa", "numpy", "scipy", "soundfile", "matplotlib", "h5py")
+HEAVY += ("jinja2", "http.server", "PIL")
 CODE = """
 import sys
 from audiostyle.cli import main
@@ -71,6 +72,9 @@ def modules_after(*arguments: str, folder: Path) -> tuple[int, set[str]]:
         ("batch a b", 2),
         ("batch a b -o out --limit few", 2),
         ("batch a b -o out --strength 2", 2),
+        ("report --help", 0),
+        ("report a.wav", 2),
+        ("report a.wav -o p.html --embed-limit much", 2),
         ("status --help", 0),
         ("status", 2),
         ("style --help", 0),
@@ -146,7 +150,8 @@ def test_every_option_is_explained_under_a_heading(
     headings = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
     assert headings == list(dict.fromkeys(headings))  # none twice
     in_lists = re.findall(r"^  (\S+)", text.split("\n\n", 3)[3], re.MULTILINE)
-    assert not {"CONTENT", "STYLE", "STYLE...", "OUTPUT...", "FOLDER", "DIR"} & set(in_lists)
+    arguments = {"CONTENT", "STYLE", "STYLE...", "OUTPUT...", "PATH...", "FOLDER", "DIR"}
+    assert not arguments & set(in_lists)
     required = [p for p in cli.commands[name].params if isinstance(p, click.Option) and p.required]
     assert text.count("[required]") == len(required)
     flat = " ".join(text.split())

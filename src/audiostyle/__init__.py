@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from audiostyle.judging import evaluate_files
     from audiostyle.network_table import register_network
     from audiostyle.pipeline import Stylist, TransferResult, transfer
+    from audiostyle.report import write_report
 
 __all__ = [
     "Cluster",
@@ -33,6 +34,7 @@ __all__ = [
     "run_batch",
     "transfer",
     "transfer_file",
+    "write_report",
 ]
 
 _HOMES = {
@@ -48,6 +50,7 @@ _HOMES = {
     "run_batch": "batch",
     "transfer": "pipeline",
     "transfer_file": "files",
+    "write_report": "report",
 }
 
 

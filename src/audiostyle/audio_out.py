@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from audiostyle.errors import ConfigError, OutputError
 from audiostyle.levels import BLOCK_SAMPLES, pieces
 from audiostyle.options import known
 from audiostyle.outputs import part_file, publish, write_error
+from audiostyle.streams import resample_stream
 
 Array = npt.NDArray[Any]
 
 MAX_SAMPLE_BYTES = 8  # of any subtype
 RIFF_LIMIT_BYTES = 2**32 - 2**16  # a WAV file cannot say that it is longer; RF64 can
 UNCOMPRESSED = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+MP3_LEVEL = 0.6  # about 150 kbit/s at 44.1 kHz, 70 at 22.05 kHz
 DEEP = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32")
 
 
@@ -173,3 +177,64 @@ def _verify(part: Path, path: str | Path, n: int, channels: int, sr: int) -> Non
             n_read += len(block)
     if n_read != n:
         raise OutputError(f"{path}: reads back with {n_read} samples in place of {n}")
+
+
+def encode_compact(
+    blocks: Iterable[Array], sr: int, channels: int, limit: int
+) -> tuple[str, bytes] | None:
+    """Encode a stream in memory, small and for any browser.
+
+    MP3 at a constant rate: with a variable one browsers guess where a time lies in the file. Where
+    libsndfile was built without it, Ogg Vorbis.
+
+    Parameters
+    ----------
+    blocks : iterable of np.ndarray [shape=(channels, n), float32]
+    sr : int, in Hz
+        What has a rate that MP3 does not know is resampled.
+    channels : int
+        More than two are averaged.
+    limit : int, in bytes
+
+    Returns
+    -------
+    kind : str
+        ``audio/mpeg`` or ``audio/ogg``.
+    data : bytes
+        Or None in place of both: it would be larger than `limit`.
+    """
+    rate = next((known for known in MP3_RATES if known >= sr), MP3_RATES[-1])
+    container = "MP3" if "MP3" in sf.available_formats() else "OGG"
+    buffer = io.BytesIO()
+    n = channels if channels <= 2 else 1
+    with _open_encoder(buffer, rate, n, container) as file:
+        for block in resample_stream(_at_most_two(blocks), sr, rate, n):
+            for piece in pieces(block):
+                file.write(np.clip(piece.T, -1.0, 1.0))
+            if buffer.tell() > limit:
+                return None
+    data = buffer.getvalue()
+    kind = "audio/mpeg" if container == "MP3" else "audio/ogg"
+    return (kind, data) if len(data) <= limit else None
+
+
+def _at_most_two(blocks: Iterable[Array]) -> Iterator[Array]:
+    for block in blocks:
+        yield block if len(block) <= 2 else block.mean(axis=0, keepdims=True)
+
+
+def _open_encoder(buffer: io.BytesIO, rate: int, channels: int, container: str) -> Any:
+    if container == "MP3":
+        try:
+            return sf.SoundFile(
+                buffer,
+                "w",
+                rate,
+                channels,
+                format="MP3",
+                bitrate_mode="CONSTANT",
+                compression_level=MP3_LEVEL,
+            )
+        except TypeError:  # soundfile before 0.13 cannot say how
+            pass
+    return sf.SoundFile(buffer, "w", rate, channels, format=container)

@@ -25,6 +25,7 @@ from audiostyle.cli_options import (
     shared_flags,
     take_config,
 )
+from audiostyle.cli_report import report_command
 from audiostyle.errors import AudioStyleError, ConfigError, Interrupted
 
 EXAMPLE = """\b
@@ -33,6 +34,7 @@ Examples:
   audiostyle transfer song.mp3 genres/classical -o out.flac --preset best
   audiostyle transfer song.wav a.wav b.wav --blend 2,1 -o out.wav --strength 0.7
   audiostyle transfer song.wav style.wav -o try.wav --preview 5 --plot try.png
+  audiostyle transfer song.wav style.wav -o out.wav --report out.html --live
 """
 
 EVALUATE_EXAMPLE = """\b
@@ -57,10 +59,13 @@ def cli() -> None:
     \b
     Do it with whole folders; run the same command again to go on:
       audiostyle batch genres/jazz genres/classical -o out
+    \b
+    Look at it and listen to it in a browser:
+      audiostyle report out -o out.html
     """
 
 
-for _command in (batch_command, status_command, style_command):
+for _command in (batch_command, report_command, status_command, style_command):
     cli.add_command(_command)
 
 
@@ -91,11 +96,28 @@ for _command in (batch_command, status_command, style_command):
     metavar="FILE.png",
     help="Draw content, style, result and the loss curves.  [default: no picture]",
 )
+@click.option(
+    "--report",
+    cls=GroupedOption,
+    group="Output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Make a page with players, spectrograms and losses, as audiostyle report does.  "
+    "[default: no page]",
+)
 @shared_flags(
     force="Replace outputs that exist.",
     json="Print the record of the run on standard output.",
     quiet="Say nothing but errors.",
     verbose="Show TensorFlow's messages, timings, and tracebacks.",
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    cls=GroupedOption,
+    group="Output",
+    help="Show the descent on a page of this machine while it runs; its address is printed. It can "
+    "stop the descent and keep what there is.",
 )
 @content_options
 @click.option(
@@ -120,7 +142,7 @@ def transfer_command(content: Path, style: tuple[Path, ...], output: Path, **opt
 
     from audiostyle import request, runner
 
-    as_json, quiet = options.pop("as_json"), options.pop("quiet")
+    as_json, quiet, live = (options.pop(name) for name in ("as_json", "quiet", "live"))
     code = runner.run_transfer(
         request.Request(
             content, list(style), output, style_weights=weights, preset=preset, **options
@@ -128,6 +150,7 @@ def transfer_command(content: Path, style: tuple[Path, ...], output: Path, **opt
         config,
         as_json=as_json,
         quiet=quiet,
+        live=live,
         echo=lambda text: click.echo(text, err=True),
         publish=lambda text: click.echo(text, nl=False),
     )

@@ -67,6 +67,33 @@ class Iterate:
         of_window = self.step / self.n_steps if self.n_steps else 1.0
         return (self.window - 1 + of_window) / self.n_windows
 
+    def showing(self, look: Callable[[], Any]) -> Iterate:
+        """Return a copy that can be asked for its spectrogram; no field of it changes.
+
+        Parameters
+        ----------
+        look : callable
+            Gives the spectrogram, or None as soon as it is gone.
+
+        Returns
+        -------
+        Iterate
+        """
+        copy = replace(self)
+        object.__setattr__(copy, "_look", look)  # no field: it is no part of a record
+        return copy
+
+    def look(self) -> Any:
+        """Fetch the spectrogram of this step, which costs a copy only if it is asked for.
+
+        Returns
+        -------
+        np.ndarray [shape=(batch, n_mels, t), dB] or None
+            The windows that descend side by side; None after the callback has returned.
+        """
+        look = getattr(self, "_look", None)
+        return None if look is None else look()
+
 
 def merge(histories: Sequence[Sequence[Iterate]]) -> list[Iterate]:
     """Average the descents of several windows, step by step.

@@ -42,7 +42,7 @@ def transfer_file(
         As for `audiostyle.transfer`.
     **options
         Further fields of `Request`: ``style_weights``, ``start``, ``duration``, ``preview``,
-        ``subtype``, ``plot``, ``force``, ``device``, ``threads``, ``preset``.
+        ``subtype``, ``plot``, ``report``, ``force``, ``device``, ``threads``, ``preset``.
 
     Returns
     -------
@@ -57,8 +57,9 @@ def transfer_file(
     """
     styles = [style] if isinstance(style, (str, Path)) else list(style)
     weights = options.pop("style_weights", None) or [1.0] * len(styles)
-    if options.get("plot") is not None:
-        options["plot"] = Path(options["plot"])
+    for name in ("plot", "report"):
+        if options.get(name) is not None:
+            options[name] = Path(options[name])
     request = Request(
         content=Path(content),
         styles=[Path(s) for s in styles],
@@ -66,7 +67,12 @@ def transfer_file(
         style_weights=list(weights),
         **options,
     )
-    return run(request, config or TransferConfig(), callback)
+    result, record = run(request, config or TransferConfig(), callback)
+    if request.report is not None:
+        from audiostyle import report
+
+        report.write_report(request.output, request.report, force=True)
+    return result, record
 
 
 def find_style(path: Path, weight: float, config: TransferConfig) -> StyleFiles:

@@ -257,7 +257,7 @@ class _Watch:
         self._keep_best(state.x, total)
         self._totals.append(total)
         self.history.append(self._iterate(total.mean(), state.terms.numpy().mean(axis=0)))
-        if self.callback is not None and self.callback(self.history[-1]):
+        if self.callback is not None and self._ask(self.callback, state.x):
             self.stopped = "interrupted"
             return True
         if self.tolerance > 0 and len(self._totals) > PLATEAU_STEPS:
@@ -267,6 +267,14 @@ class _Watch:
             self.stopped = "plateau"
             return True
         return False
+
+    def _ask(self, callback: Callback, x: Tensor) -> bool:
+        """Report the last step; who keeps the event does not keep the point with it."""
+        points = [x]
+        try:
+            return bool(callback(self.history[-1].showing(lambda: points[0] if points else None)))
+        finally:
+            points.clear()
 
     def _keep_best(self, x: Tensor, total: Array) -> None:
         if self._best_total is None:

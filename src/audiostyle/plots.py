@@ -1,12 +1,19 @@
-"""Pictures of a transfer."""
+"""Pictures of a transfer: whole figures for ``--plot``, bare spectrograms for pages.
+
+Both have the colours, the dB scale and the curves of this module. A page draws its axes itself, so
+that a play head can move over a picture to the pixel.
+"""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from audiostyle.events import TERMS
 
@@ -14,7 +21,10 @@ if TYPE_CHECKING:
     from audiostyle.config import TransferConfig
     from audiostyle.pipeline import TransferResult
 
+Array = npt.NDArray[Any]
+
 MAX_COLUMNS = 1000  # of a spectrogram
+WEBP_QUALITY = 62
 MAX_TITLE = 120  # characters
 COLOUR_MAP = "magma"  # perceptually uniform, and monotonic in grey
 LOSS_COLOURS = {
@@ -47,7 +57,7 @@ def transfer_figure(result: TransferResult, title: str = "") -> Any:
     figure = Figure(figsize=(12, 7), dpi=120, layout="constrained")
     figure.suptitle(_shown(title), parse_math=False)
     grid = figure.add_gridspec(2, 3, height_ratios=(3, 2))
-    top = max(S.max() for S in (result.S_content, result.S_style, result.S_result))
+    low, high = shared_range((result.S_content, result.S_style, result.S_result), result.config)
     images = []
     axes = []
     for i, (name, S, fold) in enumerate(
@@ -58,7 +68,7 @@ def transfer_figure(result: TransferResult, title: str = "") -> Any:
         )
     ):
         ax = figure.add_subplot(grid[0, i])
-        images.append(_spectrogram(ax, S, fold, result.config, top))
+        images.append(_spectrogram(ax, S, fold, result.config, (low, high)))
         ax.set_title(name)
         if i > 0:
             ax.set_ylabel("")
@@ -95,13 +105,123 @@ def _shown(title: str) -> str:
     return text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"
 
 
-def _spectrogram(ax: Any, S: Any, fold: int, config: TransferConfig, top: float) -> Any:
+def shared_range(pictures: Sequence[Array], config: TransferConfig) -> tuple[float, float]:
+    """Find the dB scale on which several spectrograms can be compared.
+
+    Parameters
+    ----------
+    pictures : sequence of np.ndarray [shape=(n_mels, t), dB]
+        At least one that is not empty.
+    config : TransferConfig
+        Its ``top_db`` is the range.
+
+    Returns
+    -------
+    low, high : float, in dB
+    """
+    high = max(float(S.max()) for S in pictures if S.size)
+    return high - config.top_db, high
+
+
+def few_columns(S: Array, limit: int = MAX_COLUMNS) -> tuple[Array, int]:
+    """Average neighbouring columns until there are few enough to look at.
+
+    Parameters
+    ----------
+    S : np.ndarray [shape=(n_mels, t), dB]
+    limit : int > 0
+
+    Returns
+    -------
+    S : np.ndarray [shape=(n_mels, at most limit), dB]
+    step : int
+        Columns that were made one; the last may be of fewer.
+    """
+    step = -(-S.shape[1] // limit)
+    if step <= 1:
+        return S, 1
+    first = np.arange(0, S.shape[1], step)
+    return np.add.reduceat(S, first, axis=1) / np.diff(first, append=S.shape[1]), step
+
+
+@lru_cache(maxsize=1)
+def colours() -> Array:
+    """Return the colour map of spectrograms [shape=(256, 3), uint8], from low to high."""
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps[COLOUR_MAP](np.arange(256), bytes=True)[:, :3])
+
+
+def spectrogram_image(
+    S: Array, scale: tuple[float, float], size: tuple[int, int] | None = None
+) -> tuple[str, bytes]:
+    """Draw a spectrogram without axes: a pixel a band and column, low frequencies at the bottom.
+
+    Parameters
+    ----------
+    S : np.ndarray [shape=(n_mels, t), dB]
+        At least one column.
+    scale : (float, float), in dB
+        What the ends of the colour map stand for.
+    size : (int, int), optional
+        At most so many columns and bands; the picture is small then, at the price of a loss that
+        is hardly seen.
+
+    Returns
+    -------
+    kind : str
+        ``image/png`` or ``image/webp``.
+    data : bytes
+    """
+    from PIL import Image, features
+
+    low, high = scale
+    levels = np.clip((np.flipud(S) - low) / max(high - low, 1e-9), 0.0, 1.0)
+    picture = Image.fromarray(np.asarray(np.round(255 * levels), np.uint8))
+    small = size is not None and features.check("webp")
+    if size is not None:
+        wanted = min(size[0], picture.width), min(size[1], picture.height)
+        picture = picture.resize(wanted, Image.Resampling.BOX)
+    picture.putpalette(colours().tobytes())
+    buffer = io.BytesIO()
+    if small:
+        picture.convert("RGB").save(buffer, "webp", quality=WEBP_QUALITY, method=4)
+    else:
+        picture.save(buffer, "png", optimize=True)
+    return ("image/webp" if small else "image/png"), buffer.getvalue()
+
+
+def loss_curves(
+    losses: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
+) -> dict[str, list[float]]:
+    """Weight the losses of a descent as they make its total.
+
+    Parameters
+    ----------
+    losses : sequence of mapping
+        What every step lost, by the names of `Iterate`.
+    parameters : mapping
+        Fields of `TransferConfig`.
+
+    Returns
+    -------
+    dict of str to list of float
+        ``total`` first; losses of weight 0 are left out.
+    """
+    weights = {"total": 1.0} | {n: float(parameters.get(f"{n}_weight", 0.0)) for n in TERMS}
+    return {
+        name: [weight * float(step.get(name) or 0.0) for step in losses]
+        for name, weight in weights.items()
+        if weight > 0
+    }
+
+
+def _spectrogram(
+    ax: Any, S: Array, fold: int, config: TransferConfig, scale: tuple[float, float]
+) -> Any:
     from librosa.display import specshow
 
-    step = -(-S.shape[1] // MAX_COLUMNS)  # more columns than pixels cost minutes and show nothing
-    if step > 1:
-        first = np.arange(0, S.shape[1], step)
-        S = np.add.reduceat(S, first, axis=1) / np.diff(first, append=S.shape[1])
+    S, step = few_columns(S)  # more columns than pixels cost minutes and show nothing
     return specshow(
         S,
         sr=config.sr,
@@ -113,20 +233,17 @@ def _spectrogram(ax: Any, S: Any, fold: int, config: TransferConfig, top: float)
         fmax=config.sr / 2,
         htk=config.mel_scale == "htk",
         cmap=COLOUR_MAP,
-        vmin=top - config.top_db,
-        vmax=top,
+        vmin=scale[0],
+        vmax=scale[1],
         ax=ax,
     )
 
 
 def _loss_curves(ax: Any, result: TransferResult) -> None:
-    config = result.config
-    weights = {"total": 1.0} | {name: getattr(config, f"{name}_weight") for name in TERMS}
     steps = [iterate.step for iterate in result.history]
-    for name, weight in weights.items():
-        if weight > 0:
-            values = [weight * getattr(iterate, name) for iterate in result.history]
-            ax.plot(steps, values, label=name, color=LOSS_COLOURS[name], marker=".")
+    history = [vars(iterate) for iterate in result.history]
+    for name, values in loss_curves(history, vars(result.config)).items():
+        ax.plot(steps, values, label=name, color=LOSS_COLOURS[name], marker=".")
     ax.set_yscale("symlog", linthresh=1e-6)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel(f"step (stopped: {result.stopped})")

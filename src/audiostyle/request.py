@@ -39,6 +39,8 @@ class Request:
         Style only the loudest excerpt of this length.
     subtype : str or None
     plot : Path or None
+    report : Path or None
+        A page about the result.
     force : bool
         Replace outputs that exist.
     device : str
@@ -59,6 +61,7 @@ class Request:
     preview: float | None = None
     subtype: str | None = None
     plot: Path | None = None
+    report: Path | None = None
     force: bool = False
     device: str = "auto"
     threads: int = 0
@@ -73,7 +76,8 @@ class Request:
     @property
     def outputs(self) -> list[Path]:
         """Every file that the run makes."""
-        return [self.output, self.sidecar, *([] if self.plot is None else [self.plot])]
+        pages = [path for path in (self.plot, self.report) if path is not None]
+        return [self.output, self.sidecar, *pages]
 
     def check(self) -> None:
         """Raise a `ConfigError` if a value cannot be right, whatever the files hold.
@@ -106,6 +110,8 @@ class Request:
                 raise ConfigError(f"{name}={value:g} must be at least {MIN_SECONDS} seconds")
         if self.plot is not None and self.plot.suffix.lower() != ".png":
             raise ConfigError(f"plot={self.plot} must end in .png")
+        if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
+            raise ConfigError(f"report={self.report} must end in .html")
         devices.parse_device(self.device)
         devices.check_threads(self.threads)
 

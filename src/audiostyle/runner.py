@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audiostyle import files, sidecar, uptime
 from audiostyle.config import TransferConfig
@@ -14,6 +15,9 @@ from audiostyle.events import Iterate, Stage
 from audiostyle.pipeline import TransferResult
 from audiostyle.progress import Display
 from audiostyle.request import Request
+
+if TYPE_CHECKING:
+    from audiostyle.live import LivePage
 
 PLAIN_INTERVAL = 5.0  # seconds between lines where standard error is not a terminal
 
@@ -51,6 +55,14 @@ class Interrupt:
         if self.signals and isinstance(error, Exception):
             # An import that is interrupted half-way can fail with any error.
             raise Interrupted(self.code) from None
+
+    def ask(self) -> bool:
+        """Ask for what the first signal during the descent asks; False if it is not running."""
+        if self.stage != "descent" or self.signals:
+            return False
+        self.signals = 1
+        self._echo("stopping, as asked on the page; the best so far will be written")
+        return True
 
     def _handle(self, number: int, _frame: object) -> None:
         if self.stage == "done":
@@ -119,6 +131,7 @@ def run_transfer(
     publish: Callable[[str], None],
     as_json: bool,
     quiet: bool,
+    live: bool = False,
 ) -> int:
     """Run one transfer and report on it.
 
@@ -131,6 +144,8 @@ def run_transfer(
     publish : callable
         Gets the record of the run as JSON, if `as_json`.
     as_json, quiet : bool
+    live : bool
+        Show the descent on a page of this machine; its address is echoed even if `quiet`.
 
     Returns
     -------
@@ -144,29 +159,62 @@ def run_transfer(
         At the second signal, or at the first before there is anything to keep.
     """
     began = time.perf_counter()
-    progress = Progress(echo, quiet)
     laps = {"to command": uptime.seconds()}
-
-    with Interrupt((lambda text: None) if quiet else echo) as interrupt:
-
-        def callback(event: Stage | Iterate) -> bool:
-            if isinstance(event, Stage):
-                interrupt.stage = event.name
-            elif "to first step" not in laps:
-                laps["to first step"] = uptime.seconds()
-            progress(event)
-            return interrupt.signals > 0
-
-        try:
-            result, record = files.run(request, config, callback, laps=laps)
-        finally:
-            progress.close()
+    with contextlib.ExitStack() as stack:
+        interrupt = stack.enter_context(Interrupt((lambda text: None) if quiet else echo))
+        page = stack.enter_context(_live_page(request, config, interrupt, echo)) if live else None
+        result, record = _carry_out(request, config, interrupt, Progress(echo, quiet), page, laps)
         interrupt.stage = "done"
         if not quiet:
             _report(request, result, record, time.perf_counter() - began, echo)
         if as_json:
             publish(sidecar.to_json(record))
-    return interrupt.code if interrupt.signals else 0
+        if page is not None:
+            page.end(f"Done: {request.output.resolve()} ({result.stopped})")
+    code = interrupt.code if interrupt.signals else 0
+    if request.report is not None:
+        from audiostyle.report_runner import report_transfer
+
+        code = report_transfer(request.output, request.report, echo=echo, quiet=quiet) or code
+    return code
+
+
+def _carry_out(
+    request: Request,
+    config: TransferConfig,
+    interrupt: Interrupt,
+    progress: Progress,
+    page: LivePage | None,
+    laps: dict[str, float],
+) -> tuple[TransferResult, dict[str, Any]]:
+    """Run the transfer, show it wherever somebody looks, and stop it when asked."""
+
+    def callback(event: Stage | Iterate) -> bool:
+        if isinstance(event, Stage):
+            interrupt.stage = event.name
+        elif "to first step" not in laps:
+            laps["to first step"] = uptime.seconds()
+        progress(event)
+        if page is not None:
+            page(event)
+        return interrupt.signals > 0
+
+    try:
+        return files.run(request, config, callback, laps=laps)
+    finally:
+        progress.close()
+
+
+def _live_page(
+    request: Request, config: TransferConfig, interrupt: Interrupt, echo: Callable[[str], None]
+) -> LivePage:
+    """Make the page of a run, and say where it is as soon as it can be opened."""
+    from audiostyle.live import LivePage
+
+    names = " + ".join(path.name for path in request.styles)
+    page = LivePage(f"{request.content.name} in the style of {names}", config, interrupt.ask)
+    echo(f"live at {page.open()}")
+    return page
 
 
 def _report(

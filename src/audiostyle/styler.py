@@ -124,6 +124,18 @@ class Styler:
             # would add is rounding.
             n_steps=self.config.iterations if self.config.strength > 0 else 0,
             tolerance=self.config.tolerance,
-            callback=callback,
+            callback=None if callback is None else self._in_decibels(callback),
         )
         return from_variable(descent.x, self.config), descent
+
+    def _in_decibels(self, callback: Callback) -> Callback:
+        """Let events show dB where the descent has its variable."""
+
+        def report(event: Any) -> Any:
+            def look() -> Array | None:
+                x = event.look()
+                return None if x is None else from_variable(x, self.config)
+
+            return callback(event.showing(look))
+
+        return report

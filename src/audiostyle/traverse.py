@@ -177,7 +177,8 @@ class LongTransfer:
 
     def _numbered(self, group: int, n_groups: int) -> Callback:
         def report(event: Any) -> Any:
-            return self._report(replace(event, window=group, n_windows=n_groups))
+            numbered = replace(event, window=group, n_windows=n_groups)
+            return self._report(numbered.showing(event.look))
 
         return report
 
