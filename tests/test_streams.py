@@ -13,6 +13,7 @@ import pytest
 import soxr
 
 from audiostyle import levels, loudness, streams
+from audiostyle import spool as spool_module
 from audiostyle.config import MAX_CHANNELS
 from audiostyle.errors import AudioFileError, DiskError, OutputError
 from audiostyle.hearing import check_clip
@@ -199,7 +200,7 @@ class FullFile:
 
 
 def test_a_full_disk_is_a_disk_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams.tempfile, "TemporaryFile", lambda **_: FullFile())
+    monkeypatch.setattr(spool_module.tempfile, "TemporaryFile", lambda **_: FullFile())
     with (
         pytest.raises(DiskError, match=r"cannot be written \(No space left on device\); free"),
         Spool(1, tmp_path, 0) as spool,

@@ -18,8 +18,8 @@ from audiostyle.engines import Engine, Started, Waiting
 from audiostyle.errors import AudioFileError, AudioStyleError, BusyError, ConfigError, Interrupted
 from audiostyle.events import Iterate, Stage
 from audiostyle.plugins import check_portable
-from audiostyle.runner import Interrupt
 from audiostyle.schedule import Schedule
+from audiostyle.signals import Interrupt
 
 Echo = Callable[[str], None]
 

@@ -214,17 +214,7 @@ def is_done(known: PairState, fingerprint: str, output: Path) -> bool:
 
 
 def matches(known: PairState, output: Path) -> bool:
-    """Tell whether an output is there, as long as it was when it was done.
-
-    Parameters
-    ----------
-    known : PairState
-    output : Path
-
-    Returns
-    -------
-    bool
-    """
+    """Tell whether an output is there, as long as it was when it was done; see `is_done`."""
     try:
         return bool(output.stat().st_size == known.facts["size"])
     except (OSError, KeyError):
