@@ -16,15 +16,9 @@ import click
 
 import audiostyle
 from audiostyle.cli_batch import batch_command, status_command, style_command
-from audiostyle.cli_options import (
-    GroupedCommand,
-    GroupedOption,
-    content_options,
-    parameter_options,
-    parse_blend,
-    shared_flags,
-    take_config,
-)
+from audiostyle.cli_doctor import completion_command, doctor_command
+from audiostyle.cli_options import content_options, parameter_options, parse_blend, take_config
+from audiostyle.cli_parts import GroupedCommand, GroupedOption, shared_flags
 from audiostyle.cli_report import report_command
 from audiostyle.errors import AudioStyleError, ConfigError, Interrupted
 
@@ -62,10 +56,20 @@ def cli() -> None:
     \b
     Look at it and listen to it in a browser:
       audiostyle report out -o out.html
+    \b
+    See whether it works here, and on which device:
+      audiostyle doctor
     """
 
 
-for _command in (batch_command, report_command, status_command, style_command):
+for _command in (
+    batch_command,
+    completion_command,
+    doctor_command,
+    report_command,
+    status_command,
+    style_command,
+):
     cli.add_command(_command)
 
 

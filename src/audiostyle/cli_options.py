@@ -1,4 +1,4 @@
-"""What the options of the command line are made of: headings, help from metadata, values."""
+"""The options that commands share, made from the metadata of parameters, and what they say."""
 
 from __future__ import annotations
 
@@ -8,80 +8,12 @@ from typing import Any
 
 import click
 
+from audiostyle.cli_parts import GroupedOption
 from audiostyle.cluster import Cluster
 from audiostyle.config import PRESET_HELP, PRESETS, TransferConfig, load_toml
 from audiostyle.errors import ConfigError
 from audiostyle.network_table import find_network
 from audiostyle.options import known
-
-
-class GroupedOption(click.Option):
-    """An option that is listed under a heading of its own in ``--help``."""
-
-    def __init__(self, *args: Any, group: str = "Run", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-
-
-class GroupedCommand(click.Command):
-    """A command whose ``--help`` lists its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section a group, in the order in which the groups first appear.
-
-        Parameters
-        ----------
-        ctx : click.Context
-        formatter : click.HelpFormatter
-        """
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                group = getattr(parameter, "group", "Run")
-                sections.setdefault(group, []).append(record)
-        for group, records in sections.items():
-            with formatter.section(group):
-                formatter.write_dl(records)
-
-
-FLAGS = {
-    "force": ("-f", "--force"),
-    "json": ("--json", "as_json"),
-    "quiet": ("-q", "--quiet"),
-    "verbose": ("-v", "--verbose"),
-}
-"""The flags that commands share."""
-
-
-def shared_flags(
-    group: str = "Output", **texts: str
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add some of `FLAGS`: their names are the same everywhere, what they do is not quite.
-
-    Parameters
-    ----------
-    group : str
-        The heading they are listed under.
-    **texts : str
-        The help of each flag that the command has, by its name in `FLAGS`, in the order of
-        ``--help``.
-
-    Returns
-    -------
-    callable
-        A decorator.
-    """
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for name, text in reversed(texts.items()):
-            option = click.option(
-                *FLAGS[name], is_flag=True, cls=GroupedOption, group=group, help=text
-            )
-            command = option(command)
-        return command
-
-    return decorate
 
 
 def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,11 +29,17 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """
     options: list[Callable[..., Any]] = [
         click.option(
-            "--preset", cls=GroupedOption, group="Style", metavar="NAME", help=presets_help()
+            "--preset",
+            cls=GroupedOption,
+            group="Style",
+            choices=tuple(PRESETS),
+            metavar="NAME",
+            help=presets_help(),
         ),
         click.option(
             "--config",
             "config_file",
+            type=click.Path(),
             cls=GroupedOption,
             group="Style",
             metavar="FILE.toml",
@@ -113,6 +51,7 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--plugin",
             "plugins",
             multiple=True,
+            type=click.Path(),
             cls=GroupedOption,
             group="Network",
             metavar="FILE.py",
@@ -123,6 +62,7 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--device",
             default="auto",
             cls=GroupedOption,
+            choices=("auto", "cpu", "gpu"),
             group="Run",
             metavar="[auto|cpu|gpu|gpu:N]",
             help="Where to compute; an explicit GPU that is absent is an error.  [default: auto]",
@@ -299,6 +239,7 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
             option.name,
             cls=GroupedOption,
             group=metadata["group"],
+            choices=metadata["choices"],
             default=None,
             metavar=_metavar(option),
             help=_help(option),

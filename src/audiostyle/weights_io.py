@@ -78,6 +78,29 @@ def check_weights(network: str, path: str | None = None) -> None:
         load_weights(network, path)
 
 
+def check_shipped() -> dict[str, str]:
+    """Compare every file of weights that ships with what was published.
+
+    Returns
+    -------
+    dict of str to str
+        What is wrong with each file of the manifest; empty where nothing is.
+
+    Raises
+    ------
+    WeightsError
+        If the manifest itself cannot be read.
+    """
+    found = {}
+    for name in _manifest():
+        try:
+            _read_shipped(WEIGHTS_DIR / name)
+            found[name] = ""
+        except WeightsError as error:
+            found[name] = str(error)
+    return found
+
+
 def provenance(network: str, path: str | None = None) -> dict[str, str]:
     """Say which weights a network uses: source, licence, and SHA-256.
 
