@@ -58,11 +58,29 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Run this Python file of yours, which registers networks for --network.  "
             "[default: none]",
         ),
+        run_options,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says where a transfer is computed, and changes nothing else.
+
+    Parameters
+    ----------
+    command : callable
+
+    Returns
+    -------
+    callable
+    """
+    options: list[Callable[..., Any]] = [
         click.option(
             "--device",
             default="auto",
             cls=GroupedOption,
-            choices=("auto", "cpu", "gpu"),
             group="Run",
             metavar="[auto|cpu|gpu|gpu:N]",
             help="Where to compute; an explicit GPU that is absent is an error.  [default: auto]",
@@ -239,7 +257,6 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
             option.name,
             cls=GroupedOption,
             group=metadata["group"],
-            choices=metadata["choices"],
             default=None,
             metavar=_metavar(option),
             help=_help(option),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -35,7 +36,9 @@ class GroupedOption(click.Option):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.group = group
-        self.choices = choices
+        # What stands in brackets is what may be said, but for what only shows a form, as gpu:N.
+        listed = (self.metavar or "").strip("[]").split("|") if "|" in (self.metavar or "") else []
+        self.choices = choices or [name for name in listed if re.fullmatch(r"[a-z0-9-]+", name)]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete the names that are allowed, where there are any.

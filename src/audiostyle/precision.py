@@ -34,7 +34,7 @@ def choose_precision(precision: str, tf: Any) -> tuple[str, str]:
         reason = "GPU of compute capability {}.{}, bfloat16 needs {}.{}".format(*oldest, *AMPERE)
         return ("bfloat16" if oldest >= AMPERE else "float32"), reason
     if platform.machine() not in ("x86_64", "AMD64"):
-        return "float32", f"a {platform.machine()} processor"
+        return "float32", f"the processor is {platform.machine()}"
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             flags = file.read()
