@@ -31,6 +31,7 @@ tests: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python tools/cli_reference.py
+	$(BIN)/python tools/api_reference.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

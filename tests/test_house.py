@@ -21,6 +21,7 @@ ROOMS = {
     "h5py": "weights_io",
     "jinja2": "report_page",
     "librosa": "content_metrics metrics networks plots report_charts spectral tagger trivial",
+    "markupsafe": "report_page",
     "matplotlib": "plots",
     "mir_eval": "content_metrics",
     "packaging": "doctor_packages",
