@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from audiostyle import losses
+from audiostyle import band_statistics, losses
 from audiostyle.matrix_root import sqrt_psd
 
 
@@ -18,7 +18,7 @@ def activations(seed: int, shape: tuple[int, ...] = (1, 6, 5, 4)) -> np.ndarray:
 
 def gram_matrix(A: np.ndarray, bands: int = 1) -> np.ndarray:
     """Gram matrices of the only item of a batch."""
-    return losses.statistics(A, bands)[0][0].numpy()
+    return band_statistics.statistics(A, bands)[0][0].numpy()
 
 
 def test_content_loss_closed_form() -> None:
@@ -44,13 +44,13 @@ def test_gram_matrix_is_the_sum_over_positions_divided_by_their_number() -> None
 )
 def test_statistics_per_band_are_those_of_the_band_alone(bands: int, edges: list[int]) -> None:
     A = activations(0, (2, 6, 5, 4))
-    grams, means = losses.statistics(A, bands)
-    assert losses.band_edges(6, bands) == edges
+    grams, means = band_statistics.statistics(A, bands)
+    assert band_statistics.band_edges(6, bands) == edges
     assert grams.shape == (2, len(edges) - 1, 4, 4)
     assert means.shape == (2, len(edges) - 1, 4)
     for i, (low, high) in enumerate(pairwise(edges)):
         for item in range(2):
-            gram, mean = losses.statistics(A[item : item + 1, low:high])
+            gram, mean = band_statistics.statistics(A[item : item + 1, low:high])
             np.testing.assert_allclose(grams[item, i], gram[0, 0], rtol=1e-5)
             np.testing.assert_allclose(means[item, i], mean[0, 0], rtol=1e-5)
 
@@ -68,21 +68,21 @@ def test_the_gradient_of_the_statistics_is_that_of_autodiff(rows: int, bands: in
     A = tf.constant(activations(0, (2, rows, 5, 4)))
     with tf.GradientTape() as tape:
         tape.watch(A)
-        statistics = losses.statistics(A, bands)
+        statistics = band_statistics.statistics(A, bands)
     slopes = [tf.constant(rng.normal(0, 1, s.shape), tf.float32) for s in statistics]
     expected = tape.gradient(statistics, A, output_gradients=slopes)
-    found = losses.statistics_gradient(A, *slopes, bands)
+    found = band_statistics.statistics_gradient(A, *slopes, bands)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
     half = tf.cast(A, tf.bfloat16)
-    found = losses.statistics_gradient(half, *slopes, bands)
+    found = band_statistics.statistics_gradient(half, *slopes, bands)
     assert found.dtype == tf.bfloat16
     error = np.linalg.norm(tf.cast(found, tf.float32) - expected)
     assert error < 0.01 * np.linalg.norm(expected)
 
 
 def test_style_loss_closed_form() -> None:
-    (G, mean), (H, _) = (losses.statistics(activations(seed), 2) for seed in (0, 1))
+    (G, mean), (H, _) = (band_statistics.statistics(activations(seed), 2) for seed in (0, 1))
     pairs = zip(G[0].numpy(), H[0].numpy(), strict=True)
     expected = np.mean([((g - h) ** 2).sum() / (h**2).sum() for g, h in pairs])
     assert float(losses.style_loss(G, mean, H).value[0]) == pytest.approx(expected, rel=1e-5)
@@ -107,10 +107,10 @@ def test_total_loss_is_the_weighted_sum() -> None:
 
 def test_gradient_of_the_gram_style_loss_is_the_analytic_one() -> None:
     A = activations(0)
-    target = losses.statistics(activations(1))[0]
-    gram, mean = losses.statistics(A)
+    target = band_statistics.statistics(activations(1))[0]
+    gram, mean = band_statistics.statistics(A)
     matched = losses.style_loss(gram, mean, target)
-    found = losses.statistics_gradient(tf.constant(A), matched.by_gram, matched.by_mean)
+    found = band_statistics.statistics_gradient(tf.constant(A), matched.by_gram, matched.by_mean)
     flat = A.reshape(-1, 4)
     difference = (gram - target)[0, 0].numpy()
     expected = 4 * flat @ difference / len(flat) / (target.numpy() ** 2).sum()
@@ -122,7 +122,7 @@ def gaussian(seed: int, positions: int = 400) -> tuple[np.ndarray, np.ndarray, n
     rng = np.random.default_rng(seed)
     A = rng.normal(0, 1, (1, 1, positions, 4)) @ rng.normal(0, 1, (4, 4)) + rng.normal(0, 1, 4)
     A = A.astype(np.float32)
-    gram, mean = losses.statistics(A)
+    gram, mean = band_statistics.statistics(A)
     return A, gram.numpy(), mean.numpy()
 
 
@@ -283,7 +283,7 @@ def test_the_gradients_of_the_losses_are_those_of_autodiff(
     mix = rng.normal(0, 1, (4, 4))
     A = (rng.normal(0, 1, (2, rows, 30, 4)) @ mix + 0.5).astype(np.float32)
     B = (rng.normal(0, 1, (targets, rows, 30, 4)) + rng.normal(0, 1, 4)).astype(np.float32)
-    statistics = [*losses.statistics(A, 2), *losses.statistics(B, 2)]
+    statistics = [*band_statistics.statistics(A, 2), *band_statistics.statistics(B, 2)]
     matched = ours(*statistics)
     gram, mean, *target = (tf.cast(s, tf.float64) for s in statistics)
     with tf.GradientTape() as tape:
@@ -303,8 +303,8 @@ def test_a_target_for_a_whole_batch_is_the_target_of_each() -> None:
     """Of one band and many channels: there oneDNN's own broadcasting corrupts memory."""
     rng = np.random.default_rng(0)
     A = rng.normal(0, 1, (3, 1, 400, 64)).astype(np.float32)
-    gram, mean = losses.statistics(A[:2])
-    target = losses.statistics(A[2:])
+    gram, mean = band_statistics.statistics(A[:2])
+    target = band_statistics.statistics(A[2:])
     for loss in (by_style, losses.moments_loss, by_wasserstein):
         together = loss(gram, mean, *target)
         for i in range(2):

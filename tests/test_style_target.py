@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from audiostyle import losses, mel_losses, networks, spectral
+from audiostyle import band_statistics, mel_losses, networks, spectral
 from audiostyle.analyzer import Analyzer
 from audiostyle.config import TransferConfig
 from audiostyle.style_target import StylePool, StyleTarget, blend, style_sources
@@ -57,7 +57,7 @@ def test_style_target_of_one_short_clip_is_its_statistics(analyzer: Analyzer) ->
     bands = {name: s.bands for s in style_sources(analyzer.config) for name, _ in s.layers}
     assert set(target.grams) == set(target.means) == set(bands)
     for name in bands:
-        gram, mean = losses.statistics(activations[name], bands[name])
+        gram, mean = band_statistics.statistics(activations[name], bands[name])
         np.testing.assert_allclose(target.grams[name], gram[0], rtol=1e-3, atol=1e-2)
         np.testing.assert_allclose(target.means[name], mean[0], rtol=1e-3, atol=1e-2)
     np.testing.assert_allclose(target.mel_mean, spectral.db_to_power(S).mean(axis=1), rtol=1e-5)

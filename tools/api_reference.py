@@ -31,10 +31,10 @@ MORE = {
 
 INTRODUCTION = """\
 What `import audiostyle` offers; examples are in the [README](../README.md#from-python) and in
-[`examples/`](../examples). TensorFlow and librosa are imported when they are used. Arrays are float,
-at full scale 1, of shape (n,) or (channels, n). Everything is typed (`py.typed`). The parameters of
-a transfer are the fields of `TransferConfig`: [cli.md](cli.md#audiostyle-transfer) lists them with
-their units and bounds, `-` for `_`."""
+[`examples/`](../examples). TensorFlow and librosa are imported when they are used. Arrays are
+float, at full scale 1, of shape (n,) or (channels, n). Everything is typed (`py.typed`). The
+parameters of a transfer are the fields of `TransferConfig`:
+[cli.md](cli.md#audiostyle-transfer) lists them with their units and bounds, `-` for `_`."""
 
 
 def render() -> str:

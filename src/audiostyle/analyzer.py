@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from audiostyle import losses, mel_losses, networks, spectral
+from audiostyle import band_statistics, mel_losses, networks, spectral
 from audiostyle.config import TransferConfig
 from audiostyle.networks import FeatureExtractor
 from audiostyle.style_target import MUSIC, TEXTURE, StylePool, StyleTarget, style_sources
@@ -29,7 +29,7 @@ class Analysis:
     features : dict of str to tf.Tensor [shape=(batch, F, T, C)]
         Activations of the content layers.
     statistics : dict of str to (tf.Tensor, tf.Tensor)
-        `audiostyle.losses.statistics` of every layer that style is taken from.
+        `audiostyle.band_statistics.statistics` of every layer that style is taken from.
     """
 
     features: dict[str, Tensor]
@@ -91,7 +91,7 @@ class Analyzer:
         dict of str to (tf.Tensor, tf.Tensor)
         """
         return {
-            name: losses.statistics(found[name], source.bands)
+            name: band_statistics.statistics(found[name], source.bands)
             for source in self.sources
             for name, _ in source.layers
         }

@@ -26,7 +26,6 @@ What is compared in the spectrogram itself is in `audiostyle.mel_losses`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,97 +56,6 @@ def content_loss(features: Tensor, target: Tensor) -> Tensor:
     target = tf.cast(target, tf.float32)
     error = tf.reduce_sum(tf.square(tf.cast(features, tf.float32) - target), axis=(1, 2, 3))
     return 0.5 * tf.math.divide_no_nan(error, tf.reduce_sum(tf.square(target), axis=(1, 2, 3)))
-
-
-def band_edges(n_rows: int, bands: int) -> list[int]:
-    """Split rows into bands of nearly equal width.
-
-    Parameters
-    ----------
-    n_rows : int > 0
-    bands : int > 0
-        More bands than rows are cut to one band a row.
-
-    Returns
-    -------
-    list of int
-        ``min(bands, n_rows) + 1`` rising edges from 0 to `n_rows`.
-    """
-    bands = min(bands, n_rows)
-    return [round(i * n_rows / bands) for i in range(bands + 1)]
-
-
-def _by_band(activations: Tensor, bands: int) -> list[Tensor]:
-    """Bring to [shape=(batch, bands, positions, C)], in one piece if bands are alike."""
-    A = activations
-    n_rows, n_channels = A.shape[1], A.shape[3]
-    edges = band_edges(n_rows, bands)
-    if n_rows % (len(edges) - 1) == 0:
-        return [_merge_positions(A, len(edges) - 1, n_channels)]
-    return [_merge_positions(A[:, low:high], 1, n_channels) for low, high in pairwise(edges)]
-
-
-def _merge_positions(A: Tensor, bands: int, n_channels: int) -> Tensor:
-    shape = tf.shape(A)
-    positions = shape[1] // bands * shape[2]
-    return tf.reshape(A, (shape[0], bands, positions, n_channels))
-
-
-def statistics(activations: Tensor, bands: int = 1) -> tuple[Tensor, Tensor]:
-    """Gram matrix of each frequency band, divided by its number of positions, and its mean.
-
-    Parameters
-    ----------
-    activations : tf.Tensor [shape=(batch, F, T, C)]
-    bands : int > 0
-
-    Returns
-    -------
-    gram : tf.Tensor [shape=(batch, min(bands, F), C, C), float32]
-    mean : tf.Tensor [shape=(batch, min(bands, F), C), float32]
-    """
-    grams, means = [], []
-    for A in _by_band(activations, bands):
-        A = tf.cast(A, tf.float32)
-        positions = tf.cast(tf.shape(A)[2], tf.float32)
-        grams.append(tf.matmul(A, A, transpose_a=True) / positions)
-        # A product with ones runs at twice the speed of tf.reduce_mean.
-        ones = tf.ones_like(A[:, :, :, :1])
-        means.append(tf.matmul(ones, A, transpose_a=True)[:, :, 0] / positions)
-    return tf.concat(grams, axis=1), tf.concat(means, axis=1)
-
-
-def statistics_gradient(activations: Tensor, gram: Tensor, mean: Tensor, bands: int = 1) -> Tensor:
-    """Turn the gradient by the statistics into the gradient by the activations.
-
-    It is one matrix product at the precision of the activations, in which their gradient ends
-    anyway; differentiating through `statistics` would pass four times over copies in float32.
-
-    Parameters
-    ----------
-    activations : tf.Tensor [shape=(batch, F, T, C)]
-    gram : tf.Tensor [shape=(batch, min(bands, F), C, C)]
-        Gradient of a loss by the Gram matrices.
-    mean : tf.Tensor [shape=(batch, min(bands, F), C)]
-        Gradient of that loss by the means.
-    bands : int > 0
-
-    Returns
-    -------
-    tf.Tensor [shape and type of `activations`]
-    """
-    gram = gram + tf.linalg.matrix_transpose(gram)
-    pieces, first = [], 0
-    for A in _by_band(activations, bands):
-        ours = slice(first, first + A.shape[1])
-        positions = tf.cast(tf.shape(A)[2], tf.float32)
-        slope = tf.cast(gram[:, ours] / positions, A.dtype)
-        shift = tf.cast(mean[:, ours, None] / positions, A.dtype)
-        by_position = tf.matmul(A, slope) + shift
-        rows = tf.shape(activations)
-        pieces.append(tf.reshape(by_position, (rows[0], -1, rows[2], rows[3])))
-        first += A.shape[1]
-    return tf.concat(pieces, axis=1)
 
 
 class Matched(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from audiostyle import losses, mel_losses, spectral
+from audiostyle import band_statistics, losses, mel_losses, spectral
 from audiostyle.analyzer import Analysis, Analyzer
 from audiostyle.config import TransferConfig
 from audiostyle.events import TERMS
@@ -205,11 +205,11 @@ class StyleObjective:
         values, slopes = [], {}
         for name, weight in _shares(self.config.content_layers):
             A, energy = found[name], data[f"energy/{name}"]
-            error = tf.cast(A, tf.float32) - tf.cast(data[f"features/{name}"], tf.float32)
-            half = 0.5 * tf.reduce_sum(tf.square(error), axis=(1, 2, 3))
+            error = A - data[f"features/{name}"]
+            half = 0.5 * tf.reduce_sum(tf.square(tf.cast(error, tf.float32)), axis=(1, 2, 3))
             values.append(weight * tf.math.divide_no_nan(half, energy))
             factor = tf.math.divide_no_nan(self._weights[0] * weight, energy)
-            slopes[name] = tf.cast(factor[:, None, None, None] * error, A.dtype)
+            slopes[name] = tf.cast(factor[:, None, None, None], A.dtype) * error
         return tf.add_n(values), slopes
 
     def _style_losses(self, statistics: Statistics, data: Data) -> dict[str, losses.Matched]:
@@ -240,7 +240,7 @@ class StyleObjective:
                 factor = share * of_item[:, None, None]
                 by_gram = factor[..., None] * of_layers[name].by_gram
                 by_mean = factor * of_layers[name].by_mean
-                slopes[name] = losses.statistics_gradient(
+                slopes[name] = band_statistics.statistics_gradient(
                     found[name], by_gram, by_mean, source.bands
                 )
         return slopes

@@ -194,9 +194,10 @@ class LBFGS:
         first = tf.math.is_inf(state.total)
         held = ((x <= problem.lower) & (gradient > 0)) | ((x >= problem.upper) & (gradient < 0))
         free = tf.cast(~held, x.dtype)
-        largest = _largest(tf.abs(gradient * free))
+        pulled = gradient * free
+        largest = _largest(tf.abs(pulled))
         searching = state.alive & ((largest > 0) | first)  # 0: an exact minimum, as strength 0
-        direction, curvatures = self._direction(state, problem, free, largest)
+        direction, curvatures = self._direction(state, problem, free, pulled, largest)
         known = tf.reduce_any(curvatures > 0, axis=0)
         found, failed, bad = self._line_search(state, direction, searching, problem)
         move, change = found[0] - x, found[2] - gradient
@@ -215,7 +216,7 @@ class LBFGS:
         return State(*found, alive=searching & ~(failed & ~known), bad=bad, memory=memory)
 
     def _direction(
-        self, state: State, problem: Problem, free: Tensor, largest: Tensor
+        self, state: State, problem: Problem, free: Tensor, pulled: Tensor, largest: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Choose between L-BFGS and the gradient.
 
@@ -227,7 +228,7 @@ class LBFGS:
         """
         x, gradient = state.x, state.gradient
         moves, changes, curvatures = state.memory
-        direction = lbfgs_direction(gradient * free, moves, changes, curvatures) * free
+        direction = lbfgs_direction(pulled, moves, changes, curvatures) * free
         # What would leave the bounds at once is cut off before the descent is tested, not after:
         # what is left may lead uphill.
         outwards = ((x <= problem.lower) & (direction < 0)) | (
@@ -235,9 +236,9 @@ class LBFGS:
         )
         direction = tf.where(outwards, 0.0, direction)
         known = tf.reduce_any(curvatures > 0, axis=0) & (dot(direction, gradient) < 0)
-        span = _largest(problem.upper - problem.lower + tf.zeros_like(x))
+        span = _largest(problem.upper - problem.lower)
         size = tf.math.divide_no_nan(problem.rate * span, largest)
-        steepest = -gradient * free * spread(size, x)
+        steepest = -spread(size, x) * pulled
         direction = tf.where(spread(known, x), direction, steepest)
         return direction, tf.where(known, curvatures, 0.0)
 
@@ -328,7 +329,7 @@ def lbfgs_direction(
     rest = along[:, n:] - tf.matmul(products[:, n:-1, n:-1], alphas)
     deltas = _solve(system, tf.where(used, curvature * alphas - scale * rest, 0.0), adjoint=True)
     shares = tf.concat([deltas, -scale * alphas, scale], axis=1)
-    direction = tf.matmul(shares, vectors, transpose_a=True)
+    direction = tf.matmul(tf.linalg.matrix_transpose(shares), vectors)
     return -tf.reshape(direction, tf.shape(gradient))
 
 

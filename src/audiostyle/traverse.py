@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 PICTURE_FRAMES = 4096  # of a spectrogram that is only looked at
 STACKED = {"CPU": 1, "GPU": 4}  # windows that descend at once
 ANNOUNCED_SECONDS = 60.0  # what takes longer is announced
-STEP_TO_FORWARD = 2.6  # time of a step relative to the analysis; see bench/speed
+STEP_TO_FORWARD = 2.4  # time of a step relative to the analysis; see bench/speed
 SOUND_SHARE = 0.15  # time of start and inversion, relative to that of one channel
 
 
