@@ -25,7 +25,7 @@ PLACEHOLDER = re.compile(r"\.\.\.|…|\b[A-Z]+(/[A-Z]+)?\b(?![.\w/-])|\$")
 
 def commands_of(text: str) -> list[str]:
     """Find what could be typed: in blocks line by line, whole, and in running text between `."""
-    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(?:bash|text)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     running = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     lines = [line for b in blocks for line in b.replace("\\\n", " ").splitlines()]
     found = [line.strip().removeprefix("$ ") for line in lines]
@@ -90,7 +90,7 @@ def test_commands_are_found_and_mistakes_in_them_too() -> None:
     assert len(FOUND) > 60
     assert {page for page, _ in FOUND} >= {"README.md", "recipes.md", "batch.md", "scaling.md"}
     text = "Say `audiostyle status\nout`.\n```\n$ audiostyle batch a b \\\n  -o c  # why\n```\n"
-    assert commands_of(text) == ["audiostyle batch a b   -o c  # why", "audiostyle status out"]
+    assert commands_of(text) == ["audiostyle batch a b    -o c  # why", "audiostyle status out"]
     for wrong, error in (
         ("audiostyle transfer a b -o c --presett best", click.NoSuchOption),
         ("audiostyle transfer a b -o c --preset bset", audiostyle.errors.ConfigError),
