@@ -26,8 +26,8 @@ SECONDS = 3  # of each clip
 def read_commands() -> list[str]:
     """Return the commands in the order of the page."""
     text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [line for kind, block in blocks if not kind for line in block.splitlines()]
 
 
 def make_folder(folder: Path) -> None:

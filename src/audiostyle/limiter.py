@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.levels import pieces
-
 Array = npt.NDArray[Any]
 
 
@@ -118,32 +116,6 @@ class Limiter:
         self._lowest = min(self._lowest, float(gain.min()))
         limited = np.clip(ready * gain, -self._ceiling, self._ceiling)  # rounding only
         return np.asarray(limited.astype(ready.dtype))
-
-
-def limit_peaks(
-    y: Array, sr: int, ceiling: float = 1.0, lookahead: float = 0.005
-) -> tuple[Array, float]:
-    """Limit a whole clip; see `Limiter`.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(channels, n)]
-    sr : int, in Hz
-    ceiling : float > 0
-    lookahead : float > 0, in seconds
-
-    Returns
-    -------
-    y : np.ndarray [shape=(channels, n)]
-        The input itself where nothing exceeds the ceiling.
-    reduction : float, in dB
-        Largest reduction.
-    """
-    if np.abs(y).max() <= ceiling:
-        return y, 0.0
-    limiter = Limiter(sr, ceiling, lookahead)
-    limited = np.concatenate(list(limiter.run(pieces(y))), axis=1)
-    return limited, limiter.reduction
 
 
 def _sliding_minimum(x: Array, size: int) -> Array:

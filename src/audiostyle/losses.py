@@ -42,20 +42,25 @@ MIN_VARIANCE = 1e-6  # the root has no derivative at 0
 ALL_AXES = 32  # up to so many channels, every axis of a covariance is compared; half of more
 
 
-def content_loss(features: Tensor, target: Tensor) -> Tensor:
+def content_loss(features: Tensor, target: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
     """Half the squared error of the features, relative to the energy of the target.
 
     Parameters
     ----------
     features, target : tf.Tensor [shape=(batch, F, T, C)]
+    energy : tf.Tensor [shape=(batch,), float32]
+        Sum of the squared target; where it is 0, so is the loss.
 
     Returns
     -------
-    tf.Tensor [shape=(batch,), float32]
+    value : tf.Tensor [shape=(batch,), float32]
+    gradient : tf.Tensor [shape and type of `features`]
+        By the features, written out.
     """
-    target = tf.cast(target, tf.float32)
-    error = tf.reduce_sum(tf.square(tf.cast(features, tf.float32) - target), axis=(1, 2, 3))
-    return 0.5 * tf.math.divide_no_nan(error, tf.reduce_sum(tf.square(target), axis=(1, 2, 3)))
+    error = features - target
+    half = 0.5 * tf.reduce_sum(tf.square(tf.cast(error, tf.float32)), axis=(1, 2, 3))
+    share = tf.math.divide_no_nan(1.0, energy)[:, None, None, None]
+    return tf.math.divide_no_nan(half, energy), tf.cast(share, error.dtype) * error
 
 
 class Matched(NamedTuple):

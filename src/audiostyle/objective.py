@@ -204,12 +204,10 @@ class StyleObjective:
         """Content loss, and its weighted gradient by each layer, in closed form."""
         values, slopes = [], {}
         for name, weight in _shares(self.config.content_layers):
-            A, energy = found[name], data[f"energy/{name}"]
-            error = A - data[f"features/{name}"]
-            half = 0.5 * tf.reduce_sum(tf.square(tf.cast(error, tf.float32)), axis=(1, 2, 3))
-            values.append(weight * tf.math.divide_no_nan(half, energy))
-            factor = tf.math.divide_no_nan(self._weights[0] * weight, energy)
-            slopes[name] = tf.cast(factor[:, None, None, None], A.dtype) * error
+            target, energy = data[f"features/{name}"], data[f"energy/{name}"]
+            value, slope = losses.content_loss(found[name], target, energy)
+            values.append(weight * value)
+            slopes[name] = tf.cast(self._weights[0] * weight, slope.dtype) * slope
         return tf.add_n(values), slopes
 
     def _style_losses(self, statistics: Statistics, data: Data) -> dict[str, losses.Matched]:
