@@ -25,7 +25,8 @@ PLACEHOLDER = re.compile(r"\.\.\.|…|\b[A-Z]+(/[A-Z]+)?\b(?![.\w/-])|\$")
 
 def commands_of(text: str) -> list[str]:
     """Find what could be typed: in blocks line by line, whole, and in running text between `."""
-    blocks = re.findall(r"^```(?:bash|text)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = [block for kind, block in fenced if kind in ("", "bash", "text")]
     running = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     lines = [line for b in blocks for line in b.replace("\\\n", " ").splitlines()]
     found = [line.strip().removeprefix("$ ") for line in lines]
