@@ -11,15 +11,15 @@ from audiostyle.cli_parts import GroupedCommand, GroupedOption, shared_flags
 
 DOCTOR_EXAMPLE = """\b
 Examples:
-  audiostyle doctor
-  audiostyle doctor --json --no-self-test
+  audiostyle doctor --no-self-test
+  audiostyle doctor --json
 """
 
 COMPLETION_EXAMPLE = """\b
 Examples:
-  audiostyle completion bash > ~/.local/share/bash-completion/completions/audiostyle
-  audiostyle completion zsh > ~/.zfunc/_audiostyle
-  audiostyle completion fish > ~/.config/fish/completions/audiostyle.fish
+  audiostyle completion bash
+  audiostyle completion zsh
+  audiostyle completion fish
 """
 
 
@@ -57,7 +57,9 @@ def doctor_command(as_json: bool, no_self_test: bool) -> None:
 def completion_command(shell: str) -> None:
     """Print the script that lets SHELL (bash, zsh or fish) complete commands and options.
 
-    Written once to where the shell looks for it; see the examples.
+    Send it, with >, to where the shell looks for it: for bash
+    ~/.local/share/bash-completion/completions/audiostyle, for zsh _audiostyle in a folder of
+    $fpath, for fish ~/.config/fish/completions/audiostyle.fish.
     """
     made = get_completion_class(shell)
     assert made is not None  # Click has all three
