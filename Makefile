@@ -1,6 +1,7 @@
 # make demo   set up, and style one bundled clip with another
 # make test   set up, then lint, types, tests: what CI runs
 # make wheel-test  build a wheel, install it elsewhere, and style a second with it; CI runs it, too
+# make test-minimum   a part of the tests, with the lowest versions of everything; CI, too
 # make coverage    the tests again, counting the branches they take; at least 90 % of src
 # make mutants     change single operations, and see whether a test notices; hours
 # make docs   write the generated parts of the documentation anew
@@ -12,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
   $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
   && echo $$p && break; done)
 
-.PHONY: demo test lint types tests wheel-test coverage mutants docs format clean
+.PHONY: demo test test-minimum lint types tests wheel-test coverage mutants docs format clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -44,6 +45,9 @@ coverage: $(VENV)/.installed-dev
 mutants: $(VENV)/.installed-dev
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
+
+test-minimum: $(VENV)/.installed-dev
+	$(BIN)/python tools/minimum_versions.py
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python tools/cli_reference.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -51,6 +52,12 @@ def make_gtzan(root: Path, n_clips: int = 20, seconds: float = 0.6, broken: bool
         cut.write_bytes(cut.read_bytes()[:9000])
         empty.write_bytes(b"")
     return genres
+
+
+def rounds(few: int) -> int:
+    """How often a process is killed: more in a long run; AUDIOSTYLE_KILLS says it outright."""
+    many = int(os.environ.get("AUDIOSTYLE_FUZZ", "0")) >= 20_000
+    return int(os.environ.get("AUDIOSTYLE_KILLS", 50 if many else few))
 
 
 def iterate(step: int) -> Iterate:
@@ -174,3 +181,12 @@ def rows(out: str = "out") -> dict[str, dict[str, Any]]:
     """Read the results of a batch, by the name of the pair."""
     lines = (Path(out) / "results.jsonl").read_text().splitlines()
     return {row["pair"]: row for row in map(json.loads, lines)}
+
+
+def fill_folder(root: Path, rate: int) -> Path:
+    """Put inputs for a transfer and for a batch into a folder, and make one for outputs."""
+    sf.write(root / "content.wav", make_tones(0.6, rate), rate)
+    sf.write(root / "style.wav", make_noise(0.6, rate), rate)
+    make_gtzan(root, 3, broken=False)
+    (root / "out").mkdir()
+    return root

@@ -1,6 +1,7 @@
 """SIGKILL at random moments: what a batch promises when it gets no chance to tidy up.
 
-AUDIOSTYLE_KILLS says how many runs are killed; each costs two starts of Python.
+AUDIOSTYLE_KILLS says how many runs are killed, 50 in a long run (see `tests.test_fuzz`); each costs
+two starts of Python.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import pytest
 import soundfile as sf
 
 from audiostyle.outputs import file_digest
-from tests.fakes import GTZAN_SR, journal_lines, make_gtzan, sounds
+from tests.fakes import GTZAN_SR, journal_lines, make_gtzan, rounds, sounds
 
-ROUNDS = int(os.environ.get("AUDIOSTYLE_KILLS", "10"))
+ROUNDS = rounds(10)
 WORKER = Path(__file__).parent / "batch_worker.py"
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")

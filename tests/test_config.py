@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from audiostyle.cli_options import build_config
-from audiostyle.config import PRESET_HELP, PRESETS, TransferConfig, load_toml
+from audiostyle.config import PRESET_HELP, PRESETS, TransferConfig
+from audiostyle.config_file import load_toml
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS
 from audiostyle.network_table import NETWORKS

@@ -293,19 +293,16 @@ def test_memory_is_no_more_than_the_machine_has() -> None:
     assert 0 < free <= total
 
 
-def test_a_container_counts_with_its_own_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = {
-        "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable: 3000 kB\n",
-        "/sys/fs/cgroup/memory.max": "2000000\n",
-        "/sys/fs/cgroup/memory.current": "500000\n",
-    }
-    monkeypatch.setattr(Path, "read_text", lambda self: files[self.as_posix()])
+def test_a_container_counts_with_its_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "MemTotal: 9 kB\nMemAvailable: 3000 kB\n"
+    monkeypatch.setattr(Path, "read_text", lambda self: text)
+    monkeypatch.setattr(doctor.memory, "limits", lambda: {"memory": 1_500_000})
     assert doctor.available_memory() == 1_500_000
-    files["/sys/fs/cgroup/memory.max"] = "max\n"
+    (finding, *_) = doctor.check_resources()
+    assert (finding.name, finding.state) == ("memory", "fault")
+    monkeypatch.setattr(doctor.memory, "limits", dict)
     assert doctor.available_memory() == 3000 << 10
-    files["/proc/meminfo"] = ""
+    text = ""
     assert doctor.available_memory() is None
 
 

@@ -16,7 +16,8 @@ import pytest
 import soundfile as sf
 
 from audiostyle import cli_options, networks, plugins, weights_io
-from audiostyle.config import TransferConfig, load_toml
+from audiostyle.config import TransferConfig
+from audiostyle.config_file import load_toml
 from audiostyle.errors import ConfigError, WeightsError
 from audiostyle.network_table import NETWORKS, find_network, register_network
 from tests.conftest import SR, make_noise, make_tones

@@ -64,11 +64,14 @@ class Run:
         return {path.name for path in self.folder.iterdir()} - {"content.wav", "style.wav"}
 
 
-def test_the_first_signal_stops_the_descent_and_writes_the_best_so_far(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_stops_the_descent_and_writes_the_best_so_far(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     run = Run(tmp_path)
     run.wait_for("step 0/")
-    run.process.send_signal(signal.SIGINT)
-    assert run.end() == 130
+    run.process.send_signal(number)
+    assert run.end() == 128 + number
     assert run.left() == {"out.wav", "out.wav.json"}
     y, sr = sf.read(tmp_path / "out.wav")
     assert (len(y), sr) == (SR, SR)

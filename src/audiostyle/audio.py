@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
+from audiostyle import regular
 from audiostyle.errors import AudioFileError
 from audiostyle.levels import BLOCK_SAMPLES
 from audiostyle.native import Capture, captured_stderr
@@ -26,10 +27,13 @@ from audiostyle.streams import Source
 
 Array = npt.NDArray[Any]
 
-MAX_RATE = 768_000
+MIN_RATE, MAX_RATE = 1000, 768_000  # beyond that a header is broken
 STREAMED_BYTES = (
     2**31 - 2**16
 )  # what programs that write to a pipe claim is more, and means nothing
+
+DAMAGE = ("", "flac decoder lost sync", "Internal psf_fseek() failed")
+"""What versions of libsndfile say of a compressed file that is broken off."""
 
 CLIP_EXTENSIONS = {".wave", ".aifc", ".snd", ".rf64"}  # read, but not written under these names
 
@@ -220,10 +224,15 @@ def open_audio(path: Path) -> Iterator[Any]:
 
 
 def _open(path: Path) -> Any:
-    file = sf.SoundFile(path)
-    if not 0 < file.samplerate <= MAX_RATE:
+    if path.suffix.lower() == ".raw":
+        raise AudioFileError(f"{path}: bare samples say neither rate nor width; convert it to WAV")
+    file = sf.SoundFile(regular.system_name(path))
+    if not MIN_RATE <= file.samplerate <= MAX_RATE:
         file.close()
-        raise AudioFileError(f"{path}: a rate of {file.samplerate} Hz is not plausible")
+        raise AudioFileError(
+            f"{path}: a rate of {file.samplerate} Hz is not plausible ({MIN_RATE} to {MAX_RATE} Hz "
+            "are taken); resample or repair it"
+        )
     return file
 
 
@@ -239,7 +248,7 @@ def _plainly(path: Path) -> Iterator[None]:
         yield
     except sf.LibsndfileError as error:
         reason = str(error.error_string).removeprefix("Error :").strip().rstrip(".")
-        if reason in ("", "flac decoder lost sync"):
+        if reason in DAMAGE:
             raise AudioFileError(f"{path}: is damaged or incomplete; make it anew") from None
         raise AudioFileError(
             f"{path}: is not an audio file that can be read ({reason}); convert it to WAV or FLAC, "
@@ -247,7 +256,7 @@ def _plainly(path: Path) -> Iterator[None]:
         ) from None
     except MemoryError:
         raise AudioFileError(
-            f"{path}: does not fit into memory; use --start and --duration"
+            f"{path}: does not fit into memory; use --start and --duration", kind="out_of_memory"
         ) from None
 
 
@@ -262,7 +271,7 @@ def _check_readable(path: Path) -> None:
             if not file.read(1):
                 raise AudioFileError(f"{path}: is empty (0 bytes); was it copied to the end?")
     except (FileNotFoundError, NotADirectoryError):
-        raise AudioFileError(f"{path}: no such file{_similar(path)}") from None
+        raise AudioFileError(f"{path}: no such file{_similar(path)}", kind="missing") from None
     except OSError as error:
         raise AudioFileError(
             f"{path}: cannot be read ({error.strerror}); check its permissions"
@@ -276,6 +285,13 @@ def _similar(path: Path) -> str:
         return f"; there is no folder {path.parent} either"
     close = difflib.get_close_matches(path.name, names, n=1)
     return f"; did you mean {path.parent / close[0]}?" if close else "; check the name"
+
+
+def _may_be_clip(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True  # not to be passed over in silence: whoever reads it says what is wrong
 
 
 def damage(file: Any, n_frames: int) -> list[str]:
@@ -365,7 +381,7 @@ def find_clips(folder: str | Path) -> list[Path]:
         for path in folder.rglob("*")
         if path.suffix.lower() in extensions
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
+        and _may_be_clip(path)
     )
     if not clips:
         raise AudioFileError(f"{folder}: holds no audio files ({', '.join(sorted(extensions))})")

@@ -16,10 +16,12 @@ from audiostyle.errors import ConfigError, OutputError
 from audiostyle.levels import BLOCK_SAMPLES, pieces
 from audiostyle.options import known
 from audiostyle.outputs import part_file, publish, write_error
+from audiostyle.regular import system_name
 from audiostyle.streams import resample_stream
 
 Array = npt.NDArray[Any]
 
+TRIAL_BYTES = 4096  # no output takes less, with its record
 MAX_SAMPLE_BYTES = 8  # of any subtype
 RIFF_LIMIT_BYTES = 2**32 - 2**16  # a WAV file cannot say that it is longer; RF64 can
 UNCOMPRESSED = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
@@ -92,8 +94,13 @@ def check_writable(path: str | Path, sr: int, channels: int, container: str, sub
     """
     path = Path(path)
     with part_file(path) as part:
+        try:  # libsndfile does not tell a full disk from a format that it cannot write
+            part.write_bytes(bytes(TRIAL_BYTES))
+        except OSError as error:
+            raise write_error(path, error, path.parent, TRIAL_BYTES) from None
         try:
-            with sf.SoundFile(part, "w", sr, channels, subtype, format=container) as file:
+            name = system_name(part)
+            with sf.SoundFile(name, "w", sr, channels, subtype, format=container) as file:
                 file.write(np.zeros((1, channels), np.float32))
         except (sf.LibsndfileError, ValueError, TypeError):
             raise OutputError(
@@ -154,7 +161,8 @@ def write_stream(
     """
     n = n_bytes = 0
     try:
-        with sf.SoundFile(part, "w", sr, channels, subtype, format=container) as file:
+        target = system_name(part)
+        with sf.SoundFile(target, "w", sr, channels, subtype, format=container) as file:
             for block in blocks:
                 for piece in pieces(block):
                     n_bytes = MAX_SAMPLE_BYTES * piece.size
@@ -168,7 +176,7 @@ def write_stream(
 
 def _verify(part: Path, path: str | Path, n: int, channels: int, sr: int) -> None:
     n_read = 0
-    with sf.SoundFile(part) as file:
+    with sf.SoundFile(system_name(part)) as file:
         if (file.samplerate, file.channels) != (sr, channels):
             raise OutputError(f"{path}: does not read back at {sr} Hz with {channels} channel(s)")
         while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):

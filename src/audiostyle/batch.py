@@ -115,7 +115,7 @@ def run_batch(
         Further fields of `BatchRequest`: ``pair``, ``by``, ``content_genre``, ``style_genre``,
         ``limit``, ``shuffle``, ``name``, ``start``, ``duration``, ``preview``, ``subtype``,
         ``evaluate``, ``retry_failed``, ``force``, ``device``, ``threads``,
-        ``shard``, ``preset``.
+        ``deterministic``, ``shard``, ``preset``.
 
     Returns
     -------
@@ -161,14 +161,21 @@ def run(
         _begin(journal, request, config, todo)
         report(todo)
         driver = _Driver(journal, request, config, report)
+        rows = results.Rows(todo.pairs, journal.state)
         try:
             if todo.jobs:
                 driver.carry_out(todo, _make_engine(engine, request, config, todo))
-        finally:
-            rows = results.Rows(todo.pairs, journal.state)
-            result = BatchResult(request.out_dir, rows, driver.computed, driver.unjudged)
-            with contextlib.suppress(DiskError):  # if it is raised, it is on its way already
+        except BaseException:
+            with contextlib.suppress(OutputError):  # what is on its way already says more
                 _write_results(journal, todo, rows)
+            report(BatchResult(request.out_dir, rows, driver.computed, driver.unjudged))
+            raise
+        result = BatchResult(request.out_dir, rows, driver.computed, driver.unjudged)
+        try:
+            _write_results(journal, todo, rows)
+        except OutputError as error:  # of no pair, but of the folder
+            raise DiskError(str(error)) from None
+        finally:
             report(result)
     return result
 
@@ -287,7 +294,10 @@ class _Driver:
 
     def _check_disk(self, event: Started) -> None:
         """Stop before the disk is full: a pair that cannot be written is not begun."""
-        free = shutil.disk_usage(self._folder).free
+        try:
+            free = shutil.disk_usage(self._folder).free
+        except OSError as error:  # it was removed, or may no longer be entered
+            raise DiskError(str(write_error(self._folder, error, self._folder))) from None
         if free < event.job.n_bytes + SPARE_BYTES:
             raise DiskError(
                 f"{self._folder}: the disk is full ({free / 1e6:.0f} MB free); free space, and run "

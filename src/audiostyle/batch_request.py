@@ -44,7 +44,9 @@ class BatchRequest:
         Do everything again, and replace what is there.
     device : str
     threads : int
-        How many may compute; 0 stands for all cores.
+        How many may compute; 0 stands for all cores, or for one if `deterministic`.
+    deterministic : bool
+        Give the same bytes each time, at some cost.
     shard : str or None
         Do only this part, as ``2/8``; see `audiostyle.shards`.
     preset : str or None
@@ -71,9 +73,15 @@ class BatchRequest:
     force: bool = False
     device: str = "auto"
     threads: int = 0
+    deterministic: bool = False
     shard: str | None = None
     preset: str | None = None
     verbose: bool = False
+
+    def __post_init__(self) -> None:
+        """Take one thread if results are to be the same wherever they are computed."""
+        if self.deterministic and not self.threads:
+            self.threads = 1
 
     def check(self) -> None:
         """Raise a `ConfigError` if a value cannot be right, whatever the files hold.

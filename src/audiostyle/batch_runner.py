@@ -186,7 +186,7 @@ def _report(result: batch.BatchResult, say: Echo, echo: Echo) -> None:
         echo(f"not evaluated: {line}")
     pending = result.count("pending")
     say(
-        f"{result.out_dir.resolve()}: {result.count('done')} done ({result.computed} now), "
+        f"{os.path.abspath(result.out_dir)}: {result.count('done')} done ({result.computed} now), "
         f"{result.count('failed')} failed"
         + (f", {pending} left; the same command goes on" if pending else "")
     )
@@ -257,6 +257,7 @@ def run_style(
     force: bool,
     device: str,
     threads: int,
+    deterministic: bool,
     echo: Echo,
     publish: Echo,
     as_json: bool,
@@ -271,6 +272,7 @@ def run_style(
     force : bool
     device : str
     threads : int
+    deterministic : bool
     echo, publish : callable
     as_json, quiet : bool
 
@@ -293,14 +295,25 @@ def run_style(
 
     with Interrupt(say):
         about = files.make_style_file(
-            source, output, config, callback, force=force, device=device, threads=threads
+            source,
+            output,
+            config,
+            callback,
+            force=force,
+            device=device,
+            threads=threads,
+            deterministic=deterministic,
         )
-    for note in [*about["notes"], *(f"skipped {clip['reason']}" for clip in about["skipped"])]:
-        say(note)
-    say(
-        f"{output.resolve()} ({len(about['clips'])} clips, {about['seconds']:.0f} s, "
-        f"{output.stat().st_size / 1e6:.1f} MB)"
-    )
+    for line in _describe_style(about, output):
+        say(line)
     if as_json:
         publish(sidecar.to_json(about))
     return 0
+
+
+def _describe_style(about: dict[str, Any], output: Path) -> list[str]:
+    """Say what is in a style file, and first what is not."""
+    skipped = [f"skipped {clip['reason']}" for clip in about["skipped"]]
+    size = f"{output.stat().st_size / 1e6:.1f} MB"
+    made = f"{output.resolve()} ({len(about['clips'])} clips, {about['seconds']:.0f} s, {size})"
+    return [*about["notes"], *skipped, made]

@@ -8,6 +8,7 @@ standard error.
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from audiostyle.cli_doctor import completion_command, doctor_command
 from audiostyle.cli_options import content_options, parameter_options, parse_blend, take_config
 from audiostyle.cli_parts import GroupedCommand, GroupedOption, shared_flags
 from audiostyle.cli_report import report_command
-from audiostyle.errors import AudioStyleError, ConfigError, Interrupted
+from audiostyle.errors import AudioStyleError, ConfigError, Interrupted, is_memory_error
 
 EXAMPLE = """\b
 Examples:
@@ -228,6 +229,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     verbose = any(a == "--verbose" or (a[:1] == "-" != a[1:2] and "v" in a) for a in arguments)
     code = 0
+    for stream in (sys.stdout, sys.stderr):  # names of files may be bytes that are no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(args=arguments, prog_name="audiostyle", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -261,7 +265,7 @@ def _usage(error: click.ClickException) -> int:
 
 def _unexpected(error: Exception) -> str:
     kind = type(error).__name__
-    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":  # TensorFlow's
+    if is_memory_error(error):
         return "out of memory: use --start and --duration, or a shorter clip"
     return f"internal error ({kind}: {error}); run with -v for the traceback"
 

@@ -10,7 +10,8 @@ import click
 
 from audiostyle.cli_parts import GroupedOption
 from audiostyle.cluster import Cluster
-from audiostyle.config import PRESET_HELP, PRESETS, TransferConfig, load_toml
+from audiostyle.config import PRESET_HELP, PRESETS, TransferConfig
+from audiostyle.config_file import load_toml
 from audiostyle.errors import ConfigError
 from audiostyle.network_table import find_network
 from audiostyle.options import known
@@ -92,6 +93,14 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             cls=GroupedOption,
             group="Run",
             help="Threads to compute with; 0 takes all cores.  [0 to 1024; default: 0]",
+        ),
+        click.option(
+            "--deterministic",
+            is_flag=True,
+            cls=GroupedOption,
+            group="Run",
+            help="Give the same bytes each time on this machine: sums in one order, and one thread "
+            "unless --threads says otherwise. Slower.",
         ),
     ]
     for option in reversed(options):

@@ -7,9 +7,7 @@ fields of `TransferConfig`. This module imports neither TensorFlow nor librosa n
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from audiostyle.errors import ConfigError
@@ -317,51 +315,10 @@ PRESET_HELP: dict[str, str] = {
 }
 
 
-def load_toml(path: str | Path) -> dict[str, Any]:
-    """Read a configuration file: fields of `TransferConfig`, and optionally ``preset``.
-
-    Parameters
-    ----------
-    path : str or Path
-        A TOML file.
-
-    Returns
-    -------
-    dict
-        Values as written, with ``preset`` among them if it was there.
-
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read, is not TOML, or holds an unknown key or a value that is out of
-        bounds.
-    """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); check its path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not a TOML file: {error}") from None
-    fields = {field.name: field for field in dataclasses.fields(TransferConfig)}
-    for name, value in values.items():
-        try:
-            if known("parameter", name, ["preset", *fields]) == "preset":
-                known("preset", value, PRESETS)
-            else:
-                coerce(fields[name], value)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
-    return dict(values)
-
-
 def _check_layer(network: str, spec: NetworkSpec, layer: str) -> None:
     if spec.layers:
         known(f"layer of {network}", layer, spec.layers)
-    elif not (layer.startswith("width") and layer[5:].isdigit() and 1 <= int(layer[5:]) <= 512):
+    elif not (layer.startswith("width") and layer[5:].isdecimal() and 1 <= int(layer[5:]) <= 512):
         raise ConfigError(
             f"layer {layer!r} of {network} must be widthN with N frames from 1 to 512, as width11"
         )

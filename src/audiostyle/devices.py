@@ -10,6 +10,7 @@ from typing import Any
 
 from audiostyle import gpus as drivers
 from audiostyle.errors import ConfigError, DeviceError
+from audiostyle.memory import check_memory
 from audiostyle.native import captured_stderr
 from audiostyle.options import known
 
@@ -49,9 +50,15 @@ def load_tensorflow(quiet: bool = True) -> Any:
     Returns
     -------
     module
+
+    Raises
+    ------
+    DeviceError
+        If there is less memory than it needs to begin with.
     """
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
+    check_memory()
     if not quiet:
         import tensorflow
 
@@ -158,6 +165,18 @@ def set_threads(threads: int) -> None:
     threadpool_limits(threads)
     # SciPy brings libraries of its own, and loads them later: those read the environment.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Have TensorFlow take sums in one order, for the rest of the process.
+
+    Parameters
+    ----------
+    wanted : bool
+        False changes nothing.
+    """
+    if wanted:
+        load_tensorflow().config.experimental.enable_op_determinism()
 
 
 def count_cores() -> int:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import audiostyle
-from audiostyle import devices, doctor_formats, doctor_packages
+from audiostyle import devices, doctor_formats, doctor_packages, memory
 from audiostyle.doctor_packages import Finding
-from audiostyle.errors import WeightsError
+from audiostyle.errors import DeviceError, WeightsError
 
 SCHEMA = 1
 PROBE_SECONDS = 300.0  # the first import after an installation compiles a lot
@@ -122,16 +122,24 @@ def check_resources() -> Iterator[Finding]:
     ------
     Finding
     """
-    free = available_memory()
-    if free is None:
-        yield Finding("system", "memory", "ok", "the system does not say how much is free")
-    else:
-        enough = free >= MEMORY_BYTES
-        remedy = "" if enough else "a transfer takes 2 GB: close programs, or use --preset fast"
-        state = "ok" if enough else "note"
-        yield Finding("system", "memory", state, f"{free / (1 << 30):.1f} GB free", remedy)
+    yield _check_memory()
     for name, folder in (("temporary files", tempfile.gettempdir()), ("this folder", os.getcwd())):
         yield _check_folder(name, folder)
+
+
+def _check_memory() -> Finding:
+    try:
+        memory.check_memory()
+    except DeviceError as error:
+        return Finding("system", "memory", "fault", str(error), "raise the limit")
+    free = available_memory()
+    if free is None:
+        return Finding("system", "memory", "ok", "the system does not say how much is free")
+    text = f"{free / (1 << 30):.1f} GB free"
+    if free >= MEMORY_BYTES:
+        return Finding("system", "memory", "ok", text)
+    remedy = "a transfer takes 2 GB: close programs, or use --preset fast"
+    return Finding("system", "memory", "note", text, remedy)
 
 
 def _check_folder(name: str, folder: str) -> Finding:
@@ -166,12 +174,7 @@ def available_memory() -> int | None:
         found += [int(s.split()[1]) << 10 for s in lines if s.startswith("MemAvailable:")]
     except (OSError, ValueError):
         pass
-    try:  # a container may have less than its machine
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        found.append(max(0, limit - int((group / "memory.current").read_text())))
-    except (OSError, ValueError):  # no such limit, or "max"
-        pass
+    found += memory.limits().values()  # a container may have less than its machine
     return min(found, default=None)
 
 

@@ -25,6 +25,7 @@ from audiostyle.errors import (
     OptimizationError,
     OutputError,
     WeightsError,
+    is_memory_error,
 )
 from audiostyle.events import Callback
 from audiostyle.results import summarise
@@ -231,11 +232,12 @@ def classify(error: Exception) -> tuple[str, str]:
         One line.
     """
     name = type(error).__name__
-    if isinstance(error, MemoryError) or name == "ResourceExhaustedError":  # TensorFlow's
+    if is_memory_error(error):
         return "out_of_memory", "out of memory; use --duration, or a device with more of it"
     reason = " ".join(str(error).split())
     if isinstance(error, AudioFileError):
-        return error.kind, reason
+        # It was there when the batch was planned.
+        return "changed" if error.kind == "missing" else error.kind, reason
     kinds = {OptimizationError: "diverged", ConfigError: "parameters", OutputError: "output"}
     for kind, word in kinds.items():
         if isinstance(error, kind):

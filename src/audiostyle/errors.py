@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class AudioStyleError(Exception):
     """Base of all errors that audiostyle raises on purpose."""
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Tell whether memory was short, whoever says so: Python, the system, or TensorFlow.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    bool
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, ImportError):  # of a library that the linker could not place
+        return "failed to map segment" in str(error) or "allocate memory" in str(error)
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
 class ConfigError(AudioStyleError):
@@ -18,7 +38,7 @@ class AudioFileError(AudioStyleError):
     ----------
     kind : str
         ``unreadable``, ``truncated``, ``too_short``, ``silent`` or ``not_finite``; ``missing``
-        if a batch is given what is not there.
+        if a batch is given what is not there; ``out_of_memory`` if it could not be held.
     """
 
     def __init__(self, message: str, kind: str = "unreadable") -> None:

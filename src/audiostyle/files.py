@@ -42,7 +42,8 @@ def transfer_file(
         As for `audiostyle.transfer`.
     **options
         Further fields of `Request`: ``style_weights``, ``start``, ``duration``, ``preview``,
-        ``subtype``, ``plot``, ``report``, ``force``, ``device``, ``threads``, ``preset``.
+        ``subtype``, ``plot``, ``report``, ``force``, ``device``, ``threads``, ``deterministic``,
+        ``preset``.
 
     Returns
     -------
@@ -133,6 +134,7 @@ def run(
         weights_io.check_weights(config.network, config.weights)
         if request.verbose:
             devices.load_tensorflow(quiet=False)
+        devices.set_deterministic(request.deterministic)
         stylist = Stylist(config, request.device, request.threads)
     with (
         Spool(source.channels, request.output.parent) as spool,
@@ -150,11 +152,8 @@ def run(
         record["output"] = {
             "path": str(request.output),
             "sha256": outputs.file_digest(part),
-            "sr": source.sr,
-            "channels": source.channels,
-            "samples": n_samples,
-            "format": container,
-            "subtype": subtype,
+            **{"sr": source.sr, "channels": source.channels, "samples": n_samples},
+            **{"format": container, "subtype": subtype},
         }
         staging.write(request.sidecar, sidecar.to_json(record).encode())
         if picture is not None and request.plot is not None:
@@ -172,6 +171,7 @@ def make_style_file(
     force: bool = False,
     device: str = "auto",
     threads: int = 0,
+    deterministic: bool = False,
 ) -> dict[str, Any]:
     """Listen to a folder of clips, and save their style.
 
@@ -189,7 +189,9 @@ def make_style_file(
         Replace an output that exists.
     device : str
     threads : int
-        How many may compute; 0 stands for all cores.
+        How many may compute; 0 stands for all cores, or for one if `deterministic`.
+    deterministic : bool
+        Give the same file each time, at some cost.
 
     Returns
     -------
@@ -210,6 +212,8 @@ def make_style_file(
     _check_output(output, files.clips, force)
     files.check(config)
     weights_io.check_weights(config.network, config.weights)
+    devices.set_deterministic(deterministic)
+    threads = threads or int(deterministic)
     heard = Stylist(config, device, threads).hear(files.as_style(config), callback)
     about = style_file.describe_style(files, config)
     style_file.save_style(output, heard, about)

@@ -22,6 +22,7 @@ from typing import Any
 
 from audiostyle import locks
 from audiostyle.errors import AudioFileError
+from audiostyle.journal_lines import parse
 from audiostyle.shards import Shard
 
 NAME = "journal.jsonl"
@@ -153,7 +154,7 @@ class State:
             self.run = dict(event)
         elif kind in ("started", "lost", "done", "failed", "interrupted", "scored"):
             self.pairs.setdefault(event["pair"], PairState()).take(event)
-        self.time = float(event["time"])
+        self.time = max(self.time, float(event["time"]))
 
 
 def read(folder: Path) -> State:
@@ -176,10 +177,7 @@ def read(folder: Path) -> State:
     state = State()
     lines = [_lines(path, state) for path in (folder / NAME, *sorted(folder.glob(SHARD_NAMES)))]
     for _, line in heapq.merge(*lines, key=lambda timed: timed[0]):
-        try:
-            state.take(line)
-        except (ValueError, LookupError, TypeError, AttributeError):
-            state.unreadable += 1
+        state.take(line)
     return state
 
 
@@ -195,11 +193,11 @@ def _lines(path: Path, state: State) -> Iterator[tuple[float, Any]]:
     with stream:
         for line in stream:
             try:
-                event = json.loads(line)
-                latest = max(latest, float(event["time"]))
-            except (ValueError, LookupError, TypeError):
+                event = parse(line)
+            except ValueError:
                 state.unreadable += bool(line.strip())
                 continue
+            latest = max(latest, float(event["time"]))
             yield latest, event
 
 
@@ -310,7 +308,10 @@ class Journal:
         ------
         DiskError
         """
-        stamped = [{**event, "time": round(time.time(), 3)} for event in events]
+        # Later than all that is there: which of two lines counts is told by their times, also after
+        # the clock was set back.
+        now = round(max(time.time(), self.state.time + 0.001), 3)
+        stamped = [{**event, "time": now} for event in events]
         lines = "".join(json.dumps(event, allow_nan=False) + "\n" for event in stamped)
         size = os.fstat(self._descriptor).st_size
         try:

@@ -189,7 +189,7 @@ def find_network(name: Any) -> str:
     ConfigError
         If there is no such network, or the package that has it cannot be imported.
     """
-    if name not in NETWORKS and isinstance(name, str):
+    if isinstance(name, str) and name not in NETWORKS:
         _ask_packages(name)
     return known("network", name, NETWORKS)
 

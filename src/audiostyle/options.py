@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import reprlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from audiostyle.errors import ConfigError
+
+SHOWN_LENGTH = 200  # of a value in a message
 
 LayerWeights = tuple[tuple[str, float], ...]
 
@@ -61,6 +64,25 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def shown(value: Any) -> str:
+    """Write a value for a message: short, whatever it is.
+
+    Parameters
+    ----------
+    value : Any
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(value, (str, Path)):
+        return repr(value) if len(str(value)) <= SHOWN_LENGTH else repr(str(value)[:SHOWN_LENGTH])
+    try:
+        return repr(value) if len(repr(value)) <= SHOWN_LENGTH else reprlib.repr(value)
+    except (ValueError, RecursionError):  # as of a number of thousands of digits
+        return f"a value of type {type(value).__name__}"
+
+
 def known(what: str, name: str, names: Collection[str]) -> str:
     """Return `name` if it is one of `names`, or raise with the closest match.
 
@@ -86,9 +108,10 @@ def known(what: str, name: str, names: Collection[str]) -> str:
     by_lower = {other.lower(): other for other in names}
     if name in by_lower.values():
         return name
-    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
+    text = name.lower() if isinstance(name, str) else ""
+    close = difflib.get_close_matches(text[:100], by_lower, n=1, cutoff=0.5)
     hint = f"did you mean {by_lower[close[0]]}?" if close else "choose from " + ", ".join(names)
-    raise ConfigError(f"{what} {name!r} is not known: {hint}")
+    raise ConfigError(f"{what} {shown(name)} is not known: {hint}")
 
 
 def parse_layers(value: str) -> LayerWeights:
@@ -146,7 +169,9 @@ def coerce(field: dataclasses.Field[Any], value: Any) -> Any:
     if metadata["bounds"]:
         return _coerce_number(name, value, field.type == "int", metadata)
     if value is not None and not isinstance(value, (str, Path)):
-        raise ConfigError(f"{name}={value!r} must be a path")
+        raise ConfigError(f"{name}={shown(value)} must be a path")
+    if value is not None and "\0" in str(value):
+        raise ConfigError(f"{name}={shown(value)} must be a path")
     return None if value is None else str(value)
 
 
@@ -162,13 +187,13 @@ def _coerce_layers(name: str, value: Any) -> LayerWeights:
         )
     except (TypeError, ValueError, LookupError, OverflowError):
         raise ConfigError(
-            f"{name}={value!r} must be names, or names with weights: 'block1_conv1=1'"
+            f"{name}={shown(value)} must be names, or names with weights: 'block1_conv1=1'"
         ) from None
     for layer, weight in layers:
         if not (math.isfinite(weight) and weight >= 0):
             raise ConfigError(f"{name}: weight {weight} of {layer} must be finite and at least 0")
     if len({layer for layer, _ in layers}) < len(layers):
-        raise ConfigError(f"{name}={value!r} names a layer twice")
+        raise ConfigError(f"{name}={shown(value)} names a layer twice")
     return layers
 
 
@@ -182,9 +207,9 @@ def _coerce_number(
             raise TypeError
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise ConfigError(f"{name}={value!r} must be a number") from None
+        raise ConfigError(f"{name}={shown(value)} must be a number") from None
     if integer and (not math.isfinite(number) or number != int(number)):
-        raise ConfigError(f"{name}={value!r} must be a whole number")
+        raise ConfigError(f"{name}={shown(value)} must be a whole number")
     if not low <= number <= high:
         raise ConfigError(f"{name}={value} must be from {low:.10g} to {high:.10g}{unit}")
     return int(number) if integer else number

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from audiostyle import regular
 from audiostyle.errors import DiskError, OutputError
 
 DISK_ERRORS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -55,6 +56,24 @@ def part_file(path: Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for outputs, and those above it, if it is not there.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made; `DiskError` if the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error, folder.parent) from None
 
 
 def publish(part: Path, path: Path) -> None:
@@ -185,7 +204,7 @@ def record_path(output: Path) -> Path:
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file.
+    """SHA-256 of a regular file; of anything else there is an `OSError`.
 
     Parameters
     ----------
@@ -195,6 +214,7 @@ def file_digest(path: str | Path) -> str:
     -------
     str
     """
+    regular.check_regular(path)
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

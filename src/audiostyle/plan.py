@@ -7,6 +7,7 @@ order, on a limit, or on how the sides were written, so it is stable over any nu
 from __future__ import annotations
 
 import csv
+import io
 import os
 import random
 import string
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from audiostyle import audio
+from audiostyle import audio, regular
 from audiostyle.errors import ConfigError, OutputError
 from audiostyle.options import known
 from audiostyle.sides import Source, pick
@@ -110,9 +111,9 @@ def _draw(
 
 def _read_couples(file: Path, contents: Sequence[Source], styles: Sequence[Source]) -> list[Couple]:
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            rows = list(reader)
+        text = regular.read_whole(file).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"pair=csv:{file}: cannot be read ({reason})") from None
@@ -205,7 +206,7 @@ def check_template(template: str) -> None:
 
 def _check_name(name: str) -> None:
     for part in name.split("/"):
-        if not part or part.startswith(".") or len(part.encode()) > MAX_NAME_BYTES:
+        if not part or part.startswith(".") or len(os.fsencode(part)) > MAX_NAME_BYTES:
             raise OutputError(
                 f"{name}: is not a name for an output (hidden, empty, or longer than "
                 f"{MAX_NAME_BYTES} bytes); change --name, or rename the clip"
@@ -273,9 +274,9 @@ def check_places(pairs: Sequence[Pair], folder: Path, searched: Sequence[str] = 
                     f"{output}: is the same file as the input {inputs[mark]}; choose another "
                     "folder or --name"
                 )
-    out_dir = folder.resolve()
+    out_dir = Path(os.path.realpath(folder))  # Path.resolve raises at a loop of links
     for side in filter(os.path.isdir, searched):
-        root = Path(side).resolve()
+        root = Path(os.path.realpath(side))
         among = [p for p in pairs if root in (out_dir / p.id).parents]
         if among and root not in out_dir.parents:
             raise OutputError(

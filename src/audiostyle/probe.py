@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,23 @@ class Facts:
     subtype: str = ""
     kind: str = ""
     reason: str = ""
+
+    @classmethod
+    def recall(cls, known: Mapping[str, Any]) -> Facts | None:
+        """Make facts of what a journal says; None if that cannot be right.
+
+        Parameters
+        ----------
+        known : dict of str to Any
+
+        Returns
+        -------
+        Facts or None
+        """
+        kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        whole = all(type(known.get(name)) is kind for name, kind in kinds.items())
+        counts = whole and min(known["sr"], known["channels"], known["frames"]) >= 0
+        return cls(**{name: known[name] for name in kinds}) if counts else None
 
     @property
     def seconds(self) -> float:

@@ -45,7 +45,9 @@ class Request:
         Replace outputs that exist.
     device : str
     threads : int
-        How many may compute; 0 stands for all cores.
+        How many may compute; 0 stands for all cores, or for one if `deterministic`.
+    deterministic : bool
+        Give the same bytes each time, at some cost.
     preset : str or None
         For the record only; `config` holds the values.
     verbose : bool
@@ -65,6 +67,7 @@ class Request:
     force: bool = False
     device: str = "auto"
     threads: int = 0
+    deterministic: bool = False
     preset: str | None = None
     verbose: bool = False
 
@@ -78,6 +81,11 @@ class Request:
         """Every file that the run makes."""
         pages = [path for path in (self.plot, self.report) if path is not None]
         return [self.output, self.sidecar, *pages]
+
+    def __post_init__(self) -> None:
+        """Take one thread if results are to be the same wherever they are computed."""
+        if self.deterministic and not self.threads:
+            self.threads = 1
 
     def check(self) -> None:
         """Raise a `ConfigError` if a value cannot be right, whatever the files hold.
@@ -224,7 +232,7 @@ def _joined(weights: Sequence[float]) -> str:
 
 
 def describe(path: Path, sr: int, channels: int, samples: int) -> dict[str, Any]:
-    """Say what an input is.
+    """Say what an input is, after it was read.
 
     Parameters
     ----------
@@ -235,10 +243,20 @@ def describe(path: Path, sr: int, channels: int, samples: int) -> dict[str, Any]
     Returns
     -------
     dict
+
+    Raises
+    ------
+    AudioFileError
+        If it is gone meanwhile.
     """
+    try:
+        digest = outputs.file_digest(path)
+    except OSError as error:
+        reason = f"{path}: is gone since it was read ({error.strerror}); begin again"
+        raise AudioFileError(reason, kind="missing") from None
     return {
         "path": str(path),
-        "sha256": outputs.file_digest(path),
+        "sha256": digest,
         "sr": sr,
         "channels": channels,
         "samples": samples,

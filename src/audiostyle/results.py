@@ -166,7 +166,10 @@ def write_results(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             writer.writeheader()
             for row in rows:
                 writer.writerow(
-                    {name: "; ".join(v) if isinstance(v, list) else v for name, v in row.items()}
+                    {
+                        name: "; ".join(map(str, v)) if isinstance(v, list) else v
+                        for name, v in row.items()
+                    }
                 )
         staging.publish()
 
@@ -175,7 +178,8 @@ def write_results(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def _open(staging: outputs.Staging, path: Path) -> Iterator[TextIO]:
     part = staging.add(path)
     try:
-        with part.open("w", encoding="utf-8", newline="") as stream:
+        # Names of files may be bytes that are no text: they are given back as they are.
+        with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             yield stream
     except OSError as error:
         raise outputs.write_error(path, error, path.parent) from None

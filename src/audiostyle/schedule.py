@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import audiostyle
-from audiostyle import journal, outputs, plan, shards, sides, style_file, weights_io
+from audiostyle import journal, outputs, plan, shards, sidecar, sides, style_file, weights_io
 from audiostyle.batch_request import BatchRequest
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, DiskError, OutputError
@@ -156,7 +156,7 @@ def make_schedule(request: BatchRequest, config: TransferConfig, state: State) -
             # What took the process down with it once shall not stand before all others again.
             (suspects if known.starts else schedule.jobs).append(job)
     schedule.jobs += suspects
-    _check_existing(schedule.jobs, state, request.force)
+    _check_existing(schedule.jobs, state, request.force, config)
     _estimate(schedule, request, config, state)
     return schedule
 
@@ -193,6 +193,8 @@ def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str
         "weights": weights_io.provenance(config.network, config.weights).get("sha256"),
         **{name: getattr(request, name) for name in ("start", "duration", "preview", "subtype")},
         "audiostyle": audiostyle.__version__,
+        # Only then is it promised that the same bytes come again.
+        **({"deterministic": True, "threads": request.threads} if request.deterministic else {}),
     }
 
 
@@ -231,8 +233,9 @@ def _look_at(
     for path in sorted(paths):
         if style_file.is_style_file(path):
             facts[path] = _look_at_style(path, config)
-        if path in known and not style_file.is_style_file(path):
-            facts[path] = Facts(**known[path]["facts"])
+        recalled = Facts.recall(known[path]["facts"]) if path in known else None
+        if recalled is not None and not style_file.is_style_file(path):
+            facts[path] = recalled
             digests[os.path.abspath(path)] = known[path]["sha256"]
             continue
         try:
@@ -245,7 +248,9 @@ def _look_at(
             facts[path] = Facts(kind="unreadable", reason=reason)
             digest = ""
         else:
-            schedule.events += [] if path in known else [event]
+            # What is no fault of the file is not remembered of it.
+            lasting = facts[path].kind in ("", *INPUT_KINDS)
+            schedule.events += [event] if lasting and recalled is None else []
         digests[os.path.abspath(path)] = digest
     return facts, digests
 
@@ -332,13 +337,13 @@ def _job(
     return Job(pair, output, fingerprint, named, compute, judge, seconds, n_bytes)
 
 
-def _check_existing(jobs: Sequence[Job], state: State, force: bool) -> None:
-    """Refuse to replace what the journal does not know."""
+def _check_existing(jobs: Sequence[Job], state: State, force: bool, config: TransferConfig) -> None:
+    """Refuse to replace what the journal does not know, unless the journal lost it."""
     for job in jobs:
         if force or not job.compute or job.pair.id in state.pairs:
             continue
         for path in (job.output, outputs.record_path(job.output)):
-            if path.exists():
+            if path.exists() and not sidecar.vouches(job.output, job.digests.values(), config):
                 raise OutputError(
                     f"{path}: exists already, and is not of this batch; use --force to replace it, "
                     "or another folder"
@@ -368,7 +373,7 @@ def _estimate(
     speeds = sorted(
         facts["seconds"] / facts["content_seconds"]
         for facts in done
-        if facts.get("settings") == same
+        if facts.get("settings") == same and facts.get("seconds") and facts.get("content_seconds")
     )
     schedule.measured = bool(speeds)
     guess = SECONDS_WITHOUT_STEPS + SECONDS_PER_STEP * config.iterations

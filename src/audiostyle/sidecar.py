@@ -6,13 +6,15 @@ import json
 import math
 import platform
 import sys
+from collections.abc import Collection
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import audiostyle
-from audiostyle import audio, weights_io
+from audiostyle import audio, outputs, weights_io
 from audiostyle.config import TransferConfig
 from audiostyle.pipeline import TransferResult
 from audiostyle.recording import Recording
@@ -65,6 +67,8 @@ def make_record(
         "weights": weights_io.provenance(config.network, config.weights),
         "seed": config.seed,
         "device": result.device,
+        "threads": request.threads,
+        "deterministic": request.deterministic,
         "precision": result.precision,
         "versions": versions("librosa", "numpy", "soundfile"),
         "stopped": result.stopped,
@@ -89,6 +93,35 @@ def _style_entry(style: StyleFiles) -> dict[str, Any]:
         "skipped": style.skipped,
     }
     return entry if style.sha256 is None else {**entry, "sha256": style.sha256}
+
+
+def vouches(output: Path, digests: Collection[str], config: TransferConfig) -> bool:
+    """Tell whether an output is, untouched or gone, what the same run would give again.
+
+    Parameters
+    ----------
+    output : Path
+    digests : collection of str
+        SHA-256 of every input.
+    config : TransferConfig
+
+    Returns
+    -------
+    bool
+        False, too, where no record lies beside it, or one that cannot be read.
+    """
+    try:
+        record = json.loads(outputs.record_path(output).read_bytes())
+        found = {record["content"]["sha256"]}
+        for style in record["styles"]:
+            parts = [style] if "sha256" in style else style["clips"]
+            found |= {part["sha256"] for part in parts}
+        same = record["audiostyle"] == audiostyle.__version__ and found == set(digests)
+        same = same and record["parameters"] == config.to_dict()
+        digest = record["output"]["sha256"]
+        return bool(same and (not output.exists() or digest == outputs.file_digest(output)))
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def to_json(record: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiostyle import audio
+from audiostyle import audio, regular
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.options import known
 from audiostyle.style_file import SUFFIX, is_style_file
@@ -79,9 +79,9 @@ def find_sources(
     root, paths = _expand(side)
     paths = [path for path in paths if styles or not is_style_file(path)]
     if leave_out is not None:
-        inside = leave_out.resolve()
-        if Path(root).resolve() in inside.parents:
-            paths = [path for path in paths if inside not in path.resolve().parents]
+        inside = _real(leave_out)
+        if _real(root) in inside.parents:
+            paths = [path for path in paths if inside not in _real(path).parents]
     if not paths:
         raise AudioFileError(f"{side}: holds no audio files that can be used here")
     sources = [_source(path, root) for path in dict.fromkeys(paths)]
@@ -89,6 +89,10 @@ def find_sources(
         known("genre", genre, sorted({source.genre for source in sources}))
         sources = [source for source in sources if source.genre == genre]
     return sorted(sources, key=lambda source: source.key)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve raises at a loop of links
 
 
 def genre_of(path: Path) -> str:
@@ -222,7 +226,7 @@ def _match(pattern: str) -> list[Path]:
 
 def _read_list(file: Path) -> list[Path]:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = regular.read_whole(file).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise AudioFileError(f"{file}: the list cannot be read ({reason})", "missing") from None

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 import audiostyle
-from audiostyle import outputs, sidecar, weights_io
+from audiostyle import archives, outputs, regular, sidecar, weights_io
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.hearing import HeardStyle
@@ -214,12 +214,11 @@ def load_style(path: Path, config: TransferConfig) -> SavedStyle:
         If it was made with another network, other layers, bands or another spectrogram.
     """
     try:
-        data = path.read_bytes()
+        data = regular.read_whole(path)
     except OSError as error:
         raise AudioFileError(f"{path}: cannot be read ({error.strerror}); check its path") from None
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = archives.read_arrays(data)
         about = json.loads(arrays.pop("about").tobytes())
         made_with, schema = dict(about["made_with"]), about["schema"]
         fits = arrays["S"].ndim == 2 and all(_is_finite(array) for array in arrays.values())

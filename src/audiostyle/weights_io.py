@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from audiostyle import archives, regular
 from audiostyle.errors import WeightsError
 from audiostyle.network_table import NETWORKS, VGG19_LAYERS
 
@@ -18,6 +20,7 @@ Array = npt.NDArray[Any]
 
 WEIGHTS_DIR = Path(__file__).parent / "weights"
 SHIPPED = {"vgg19": "vgg19.npz", "musicnn-vgg": "musicnn-vgg.npz"}
+MAX_ARRAY_BYTES = 1 << 26  # no layer of a network has nearly as many weights
 SEEDED = ("random-1d",)  # networks that have a seed in place of weights
 
 
@@ -112,6 +115,11 @@ def provenance(network: str, path: str | None = None) -> dict[str, str]:
     Returns
     -------
     dict of str to str
+
+    Raises
+    ------
+    WeightsError
+        If the file is not there.
     """
     if network in SEEDED:
         return {"source": "seeded random filters"}
@@ -119,7 +127,7 @@ def provenance(network: str, path: str | None = None) -> dict[str, str]:
         return _provenance_registered(network, path)
     if path is None:
         return dict(_manifest()[SHIPPED[network]])
-    return {"source": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    return {"source": str(path), "sha256": hashlib.sha256(_read(Path(path))).hexdigest()}
 
 
 def _provenance_registered(network: str, path: str | None) -> dict[str, str]:
@@ -127,7 +135,7 @@ def _provenance_registered(network: str, path: str | None) -> dict[str, str]:
     found = NETWORKS[network].provenance()
     if path is None:
         return found
-    both = found.get("sha256", "").encode() + Path(path).read_bytes()
+    both = found.get("sha256", "").encode() + _read(Path(path))
     return {**found, "weights": str(path), "sha256": hashlib.sha256(both).hexdigest()}
 
 
@@ -164,7 +172,7 @@ def _read_shipped(file: Path) -> bytes:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return regular.read_whole(file)
     except OSError as error:
         raise WeightsError(
             f"weights file {file} cannot be read ({error.strerror}); check its path"
@@ -177,8 +185,7 @@ def _is_hdf5(data: bytes) -> bool:
 
 def _load_npz(file: Path, data: bytes) -> dict[str, Array]:
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name]) for name in archive.files}
+        return archives.read_arrays(data)
     except Exception:  # on broken bytes, NumPy and zipfile raise a dozen kinds
         raise WeightsError(
             f"weights file {file} is neither a converted .npz nor a Keras .h5 file, or is damaged"
@@ -195,7 +202,8 @@ def _load_keras(file: Path, data: bytes) -> dict[str, Array]:
         with h5py.File(io.BytesIO(data), "r") as archive:
             root = archive.get("model_weights", archive)
             for layer in VGG19_LAYERS:
-                if layer in root:
+                # A link to elsewhere would be followed out of the file.
+                if isinstance(root.get(layer, getlink=True), h5py.HardLink):
                     root[layer].visititems(
                         lambda _, item, layer=layer: _keras_item(arrays, layer, item)
                     )
@@ -209,6 +217,11 @@ def _keras_item(arrays: dict[str, Array], layer: str, item: Any) -> None:
     """Take a kernel or a bias; the names below the layer differ between versions of Keras."""
     ndim = getattr(item, "ndim", None)
     if ndim in (1, 4):
+        # Of what is not stored, HDF5 makes up any amount, or reads it from other files.
+        if item.external is not None or item.is_virtual:
+            raise ValueError(f"{layer} lies in another file")
+        if math.prod(item.shape) * item.dtype.itemsize > MAX_ARRAY_BYTES:
+            raise ValueError(f"{layer} claims the shape {item.shape}")
         arrays[f"{layer}/{'kernel' if ndim == 4 else 'bias'}"] = np.asarray(item)
 
 

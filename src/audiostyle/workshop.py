@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from audiostyle import devices, files, weights_io
+from audiostyle import devices, files, outputs, weights_io
 from audiostyle.batch_request import BatchRequest
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError
@@ -37,6 +37,7 @@ class Workshop:
     """
 
     def __init__(self, request: BatchRequest, config: TransferConfig) -> None:
+        devices.set_deterministic(request.deterministic)
         if request.threads:  # not with the first pair: what is wrong with it is no pair's fault
             devices.load_tensorflow(quiet=not request.verbose)
             devices.set_threads(request.threads)
@@ -76,6 +77,8 @@ class Workshop:
             force=True,  # whether it may be replaced was decided for all outputs at once
             device=asked.device,
             preset=asked.preset,
+            threads=asked.threads,
+            deterministic=asked.deterministic,
             verbose=asked.verbose,
         )
         if self._stylist is None:
@@ -83,7 +86,7 @@ class Workshop:
             devices.load_tensorflow(quiet=not asked.verbose)
             self._stylist = Stylist(self._config, asked.device, asked.threads)
         style = self._hear(job, callback)
-        job.output.parent.mkdir(parents=True, exist_ok=True)
+        outputs.make_folder(job.output.parent)
         _, record = files.run(request, self._config, callback, self._stylist, [style])
         self._check_inputs(job, record)
         return record
