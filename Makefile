@@ -1,6 +1,9 @@
 # make demo   set up, and style one bundled clip with another
-# make test   set up, then lint, types, tests: exactly what CI runs
-# make test-minimum   a part of the tests, with the lowest versions of everything
+# make test   set up, then lint, types, tests: what CI runs
+# make wheel-test  build a wheel, install it elsewhere, and style a second with it; CI runs it, too
+# make test-minimum   a part of the tests, with the lowest versions of everything; CI, too
+# make coverage    the tests again, counting the branches they take; at least 90 % of src
+# make mutants     change single operations, and see whether a test notices; hours
 # make docs   write the generated parts of the documentation anew
 
 VENV   := .venv
@@ -10,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
   $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
   && echo $$p && break; done)
 
-.PHONY: demo test test-minimum lint types tests docs format clean
+.PHONY: demo test test-minimum lint types tests wheel-test coverage mutants docs format clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -30,11 +33,25 @@ types: $(VENV)/.installed-dev
 tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
+wheel-test: $(VENV)/.installed-dev
+	$(BIN)/python tools/wheel_test.py
+
+coverage: $(VENV)/.installed-dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+mutants: $(VENV)/.installed-dev
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 test-minimum: $(VENV)/.installed-dev
 	$(BIN)/python tools/minimum_versions.py
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python tools/cli_reference.py
+	$(BIN)/python tools/api_reference.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
@@ -53,4 +70,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf demo build dist .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
+	rm -rf demo build dist mutants .coverage* .mypy_cache .pytest_cache .ruff_cache src/*.egg-info

@@ -24,6 +24,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent))  # python -m bench.gpu_step lacks it
 
+from arguments import MAX_SECONDS, make_parser, number, whole
 from step_run import LIMITS, RunError, measure
 
 COLUMNS = {
@@ -116,27 +117,20 @@ def run(options: argparse.Namespace) -> int:
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser, length = make_parser(__doc__), number(0.1, MAX_SECONDS, "s")
     commands = parser.add_subparsers(dest="command", required=True)
     export = commands.add_parser("export", help="write the programs; needs TensorFlow")
     export.add_argument("-o", "--output", type=Path, required=True, help="folder")
     export.add_argument("--preset", default="balanced", help="(%(default)s)")
-    export.add_argument("--seconds", type=float, default=30.0, help="of a clip (%(default)s)")
-    export.add_argument("--batch", type=int, nargs="+", default=[1, 4, 8], help="(1 4 8)")
+    export.add_argument("--seconds", type=length, default=30.0, help="of a clip (%(default)s)")
+    export.add_argument("--batch", type=whole(), nargs="+", default=[1, 4, 8], help="(1 4 8)")
     export.add_argument("--precision", choices=tuple(LIMITS), default="float32")
     runner = commands.add_parser("run", help="check and time the programs; needs JAX")
     runner.add_argument("folder", type=Path)
-    runner.add_argument("--repeats", type=int, default=20, help="steps to time (%(default)s)")
+    runner.add_argument("--repeats", type=whole(), default=20, help="steps to time (%(default)s)")
     runner.add_argument("--json", type=Path, help="file for all figures")
     runner.add_argument("--markdown", type=Path, help="file for the table")
-    parsed = parser.parse_args(arguments)
-    if parsed.command == "export" and (min(parsed.batch) < 1 or not parsed.seconds > 0):
-        parser.error("--batch must be at least 1, and --seconds positive")
-    if parsed.command == "run" and parsed.repeats < 1:
-        parser.error("--repeats must be at least 1")
-    return parsed
+    return parser.parse_args(arguments)
 
 
 def export(options: argparse.Namespace) -> int:

@@ -15,7 +15,6 @@ Two ways: ``content``, the default of a transfer, keeps the clip's fine structur
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from audiostyle.errors import AudioStyleError
 from audiostyle.recording import Recording
 from audiostyle.render import Piece, Renderer
 from audiostyle.streams import Source
+from bench.arguments import MAX_SECONDS, make_parser, number, whole
 
 Array = npt.NDArray[Any]
 
@@ -115,12 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("folder", type=Path, help="with clips, in sub-folders too")
-    parser.add_argument("--iterations", type=int, nargs="+", default=[100], help="(100)")
-    parser.add_argument("--seconds", type=float, help="of each clip (all)")
+    parser.add_argument("--iterations", type=whole(0), nargs="+", default=[100], help="(100)")
+    parser.add_argument("--seconds", type=number(0.5, MAX_SECONDS, "s"), help="of each clip (all)")
     parser.add_argument("-o", "--output", type=Path, help="folder for inversion.md")
     options = parser.parse_args(arguments)
     rows = []

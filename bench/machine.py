@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from audiostyle.devices import count_cores
+
 PACKAGES = ("audiostyle", "tensorflow", "numpy", "librosa", "soundfile", "soxr")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
 
@@ -27,20 +29,13 @@ def describe() -> dict[str, Any]:
         "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
         "flags": [flag for flag in FLAGS if flag in cpu.get("flags", "").split()],
         "cores": os.cpu_count(),
-        "cores_usable": usable_cores(),
+        "cores_usable": count_cores(),
         "memory": _memory(),
         "load": load(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def load() -> float | None:

@@ -25,6 +25,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from arguments import MAX_SECONDS, make_parser, number, whole
 from pairs import MIN_SECONDS, Pair, choose_pairs, list_clips, load_excerpt, read_pairs, spread
 from runs import STRENGTHS, TRIVIAL, Entry, Row, list_entries, run, stylise
 from synthetic import SyntheticPair, choose_synthetic, run_synthetic
@@ -167,9 +168,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     -------
     namespace : argparse.Namespace
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         "folder", type=Path, nargs="?", help="folder with a folder of clips for each genre"
     )
@@ -196,8 +195,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="run every configuration at strengths 0, .25, .5, .75 and 1, too; implies --judge",
     )
-    parser.add_argument("--seconds", type=float, default=10.0, help="excerpt length (%(default)s)")
-    parser.add_argument("--limit", type=int, help="most pairs, evenly spread over the list")
+    parser.add_argument(
+        "--seconds",
+        type=number(MIN_SECONDS, MAX_SECONDS, "s"),
+        default=10.0,
+        help="excerpt length (%(default)s)",
+    )
+    parser.add_argument("--limit", type=whole(), help="most pairs, evenly spread over the list")
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("quality"), help="folder (%(default)s)"
     )
@@ -206,10 +210,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("nothing to measure: name a folder of clips, or use --synthetic held-out")
     if parsed.folder is not None and not parsed.folder.is_dir():
         parser.error(f"{parsed.folder} is not a folder; name one with a folder for each genre")
-    if parsed.seconds < MIN_SECONDS:
-        parser.error(f"--seconds {parsed.seconds:g} must be at least {MIN_SECONDS:g}")
-    if parsed.limit is not None and parsed.limit < 1:
-        parser.error(f"--limit {parsed.limit} must be at least 1")
     if parsed.strengths and not parsed.config:
         parser.error("--strengths needs a configuration: add --config balanced")
     return parsed

@@ -13,7 +13,6 @@ the extra ``dev``) and a Chromium on the PATH.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -33,6 +32,7 @@ from audiostyle.config import TransferConfig
 from audiostyle.events import TERMS
 from audiostyle.outputs import file_digest, record_path
 from bench import machine, synth
+from bench.arguments import make_parser, whole
 from bench.phrases import Note
 
 SR = 22_050
@@ -225,11 +225,11 @@ def render(found: dict[str, Row]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = make_parser(__doc__, "python -m bench.report")
     parser.add_argument("-o", "--output", type=Path, default=Path("report"))
-    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--pairs", type=whole(), default=1000)
     parser.add_argument("--seconds", type=float, default=30.0, help="length of every sound")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=whole(), default=5)
     options = parser.parse_args(arguments)
     path = next((found for found in map(shutil.which, BROWSERS) if found), None)
     if path is None:

@@ -12,7 +12,6 @@ docs/scaling.md says what the figures mean.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -32,6 +31,7 @@ from audiostyle.config import TransferConfig
 from audiostyle.engines import Done, InProcess
 from audiostyle.ray_engine import RayEngine
 from bench import machine
+from bench.arguments import make_parser, whole
 
 SR = 8000
 SIDE = 400  # contents at most: few are read again and again, as in a cross product
@@ -195,10 +195,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and write what was found."""
-    parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=__doc__)
-    parser.add_argument("--pairs", type=int, nargs="+", default=[10_000])
+    parser = make_parser(__doc__, "python -m bench.scaling")
+    parser.add_argument("--pairs", type=whole(), nargs="+", default=[10_000])
     parser.add_argument("--engine", choices=("ray", "local"), nargs="+", default=["ray"])
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=whole(), default=2)
     parser.add_argument("-o", "--output", type=Path, default=Path("scaling"), metavar="NAME")
     options = parser.parse_args(arguments)
     rows = []

@@ -28,6 +28,7 @@ from typing import Any
 
 from audiostyle.config import PRESETS
 from bench import machine, speed_audio, speed_tables
+from bench.arguments import MAX_SECONDS, make_parser, number, whole
 from bench.speed_processes import (
     ProcessFailed,
     measure_imports,
@@ -257,24 +258,28 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     -------
     argparse.Namespace
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser, length = make_parser(__doc__), number(0.5, MAX_SECONDS, "s")
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("speed"), help="folder (%(default)s)"
     )
     parser.add_argument("--presets", nargs="+", choices=list(PRESETS), help="(default: all)")
     parser.add_argument(
-        "--seconds", nargs="+", type=float, help="lengths of the pairs (default: 5 10 30)"
+        "--seconds", nargs="+", type=length, help="lengths of the pairs (default: 5 10 30)"
     )
     parser.add_argument(
-        "--growth", nargs="+", type=float, help="minutes of the long contents (default: 1 6)"
+        "--growth",
+        nargs="+",
+        type=number(0.5 / 60, MAX_SECONDS / 60, "minutes"),
+        help="minutes of the long contents (default: 1 6)",
     )
     parser.add_argument(
-        "--batch", nargs="+", type=int, help="windows that descend at once (default: 1 2 4)"
+        "--batch", nargs="+", type=whole(), help="windows that descend at once (default: 1 2 4)"
     )
     parser.add_argument(
-        "--repeats", type=int, default=1, help="runs of each command; medians count (%(default)s)"
+        "--repeats",
+        type=whole(),
+        default=1,
+        help="runs of each command; medians count (%(default)s)",
     )
     parser.add_argument(
         "--only", nargs="+", choices=SECTIONS, help="sections (default: all but jit)"
@@ -287,13 +292,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="a few minutes: presets fast and balanced, 5 s, short contents and few steps",
     )
-    parsed = parser.parse_args(arguments)
-    lengths = [*(parsed.seconds or []), *(60 * minutes for minutes in parsed.growth or [])]
-    if any(not 0.5 <= seconds <= 86_400 for seconds in lengths):
-        parser.error("every length must be from half a second to a day")
-    if any(n < 1 for n in (parsed.repeats, *(parsed.batch or []))):
-        parser.error("--batch and --repeats must be at least 1")
-    return parsed
+    return parser.parse_args(arguments)
 
 
 def make_plan(options: argparse.Namespace) -> Plan:

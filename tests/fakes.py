@@ -181,3 +181,12 @@ def rows(out: str = "out") -> dict[str, dict[str, Any]]:
     """Read the results of a batch, by the name of the pair."""
     lines = (Path(out) / "results.jsonl").read_text().splitlines()
     return {row["pair"]: row for row in map(json.loads, lines)}
+
+
+def fill_folder(root: Path, rate: int) -> Path:
+    """Put inputs for a transfer and for a batch into a folder, and make one for outputs."""
+    sf.write(root / "content.wav", make_tones(0.6, rate), rate)
+    sf.write(root / "style.wav", make_noise(0.6, rate), rate)
+    make_gtzan(root, 3, broken=False)
+    (root / "out").mkdir()
+    return root

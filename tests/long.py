@@ -15,8 +15,9 @@ from audiostyle.events import Iterate, Stage
 from audiostyle.hearing import HeardStyle, Style
 from audiostyle.pipeline import Stylist, TransferResult
 from audiostyle.recording import Recording
+from audiostyle.spool import Spool
 from audiostyle.starts import StyleSound
-from audiostyle.streams import ArraySource, Source, Spool
+from audiostyle.streams import ArraySource, Source
 from audiostyle.style_target import StyleTarget
 from audiostyle.traverse import LongTransfer
 from tests.conftest import CHORDS, REED, SR, Array, make_chords, make_noise

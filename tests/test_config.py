@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from audiostyle.cli_options import build_config
-from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig
+from audiostyle.config import PRESET_HELP, PRESETS, TransferConfig
 from audiostyle.config_file import load_toml
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS
+from audiostyle.network_table import NETWORKS
 from audiostyle.options import known, parse_layers
 
 FIELDS = {field.name: field for field in dataclasses.fields(TransferConfig)}

@@ -84,24 +84,3 @@ def test_every_relative_link_of_the_documentation_leads_somewhere() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert broken == []
-
-
-def test_the_modules_import_downwards_only() -> None:
-    """No cycles at run time, and TensorFlow only in the rooms that need it."""
-    source = ROOT / "src" / "audiostyle"
-    imports = {}
-    for path in source.glob("*.py"):
-        text = path.read_text(encoding="utf-8").split("if TYPE_CHECKING:")
-        top = text[0] + "".join(part.split("\n\n", 1)[-1] for part in text[1:])
-        found = set(re.findall(r"^from audiostyle\.(\w+) import", top, re.MULTILINE))
-        for names in re.findall(r"^from audiostyle import ([\w, ]+)", top, re.MULTILINE):
-            found |= {name.strip() for name in names.split(",")}
-        imports[path.stem] = {name for name in found if (source / f"{name}.py").exists()}
-        if re.search(r"^import tensorflow", top, re.MULTILINE):
-            rooms = {"analyzer", "losses", "mel_losses", "networks", "objective"}
-            assert path.stem in rooms | {"optimize", "steps"}
-    while imports:
-        free = [name for name, needs in imports.items() if not needs & imports.keys()]
-        assert free, f"modules import each other in a circle: {sorted(imports)}"
-        for name in free:
-            del imports[name]

@@ -21,10 +21,18 @@ from typing import Any
 import pytest
 import soundfile as sf
 
-from audiostyle import journal, memory
-from audiostyle.errors import DeviceError
-from tests.conftest import make_noise, make_tones
-from tests.fakes import SIDES, computed, journal_lines, make_gtzan, rounds, rows, run, sounds
+from audiostyle import journal
+from tests.conftest import make_tones
+from tests.fakes import (
+    SIDES,
+    computed,
+    fill_folder,
+    journal_lines,
+    rounds,
+    rows,
+    run,
+    sounds,
+)
 
 WORKER = Path(__file__).with_name("fault_worker.py")
 SR = 16_000
@@ -58,21 +66,12 @@ def finish(folder: Path, fault: str, *arguments: str) -> tuple[int, list[str]]:
     return process.returncode, said.splitlines()
 
 
-def fill_folder(root: Path) -> Path:
-    """Put inputs for a transfer and for a batch into a folder, and make one for outputs."""
-    sf.write(root / "content.wav", make_tones(0.6, SR), SR)
-    sf.write(root / "style.wav", make_noise(0.6, SR), SR)
-    make_gtzan(root, 3, broken=False)
-    (root / "out").mkdir()
-    return root
-
-
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Make a folder that other users may enter, too."""
     root = Path(tempfile.mkdtemp(prefix="audiostyle-faults-"))
     root.chmod(0o755)
-    yield fill_folder(root)
+    yield fill_folder(root, SR)
     shutil.rmtree(root, ignore_errors=True)
 
 
@@ -405,12 +404,3 @@ def test_a_limit_that_tensorflow_would_die_of_is_said_before(
         "audiostyle: error: out of memory: this process may take 2.15 GB of addresses"
     )
     assert not sounds(folder / "out") and not list((folder / "out").glob(".audiostyle-*"))
-
-
-def test_the_limit_of_a_container_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text("max\n")
-    monkeypatch.setattr(memory, "CGROUP_FILES", (tmp_path / "none", tmp_path / "memory.max"))
-    memory.check_memory()
-    (tmp_path / "memory.max").write_text(f"{256 << 20}\n")
-    with pytest.raises(DeviceError, match=r"may take 0\.27 GB of memory, .* raise the limit"):
-        memory.check_memory()

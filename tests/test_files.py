@@ -18,7 +18,7 @@ from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, ConfigError, OptimizationError, OutputError
 from audiostyle.events import TERMS, Iterate
 from audiostyle.pipeline import TransferResult
-from audiostyle.streams import Spool
+from audiostyle.spool import Spool
 from tests.conftest import SR, Array, make_noise, make_tones
 from tests.fakes import make_result, samples
 

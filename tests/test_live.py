@@ -18,7 +18,7 @@ import pytest
 import soundfile as sf
 from PIL import Image
 
-from audiostyle import live, plots, runner
+from audiostyle import live, plots, runner, signals
 from audiostyle.config import TransferConfig
 from audiostyle.events import TERMS, Iterate, Stage
 from audiostyle.live import LivePage
@@ -240,7 +240,7 @@ def test_an_open_page_learns_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_stop_does_what_the_first_signal_does() -> None:
     said: list[str] = []
-    interrupt = runner.Interrupt(said.append)
+    interrupt = signals.Interrupt(said.append)
     for stage in ("", "style", "inversion", "done"):
         interrupt.stage = stage
         assert not interrupt.ask()

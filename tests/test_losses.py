@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from audiostyle import band_statistics, losses
+from audiostyle.matrix_root import sqrt_psd
 
 
 def activations(seed: int, shape: tuple[int, ...] = (1, 6, 5, 4)) -> np.ndarray:
@@ -23,10 +24,16 @@ def gram_matrix(A: np.ndarray, bands: int = 1) -> np.ndarray:
 def test_content_loss_closed_form() -> None:
     P = activations(0)
     F = activations(1)
+    energy = tf.constant([(P**2).sum()])
     expected = 0.5 * ((F - P) ** 2).sum() / (P**2).sum()
-    assert float(losses.content_loss(F, P)[0]) == pytest.approx(expected, rel=1e-5)
-    assert float(losses.content_loss(P, P)[0]) == 0.0
-    assert float(losses.content_loss(3 * P, P)[0]) == pytest.approx(2.0, rel=1e-5)  # 1/2 * 2^2
+    value, gradient = losses.content_loss(F, P, energy)
+    assert float(value[0]) == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(gradient, (F - P) / (P**2).sum(), rtol=1e-5)
+    assert float(losses.content_loss(P, P, energy)[0][0]) == 0.0
+    three_times = losses.content_loss(3 * P, P, energy)[0]
+    assert float(three_times[0]) == pytest.approx(2.0, rel=1e-5)  # 1/2 * 2^2
+    silent = losses.content_loss(F, 0 * P, tf.constant([0.0]))
+    assert (float(silent[0][0]), float(tf.reduce_sum(tf.abs(silent[1])))) == (0.0, 0.0)
 
 
 def test_gram_matrix_is_the_sum_over_positions_divided_by_their_number() -> None:
@@ -139,7 +146,7 @@ def test_band_means_and_covariance_are_numpys() -> None:
 def test_sqrt_psd_is_the_root_and_its_inverse() -> None:
     _, gram, mean = gaussian(0)
     S = losses.covariance(gram, mean)
-    root, inverse = (m[0, 0].numpy() for m in losses.sqrt_psd(S))
+    root, inverse = (m[0, 0].numpy() for m in sqrt_psd(S))
     np.testing.assert_allclose(root @ root, S[0, 0], rtol=1e-2, atol=1e-2)
     np.testing.assert_allclose(root @ inverse, np.eye(4), atol=1e-2)
     values, vectors = np.linalg.eigh(S[0, 0])

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
-from audiostyle import spectral
+import pytest
+
+from audiostyle import memory, spectral
 from audiostyle.config import TransferConfig
+from audiostyle.errors import DeviceError
 from audiostyle.pipeline import Style, Stylist
 from audiostyle.styler import Styler
 from tests.conftest import SR, make_noise, make_tones
@@ -40,3 +44,12 @@ def test_no_graph_is_added_by_another_descent_and_none_outlives_its_styler(
     assert before < counts[0] == counts[1] == counts[2]
     del styler
     assert n_graphs() == before
+
+
+def test_the_limit_of_a_container_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+    monkeypatch.setattr(memory, "CGROUP_FILES", (tmp_path / "none", tmp_path / "memory.max"))
+    memory.check_memory()
+    (tmp_path / "memory.max").write_text(f"{256 << 20}\n")
+    with pytest.raises(DeviceError, match=r"may take 0\.27 GB of memory, .* raise the limit"):
+        memory.check_memory()

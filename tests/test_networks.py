@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from audiostyle import networks
-from audiostyle.config import NETWORKS, TransferConfig
+from audiostyle.config import TransferConfig
+from audiostyle.network_table import NETWORKS
 from audiostyle.weights_io import load_weights
 
 VGG19_LAYERS = NETWORKS["vgg19"].layers

@@ -10,7 +10,8 @@ from audiostyle import levels, loudness, spectral
 from audiostyle.config import TransferConfig
 from audiostyle.recording import Recording
 from audiostyle.render import CONTEXT_FRAMES, FADE_FRAMES, Inverter, Piece, Renderer
-from audiostyle.streams import ArraySource, Spool
+from audiostyle.spool import Spool
+from audiostyle.streams import ArraySource
 from tests.conftest import SR, decibels_of, make_noise, make_tones
 from tests.long import make_music
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiostyle import runner
+from audiostyle import runner, signals
 from audiostyle.config import TransferConfig
 from audiostyle.errors import Interrupted
 from audiostyle.events import Iterate, Stage
@@ -105,13 +105,13 @@ def test_a_signal_while_tensorflow_is_imported_stops_at_once(tmp_path: Path) -> 
 
 
 @pytest.fixture
-def interrupt() -> Iterator[tuple[runner.Interrupt, list[str]]]:
+def interrupt() -> Iterator[tuple[signals.Interrupt, list[str]]]:
     said: list[str] = []
-    with runner.Interrupt(said.append) as handler:
+    with signals.Interrupt(said.append) as handler:
         yield handler, said
 
 
-Handler = tuple[runner.Interrupt, list[str]]
+Handler = tuple[signals.Interrupt, list[str]]
 
 
 @pytest.mark.parametrize("stage", ["", "style", "features"])
@@ -149,7 +149,7 @@ def test_after_the_work_signals_come_too_late(interrupt: Handler) -> None:
 
 def test_the_handlers_of_before_come_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with runner.Interrupt(print):
+    with signals.Interrupt(print):
         during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert after == before
@@ -158,13 +158,13 @@ def test_the_handlers_of_before_come_back() -> None:
 
 def test_any_error_after_a_signal_is_an_interruption() -> None:
     """An import that is interrupted half-way fails with whatever its module makes of it."""
-    with pytest.raises(Interrupted) as error, runner.Interrupt(print):
+    with pytest.raises(Interrupted) as error, signals.Interrupt(print):
         try:
             os.kill(os.getpid(), signal.SIGINT)
         except Interrupted:
             raise ImportError("initialization failed") from None
     assert error.value.code == 130
-    with pytest.raises(ImportError, match="by itself"), runner.Interrupt(print):
+    with pytest.raises(ImportError, match="by itself"), signals.Interrupt(print):
         raise ImportError("by itself")
 
 

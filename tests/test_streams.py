@@ -13,9 +13,11 @@ import pytest
 import soxr
 
 from audiostyle import levels, loudness, streams
+from audiostyle import spool as spool_module
 from audiostyle.config import MAX_CHANNELS
 from audiostyle.errors import AudioFileError, DiskError, OutputError
 from audiostyle.hearing import check_clip
+from audiostyle.spool import Spool
 from tests.conftest import SR, Array, make_noise, make_tones
 from tests.test_levels import cut
 
@@ -162,7 +164,7 @@ def test_a_spool_gives_back_what_was_put_into_it(
 ) -> None:
     y = np.random.default_rng(0).standard_normal((2, n), np.float32)
     folder = None if memory_bytes is None else tmp_path
-    with streams.Spool(2, folder, memory_bytes or 0) as spool:
+    with Spool(2, folder, memory_bytes or 0) as spool:
         for block in cut(y, largest=300_000):
             spool.append(block.copy())
         assert (spool.n, spool.channels) == (n, 2)
@@ -176,7 +178,7 @@ def test_a_spool_gives_back_what_was_put_into_it(
 
 def test_a_spool_copies_what_it_takes(tmp_path: Path) -> None:
     block = np.ones((1, BLOCK), np.float32)
-    for spool in (streams.Spool(1), streams.Spool(1, tmp_path, 0)):
+    for spool in (Spool(1), Spool(1, tmp_path, 0)):
         for value in (1, 2):
             block[:] = value
             spool.append(block)
@@ -198,16 +200,16 @@ class FullFile:
 
 
 def test_a_full_disk_is_a_disk_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams.tempfile, "TemporaryFile", lambda **_: FullFile())
+    monkeypatch.setattr(spool_module.tempfile, "TemporaryFile", lambda **_: FullFile())
     with (
         pytest.raises(DiskError, match=r"cannot be written \(No space left on device\); free"),
-        streams.Spool(1, tmp_path, 0) as spool,
+        Spool(1, tmp_path, 0) as spool,
     ):
         spool.append(np.zeros((1, BLOCK), np.float32))
 
 
 def test_a_folder_that_takes_no_file_is_named(tmp_path: Path) -> None:
-    spool = streams.Spool(1, tmp_path / "none", 0)
+    spool = Spool(1, tmp_path / "none", 0)
     spool.append(np.zeros((1, BLOCK - 1), np.float32))  # needs no file yet
     with pytest.raises(OutputError, match=r"none: cannot be written \(No such file"):
         spool.append(np.zeros((1, 1), np.float32))

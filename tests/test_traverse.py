@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiostyle import levels, spectral, streams, traverse, windows
+from audiostyle import levels, spectral, spool, streams, traverse, windows
 from audiostyle.config import TransferConfig
 from audiostyle.events import Iterate, Stage
 from audiostyle.pipeline import Stylist, transfer
-from audiostyle.streams import Spool
+from audiostyle.spool import Spool
 from tests import long
 from tests.conftest import SR, Array, SetWindows, decibels_of, make_noise
 from tests.long import CONFIG, FakeStyler, content_of, known_style, record, style
@@ -249,7 +249,7 @@ def peak_memory(n_windows: int, folder: Path, small_windows: Callable[[int, int]
 def test_memory_does_not_depend_on_the_length(
     tmp_path: Path, small_windows: SetWindows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (levels, streams):
+    for module in (levels, spool):
         monkeypatch.setattr(module, "BLOCK_SAMPLES", 4096)
     peak_memory(2, tmp_path, small_windows)  # what is cached once is no matter
     short, long_ = (peak_memory(n, tmp_path, small_windows) for n in (4, 16))

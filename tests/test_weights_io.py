@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from audiostyle import weights_io
-from audiostyle.config import VGG19_LAYERS
 from audiostyle.errors import WeightsError
+from audiostyle.network_table import VGG19_LAYERS
 from tests.conftest import Array
 
 MANIFEST = json.loads((weights_io.WEIGHTS_DIR / "MANIFEST.json").read_text())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from audiostyle.files import make_style_file, transfer_file
     from audiostyle.hearing import Style
     from audiostyle.judging import evaluate_files
+    from audiostyle.network_table import register_network
     from audiostyle.pipeline import Stylist, TransferResult, transfer
     from audiostyle.report import write_report
 
@@ -29,6 +30,7 @@ __all__ = [
     "evaluate",
     "evaluate_files",
     "make_style_file",
+    "register_network",
     "run_batch",
     "transfer",
     "transfer_file",
@@ -44,6 +46,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "evaluate_files": "judging",
     "make_style_file": "files",
+    "register_network": "network_table",
     "run_batch": "batch",
     "transfer": "pipeline",
     "transfer_file": "files",

@@ -65,6 +65,10 @@ class Analyzer:
         Parameters
         ----------
         S : tf.Tensor [shape=(batch, n_mels, t), dB]
+
+        Returns
+        -------
+        dict of str to tf.Tensor
         """
         picture = S[..., None]
         found: dict[str, Tensor] = dict(self.network(picture))
@@ -81,6 +85,10 @@ class Analyzer:
         ----------
         found : dict
             From `activations`.
+
+        Returns
+        -------
+        dict of str to (tf.Tensor, tf.Tensor)
         """
         return {
             name: band_statistics.statistics(found[name], source.bands)

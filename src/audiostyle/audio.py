@@ -7,7 +7,6 @@ in these two, and nowhere else.
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import stat
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
+from audiostyle import regular
 from audiostyle.errors import AudioFileError
 from audiostyle.levels import BLOCK_SAMPLES
 from audiostyle.native import Capture, captured_stderr
@@ -226,7 +226,7 @@ def open_audio(path: Path) -> Iterator[Any]:
 def _open(path: Path) -> Any:
     if path.suffix.lower() == ".raw":
         raise AudioFileError(f"{path}: bare samples say neither rate nor width; convert it to WAV")
-    file = sf.SoundFile(system_name(path))
+    file = sf.SoundFile(regular.system_name(path))
     if not MIN_RATE <= file.samplerate <= MAX_RATE:
         file.close()
         raise AudioFileError(
@@ -234,11 +234,6 @@ def _open(path: Path) -> Any:
             "are taken); resample or repair it"
         )
     return file
-
-
-def system_name(path: Path) -> Path | bytes:
-    """Return what soundfile takes for a path: elsewhere than on Windows a name may be any bytes."""
-    return path if os.name == "nt" else os.fsencode(path)
 
 
 def _decoding(path: Path) -> AbstractContextManager[Capture]:

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from audiostyle.audio import FORMATS, system_name
+from audiostyle.audio import FORMATS
 from audiostyle.errors import ConfigError, OutputError
 from audiostyle.levels import BLOCK_SAMPLES, pieces
 from audiostyle.options import known
 from audiostyle.outputs import part_file, publish, write_error
+from audiostyle.regular import system_name
 from audiostyle.streams import resample_stream
 
 Array = npt.NDArray[Any]

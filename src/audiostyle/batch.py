@@ -30,6 +30,7 @@ from audiostyle.engines import (
 from audiostyle.errors import DiskError, OutputError
 from audiostyle.journal import Journal
 from audiostyle.outputs import write_error
+from audiostyle.plugins import check_portable
 from audiostyle.schedule import Schedule
 
 SPARE_BYTES = 4 << 20  # that a pair must leave on the disk, for the journal and the results
@@ -60,7 +61,16 @@ class BatchResult:
     unjudged: list[str]
 
     def count(self, status: str) -> int:
-        """Say how many pairs are ``done``, ``failed`` or ``pending``."""
+        """Say how many pairs are ``done``, ``failed`` or ``pending``.
+
+        Parameters
+        ----------
+        status : str
+
+        Returns
+        -------
+        int
+        """
         return self.rows.count_status()[status]
 
     @property
@@ -136,6 +146,7 @@ def run(
     request.check()
     if isinstance(engine, Cluster):
         engine.check(request.device)
+        check_portable(config.network)
     schedule.make_plan(request, config)  # what is refused leaves no folder behind
     try:
         request.out_dir.mkdir(parents=True, exist_ok=True)

@@ -108,7 +108,16 @@ class Progress(Display):
 
 
 def duration_text(seconds: float) -> str:
-    """Write a duration for people: ``45 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    """Write a duration for people: ``45 s``, ``12 min``, ``3.5 h``, ``2.1 days``.
+
+    Parameters
+    ----------
+    seconds : float >= 0
+
+    Returns
+    -------
+    str
+    """
     for unit, size, limit in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172_800)):
         if seconds < limit:
             return f"{seconds / size:.{int(unit == 'h')}f} {unit}"

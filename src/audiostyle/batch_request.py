@@ -84,7 +84,13 @@ class BatchRequest:
             self.threads = 1
 
     def check(self) -> None:
-        """Raise a `ConfigError` if a value cannot be right, whatever the files hold."""
+        """Raise a `ConfigError` if a value cannot be right, whatever the files hold.
+
+        Raises
+        ------
+        ConfigError
+            If a value cannot be right, whatever the files hold.
+        """
         from audiostyle.plan import check_template
         from audiostyle.shards import parse_shard
 

@@ -17,8 +17,9 @@ from audiostyle.config import TransferConfig
 from audiostyle.engines import Engine, Started, Waiting
 from audiostyle.errors import AudioFileError, AudioStyleError, BusyError, ConfigError, Interrupted
 from audiostyle.events import Iterate, Stage
-from audiostyle.runner import Interrupt
+from audiostyle.plugins import check_portable
 from audiostyle.schedule import Schedule
+from audiostyle.signals import Interrupt
 
 Echo = Callable[[str], None]
 
@@ -39,7 +40,17 @@ class BatchInterrupt(Interrupt):
         self._echo("stopping; what is done stays done (once more to stop now)")
 
     def poll(self, event: Any) -> None:
-        """Stop here, if a signal came and nothing is lost by it."""
+        """Stop here, if a signal came and nothing is lost by it.
+
+        Parameters
+        ----------
+        event : object
+
+        Raises
+        ------
+        Interrupted
+            If a signal came and nothing is lost by it.
+        """
         if isinstance(event, Started):
             self.stage = "pair"
         gives_up = (
@@ -94,6 +105,7 @@ def run_batch(
             say(f"shard {shard}, as SLURM_ARRAY_TASK_ID says; --shard 1/1 runs the whole")
         if isinstance(engine, Cluster):
             engine.check(request.device)
+            check_portable(config.network)
         if dry_run:
             planned = _foretell(request, config, engine)
             publish(_to_line(as_event(planned, names=True)) if as_json else _show_plan(planned))
@@ -292,12 +304,16 @@ def run_style(
             threads=threads,
             deterministic=deterministic,
         )
-    for note in [*about["notes"], *(f"skipped {clip['reason']}" for clip in about["skipped"])]:
-        say(note)
-    say(
-        f"{output.resolve()} ({len(about['clips'])} clips, {about['seconds']:.0f} s, "
-        f"{output.stat().st_size / 1e6:.1f} MB)"
-    )
+    for line in _describe_style(about, output):
+        say(line)
     if as_json:
         publish(sidecar.to_json(about))
     return 0
+
+
+def _describe_style(about: dict[str, Any], output: Path) -> list[str]:
+    """Say what is in a style file, and first what is not."""
+    skipped = [f"skipped {clip['reason']}" for clip in about["skipped"]]
+    size = f"{output.stat().st_size / 1e6:.1f} MB"
+    made = f"{output.resolve()} ({len(about['clips'])} clips, {about['seconds']:.0f} s, {size})"
+    return [*about["notes"], *skipped, made]

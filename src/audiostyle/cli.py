@@ -17,15 +17,9 @@ import click
 
 import audiostyle
 from audiostyle.cli_batch import batch_command, status_command, style_command
-from audiostyle.cli_options import (
-    GroupedCommand,
-    GroupedOption,
-    content_options,
-    parameter_options,
-    parse_blend,
-    shared_flags,
-    take_config,
-)
+from audiostyle.cli_doctor import completion_command, doctor_command
+from audiostyle.cli_options import content_options, parameter_options, parse_blend, take_config
+from audiostyle.cli_parts import GroupedCommand, GroupedOption, shared_flags
 from audiostyle.cli_report import report_command
 from audiostyle.errors import AudioStyleError, ConfigError, Interrupted, is_memory_error
 
@@ -63,10 +57,20 @@ def cli() -> None:
     \b
     Look at it and listen to it in a browser:
       audiostyle report out -o out.html
+    \b
+    See whether it works here, and on which device:
+      audiostyle doctor
     """
 
 
-for _command in (batch_command, report_command, status_command, style_command):
+for _command in (
+    batch_command,
+    completion_command,
+    doctor_command,
+    report_command,
+    status_command,
+    style_command,
+):
     cli.add_command(_command)
 
 
@@ -216,7 +220,12 @@ def evaluate_command(content: Path, style: Path, outputs: tuple[Path, ...], **op
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit; the only place where errors become messages."""
+    """Run the command line and exit; the only place where errors become messages.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     verbose = any(a == "--verbose" or (a[:1] == "-" != a[1:2] and "v" in a) for a in arguments)
     code = 0

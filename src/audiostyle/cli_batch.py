@@ -10,15 +10,13 @@ import click
 
 from audiostyle.batch_request import BatchRequest
 from audiostyle.cli_options import (
-    GroupedCommand,
-    GroupedOption,
     cluster_options,
     content_options,
     parameter_options,
-    shared_flags,
     take_cluster,
     take_config,
 )
+from audiostyle.cli_parts import GroupedCommand, GroupedOption, complete_files, shared_flags
 
 BATCH_EXAMPLE = """\b
 Examples:
@@ -47,8 +45,8 @@ Examples:
 @click.command(
     "batch", cls=GroupedCommand, epilog=BATCH_EXAMPLE, options_metavar="-o DIR [OPTIONS]"
 )
-@click.argument("content")
-@click.argument("style")
+@click.argument("content", shell_complete=complete_files)
+@click.argument("style", shell_complete=complete_files)
 @click.option(
     "-o",
     "--output",

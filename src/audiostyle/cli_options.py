@@ -1,4 +1,4 @@
-"""What the options of the command line are made of: headings, help from metadata, values."""
+"""The options that commands share, made from the metadata of parameters, and what they say."""
 
 from __future__ import annotations
 
@@ -8,85 +8,39 @@ from typing import Any
 
 import click
 
+from audiostyle.cli_parts import GroupedOption
 from audiostyle.cluster import Cluster
-from audiostyle.config import NETWORKS, PRESET_HELP, PRESETS, TransferConfig
+from audiostyle.config import PRESET_HELP, PRESETS, TransferConfig
 from audiostyle.config_file import load_toml
 from audiostyle.errors import ConfigError
+from audiostyle.network_table import find_network
 from audiostyle.options import known
 
 
-class GroupedOption(click.Option):
-    """An option that is listed under a heading of its own in ``--help``."""
-
-    def __init__(self, *args: Any, group: str = "Run", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-
-
-class GroupedCommand(click.Command):
-    """A command whose ``--help`` lists its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section a group, in the order in which the groups first appear."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                group = getattr(parameter, "group", "Run")
-                sections.setdefault(group, []).append(record)
-        for group, records in sections.items():
-            with formatter.section(group):
-                formatter.write_dl(records)
-
-
-FLAGS = {
-    "force": ("-f", "--force"),
-    "json": ("--json", "as_json"),
-    "quiet": ("-q", "--quiet"),
-    "verbose": ("-v", "--verbose"),
-}
-"""The flags that commands share."""
-
-
-def shared_flags(
-    group: str = "Output", **texts: str
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add some of `FLAGS`: their names are the same everywhere, what they do is not quite.
+def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add all that says how and where a transfer is computed: preset, file, parameters, device.
 
     Parameters
     ----------
-    group : str
-        The heading they are listed under.
-    **texts : str
-        The help of each flag that the command has, by its name in `FLAGS`, in the order of
-        ``--help``.
+    command : callable
 
     Returns
     -------
     callable
-        A decorator.
     """
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for name, text in reversed(texts.items()):
-            option = click.option(
-                *FLAGS[name], is_flag=True, cls=GroupedOption, group=group, help=text
-            )
-            command = option(command)
-        return command
-
-    return decorate
-
-
-def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add all that says how and where a transfer is computed: preset, file, parameters, device."""
     options: list[Callable[..., Any]] = [
         click.option(
-            "--preset", cls=GroupedOption, group="Style", metavar="NAME", help=presets_help()
+            "--preset",
+            cls=GroupedOption,
+            group="Style",
+            choices=tuple(PRESETS),
+            metavar="NAME",
+            help=presets_help(),
         ),
         click.option(
             "--config",
             "config_file",
+            type=click.Path(),
             cls=GroupedOption,
             group="Style",
             metavar="FILE.toml",
@@ -94,6 +48,36 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "here win over it.  [default: none]",
         ),
         config_options,
+        click.option(
+            "--plugin",
+            "plugins",
+            multiple=True,
+            type=click.Path(),
+            cls=GroupedOption,
+            group="Network",
+            metavar="FILE.py",
+            help="Run this Python file of yours, which registers networks for --network.  "
+            "[default: none]",
+        ),
+        run_options,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says where a transfer is computed, and changes nothing else.
+
+    Parameters
+    ----------
+    command : callable
+
+    Returns
+    -------
+    callable
+    """
+    options: list[Callable[..., Any]] = [
         click.option(
             "--device",
             default="auto",
@@ -125,7 +109,16 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def content_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says which part of a content is styled."""
+    """Add what says which part of a content is styled.
+
+    Parameters
+    ----------
+    command : callable
+
+    Returns
+    -------
+    callable
+    """
     texts = {
         "start": "Begin so far into the content.  [seconds; at least 0; default: 0]",
         "duration": "Take so much of the content.  [seconds; at least 0.5; default: all]",
@@ -158,13 +151,28 @@ def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
     ------
     ConfigError
     """
+    plugins = options.pop("plugins")
+    if plugins:
+        from audiostyle.plugins import load_plugin
+
+        for plugin in plugins:
+            load_plugin(plugin)
     names = {field.name for field in dataclasses.fields(TransferConfig)}
     parameters = {name: options.pop(name) for name in list(options) if name in names}
     return build_config(options.pop("preset"), options.pop("config_file"), parameters)
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says which workers ``--engine ray`` has; taken out again by `take_cluster`."""
+    """Add what says which workers ``--engine ray`` has; taken out again by `take_cluster`.
+
+    Parameters
+    ----------
+    command : callable
+
+    Returns
+    -------
+    callable
+    """
     kinds: dict[str, tuple[Any, str | None, str]] = {
         "ray_address": (
             str,
@@ -241,7 +249,16 @@ def take_cluster(options: dict[str, Any]) -> Cluster | None:
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for every field of `TransferConfig`, as its metadata says."""
+    """Add an option for every field of `TransferConfig`, as its metadata says.
+
+    Parameters
+    ----------
+    command : callable
+
+    Returns
+    -------
+    callable
+    """
     for option in reversed(dataclasses.fields(TransferConfig)):
         metadata = option.metadata
         decorator = click.option(
@@ -282,7 +299,12 @@ def _help(option: dataclasses.Field[Any]) -> str:
 
 
 def presets_help() -> str:
-    """Explain the presets in one line."""
+    """Explain the presets in one line.
+
+    Returns
+    -------
+    str
+    """
     listed = "; ".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS)
     return f"Parameters to begin with ({listed}).  [default: balanced]"
 
@@ -312,7 +334,7 @@ def build_config(
     chosen = preset or from_file
     values.update({name: value for name, value in options.items() if value is not None})
     if "network" in values:
-        known("network", values["network"], NETWORKS)
+        find_network(values["network"])
     return chosen, TransferConfig.from_preset(chosen, **values)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from audiostyle.cli_options import GroupedCommand, GroupedOption, shared_flags
+from audiostyle.cli_parts import GroupedCommand, GroupedOption, shared_flags
 
 REPORT_EXAMPLE = """\b
 Examples:

@@ -71,6 +71,10 @@ class Cluster:
     def check(self, device: str = "auto") -> None:
         """Raise an error if this cannot be had whatever the cluster is.
 
+        Parameters
+        ----------
+        device : str
+
         Raises
         ------
         ConfigError
@@ -105,7 +109,16 @@ class Cluster:
             raise MissingPackageError(f"--engine ray needs Ray, which is not installed: {INSTALL}")
 
     def local_cpus(self, threads: int) -> int:
-        """Say how many CPUs a cluster on this machine shall claim; no fewer than its workers do."""
+        """Say how many CPUs a cluster on this machine shall claim; no fewer than its workers do.
+
+        Parameters
+        ----------
+        threads : int
+
+        Returns
+        -------
+        int
+        """
         wanted = (self.workers or 1) * (self.cpus_per_worker or threads or 1)
         return max(devices.count_cores(), wanted)
 

@@ -12,54 +12,11 @@ from typing import Any
 
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS
-from audiostyle.options import LayerWeights, coerce, known, option
+from audiostyle.network_table import NETWORKS, NetworkSpec, find_network
+from audiostyle.options import coerce, known, option
 
 MIN_SECONDS = 0.5  # shorter clips hold too few frames for the statistics of a style
 MAX_CHANNELS = 64  # more is a broken header, not a recording
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """What a network offers, and what suits it best.
-
-    Attributes
-    ----------
-    layers : tuple of str
-        Layers in forward order; empty where names are patterns (`random-1d`).
-    content, style : tuple of (str, float)
-        Default layers and their weights.
-    bands : int
-        Default number of frequency bands of the style statistics.
-    """
-
-    layers: tuple[str, ...]
-    content: LayerWeights
-    style: LayerWeights
-    bands: int
-
-
-VGG19_LAYERS = tuple(
-    f"block{block}_conv{conv}"
-    for block, n_convs in ((1, 2), (2, 2), (3, 4), (4, 4), (5, 1))
-    for conv in range(1, n_convs + 1)
-)
-
-NETWORKS: dict[str, NetworkSpec] = {
-    "vgg19": NetworkSpec(
-        VGG19_LAYERS,
-        (("block2_conv1", 1.0),),
-        (("block1_conv1", 1.0), ("block2_conv1", 1.0), ("block3_conv1", 1.0)),
-        16,
-    ),
-    "musicnn-vgg": NetworkSpec(
-        tuple(f"conv{i}" for i in range(1, 6)),
-        (("conv2", 1.0),),
-        (("conv1", 1.0), ("conv2", 1.0), ("conv3", 1.0)),
-        6,
-    ),
-    "random-1d": NetworkSpec((), (("width11", 1.0),), (("width11", 1.0),), 1),
-}
-MUSIC_LAYERS = (("conv2", 1.0), ("conv3", 1.0))  # of musicnn's VGG, for the music loss
 
 
 @dataclass(frozen=True)
@@ -136,7 +93,11 @@ class TransferConfig:
         bounds=(0.0, 1e6),
     )
     network: str = option(
-        "vgg19", "Network", "Network whose features are compared.", choices=tuple(NETWORKS)
+        "vgg19",
+        "Network",
+        "Network whose features are compared.",
+        choices=tuple(NETWORKS),
+        lookup=find_network,
     )
     content_layers: tuple[tuple[str, float], ...] = option(
         (), "Network", "Layers of the content loss with their weights.", metavar="NAME[=WEIGHT],..."
@@ -255,6 +216,8 @@ class TransferConfig:
                 f"bands={self.bands} does not fit network=random-1d, which takes frequency as "
                 "channels: use bands=1, or another network"
             )
+        if self.weights is not None and spec.build is not None and not spec.takes_weights:
+            raise ConfigError(f"weights={self.weights}: {self.network} takes none; omit --weights")
         if self.bands > self.n_mels:
             raise ConfigError(f"bands={self.bands} must be at most n_mels={self.n_mels}")
         if self.hop_length > self.n_fft // 2:
@@ -308,7 +271,12 @@ class TransferConfig:
         return cls(**{**values, **overrides})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as plain values that JSON and TOML can hold."""
+        """Return all fields as plain values that JSON and TOML can hold.
+
+        Returns
+        -------
+        dict of str to object
+        """
         values = dataclasses.asdict(self)
         for name in ("content_layers", "style_layers"):
             values[name] = dict(values[name])

@@ -69,7 +69,12 @@ class Dealer:
         return None
 
     def back(self, job: Job) -> None:
-        """Take a job back that was dealt, and not begun."""
+        """Take a job back that was dealt, and not begun.
+
+        Parameters
+        ----------
+        job : Job
+        """
         self._open.append(deque([job]))
 
     def lose(self, job: Job, worker: int) -> bool:

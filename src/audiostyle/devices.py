@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from audiostyle import gpus as drivers
 from audiostyle.errors import ConfigError, DeviceError
 from audiostyle.memory import check_memory
 from audiostyle.native import captured_stderr
@@ -179,7 +180,12 @@ def set_deterministic(wanted: bool) -> None:
 
 
 def count_cores() -> int:
-    """Count the cores that are for this process."""
+    """Count the cores that are for this process.
+
+    Returns
+    -------
+    int
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -221,18 +227,8 @@ def choose_device(wanted: str = "auto", threads: int = 0) -> Device:
     if kind == "auto":
         if gpus:
             return Device("/GPU:0", f"GPU 0 of {len(gpus)}")
-        return Device("/CPU:0", f"CPU: {_why_no_gpu(tf)}")
+        return Device("/CPU:0", f"CPU: {drivers.why_none(tf)}")
     if number >= len(gpus):
-        found = f"only {len(gpus)} found" if gpus else _why_no_gpu(tf)
+        found = f"only {len(gpus)} found" if gpus else drivers.why_none(tf)
         raise DeviceError(f"device {wanted}: {found}; use --device auto or cpu")
     return Device(f"/GPU:{number}", f"GPU {number} of {len(gpus)}, as asked")
-
-
-def _why_no_gpu(tf: Any) -> str:
-    if sys.platform == "darwin":
-        return "TensorFlow uses no GPU on macOS without tensorflow-metal"
-    if sys.platform == "win32":
-        return "TensorFlow uses no GPU on native Windows; run it under WSL 2"
-    if not tf.test.is_built_with_cuda():
-        return "this TensorFlow is built without GPU support"
-    return "TensorFlow sees no GPU (for NVIDIA: pip install 'audiostyle[cuda]')"

@@ -118,10 +118,29 @@ class Worker(Protocol):
     """What computes one pair at a time, as `audiostyle.workshop.Workshop`."""
 
     def make(self, job: Job, callback: Callback) -> dict[str, Any]:
-        """Compute a pair, publish its output, return the record beside it."""
+        """Compute a pair, publish its output, return the record beside it.
+
+        Parameters
+        ----------
+        job : Job
+        callback : callable
+
+        Returns
+        -------
+        dict of str to object
+        """
 
     def judge(self, job: Job) -> dict[str, Any]:
-        """Evaluate an output that is there."""
+        """Evaluate an output that is there.
+
+        Parameters
+        ----------
+        job : Job
+
+        Returns
+        -------
+        dict of str to object
+        """
 
     def forget(self) -> None:
         """Give memory back."""

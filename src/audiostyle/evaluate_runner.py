@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from audiostyle import judging, scoreboard, sidecar
 from audiostyle.progress import Display
-from audiostyle.runner import Interrupt
+from audiostyle.signals import Interrupt
 from audiostyle.verdicts import Question
 
 

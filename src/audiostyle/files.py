@@ -15,7 +15,8 @@ from audiostyle.events import Callback
 from audiostyle.pipeline import Stylist, TransferResult
 from audiostyle.recording import Recording
 from audiostyle.request import Request, StyleFiles
-from audiostyle.streams import Spool, survey
+from audiostyle.spool import Spool
+from audiostyle.streams import survey
 
 
 def transfer_file(
@@ -151,11 +152,8 @@ def run(
         record["output"] = {
             "path": str(request.output),
             "sha256": outputs.file_digest(part),
-            "sr": source.sr,
-            "channels": source.channels,
-            "samples": n_samples,
-            "format": container,
-            "subtype": subtype,
+            **{"sr": source.sr, "channels": source.channels, "samples": n_samples},
+            **{"format": container, "subtype": subtype},
         }
         staging.write(request.sidecar, sidecar.to_json(record).encode())
         if picture is not None and request.plot is not None:

@@ -78,7 +78,12 @@ class PairState:
         return dict(json.loads(unpack.decompress(self.packed) + unpack.flush()))
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Follow one line of the journal."""
+        """Follow one line of the journal.
+
+        Parameters
+        ----------
+        event : dict of str to object
+        """
         kind = event["event"]
         if kind == "scored":
             self.scores = event["scores"]
@@ -131,7 +136,12 @@ class State:
         return sorted({name for names in self.plans.values() for name in names})
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Follow one line of a journal."""
+        """Follow one line of a journal.
+
+        Parameters
+        ----------
+        event : dict of str to object
+        """
         kind = event["event"]
         if kind == "input":
             self.inputs[event["path"]] = dict(event)
@@ -325,7 +335,16 @@ class Journal:
 
 
 def is_busy(folder: Path) -> bool:
-    """Tell whether a process works in a folder at this moment."""
+    """Tell whether a process works in a folder at this moment.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    bool
+    """
     if not (folder / locks.GATE_NAME).exists():
         return False
     with locks.gate(folder):
@@ -333,7 +352,18 @@ def is_busy(folder: Path) -> bool:
 
 
 def input_event(path: Path, sha256: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the line that remembers what an input is, so that it need not be read again."""
+    """Make the line that remembers what an input is, so that it need not be read again.
+
+    Parameters
+    ----------
+    path : Path
+    sha256 : str
+    facts : dict of str to object
+
+    Returns
+    -------
+    dict of str to object
+    """
     found = path.stat()
     return {
         "event": "input",

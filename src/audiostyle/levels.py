@@ -55,7 +55,16 @@ def active_level(y: Array, sr: int) -> float:
 
 
 def decibels(power: float) -> float:
-    """Of a power, or of the power that counts as silence."""
+    """Of a power, or of the power that counts as silence.
+
+    Parameters
+    ----------
+    power : float >= 0
+
+    Returns
+    -------
+    float
+    """
     return float(10 * np.log10(max(power, 1e-20)))
 
 
@@ -126,7 +135,12 @@ class ActiveLevel:
         self._moments: list[Array] = []  # [shape=(2, channels, k)]: sums, and sums of squares
 
     def add(self, block: Array) -> None:
-        """Take in the next samples [shape=(channels, n)]."""
+        """Take in the next samples [shape=(channels, n)].
+
+        Parameters
+        ----------
+        block : np.ndarray [shape=(channels, n)]
+        """
         for piece in pieces(block):
             self._n += piece.shape[1]
             x = piece if self._rest is None else np.concatenate([self._rest, piece], axis=1)
@@ -136,7 +150,16 @@ class ActiveLevel:
             self._rest = x[:, whole:].copy()
 
     def value(self, offset: Array | None = None) -> float:
-        """Level so far, in dBFS, without an offset [shape=(channels,)]."""
+        """Level so far, in dBFS, without an offset [shape=(channels,)].
+
+        Parameters
+        ----------
+        offset : np.ndarray, optional
+
+        Returns
+        -------
+        float
+        """
         return _gated(*self._energies(offset))
 
     def gain_curve(self, offset: Array | None, window_seconds: float) -> GainCurve:

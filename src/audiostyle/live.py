@@ -115,7 +115,12 @@ class LivePage:
         return self
 
     def open(self) -> str:
-        """Begin to listen, on a port that nobody uses, and return the address."""
+        """Begin to listen, on a port that nobody uses, and return the address.
+
+        Returns
+        -------
+        str
+        """
         page = self
 
         class Handler(_Handler):
@@ -180,7 +185,12 @@ class LivePage:
                 state.version += 1
 
     def end(self, text: str) -> None:
-        """Say what became of the run."""
+        """Say what became of the run.
+
+        Parameters
+        ----------
+        text : str
+        """
         with self._lock:
             self._state.detail = text
 
@@ -227,13 +237,27 @@ class LivePage:
         return None
 
     def below(self, path: str) -> str | None:
-        """Return what of a path follows the token; None if the token is another."""
+        """Return what of a path follows the token; None if the token is another.
+
+        Parameters
+        ----------
+        path : str
+
+        Returns
+        -------
+        str or None
+        """
         token, slash, what = path.removeprefix("/").partition("/")
         right = secrets.compare_digest(token.encode("utf-8", "replace"), self._token.encode())
         return what if right and slash else None
 
     def stop(self) -> bool:
-        """Ask the descent to stop."""
+        """Ask the descent to stop.
+
+        Returns
+        -------
+        bool
+        """
         done = self._stop()
         with self._lock:
             self._state.stopping = self._state.stopping or done

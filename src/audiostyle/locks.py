@@ -79,7 +79,17 @@ else:
 
 
 def disk_error(path: Path, error: OSError) -> DiskError:
-    """Say that there is no journal: whatever the reason, no pair can be done without."""
+    """Say that there is no journal: whatever the reason, no pair can be done without.
+
+    Parameters
+    ----------
+    path : Path
+    error : OSError
+
+    Returns
+    -------
+    DiskError
+    """
     return DiskError(str(write_error(path, error, path.parent)))
 
 
@@ -90,6 +100,10 @@ def gate(folder: Path) -> Iterator[None]:
     Parameters
     ----------
     folder : Path
+
+    Yields
+    ------
+    None
 
     Raises
     ------

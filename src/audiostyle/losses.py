@@ -25,7 +25,6 @@ What is compared in the spectrogram itself is in `audiostyle.mel_losses`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -33,30 +32,35 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from audiostyle.matrix_root import sqrt_psd
+
 Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
 
 DIAGONAL_LOAD = 1e-4  # of the mean variance: keeps covariances of few positions invertible
 MIN_VARIANCE = 1e-6  # the root has no derivative at 0
 ALL_AXES = 32  # up to so many channels, every axis of a covariance is compared; half of more
-NEWTON_SCHULZ_STEPS = 10
-NEWTON_SCHULZ_RANGE = 1e-3  # smallest singular value of interest, relative to the largest
 
 
-def content_loss(features: Tensor, target: Tensor) -> Tensor:
+def content_loss(features: Tensor, target: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
     """Half the squared error of the features, relative to the energy of the target.
 
     Parameters
     ----------
     features, target : tf.Tensor [shape=(batch, F, T, C)]
+    energy : tf.Tensor [shape=(batch,), float32]
+        Sum of the squared target; where it is 0, so is the loss.
 
     Returns
     -------
-    tf.Tensor [shape=(batch,), float32]
+    value : tf.Tensor [shape=(batch,), float32]
+    gradient : tf.Tensor [shape and type of `features`]
+        By the features, written out.
     """
-    target = tf.cast(target, tf.float32)
-    error = tf.reduce_sum(tf.square(tf.cast(features, tf.float32) - target), axis=(1, 2, 3))
-    return 0.5 * tf.math.divide_no_nan(error, tf.reduce_sum(tf.square(target), axis=(1, 2, 3)))
+    error = features - target
+    half = 0.5 * tf.reduce_sum(tf.square(tf.cast(error, tf.float32)), axis=(1, 2, 3))
+    share = tf.math.divide_no_nan(1.0, energy)[:, None, None, None]
+    return tf.math.divide_no_nan(half, energy), tf.cast(share, error.dtype) * error
 
 
 class Matched(NamedTuple):
@@ -118,47 +122,6 @@ def covariance(gram: Tensor, mean: Tensor) -> Tensor:
     centred = gram - mean[..., :, None] * mean[..., None, :]
     load = DIAGONAL_LOAD * tf.reduce_mean(tf.linalg.diag_part(centred), axis=-1)
     return centred + load[..., None, None] * tf.eye(gram.shape[-1])
-
-
-def _newton_schulz_scales() -> list[float]:
-    """Scale of each step that raises the smallest singular value in view as far as it can.
-
-    The cubic ``x -> s x (3 - s^2 x^2) / 2`` maps [low, 1] best to near 1 where its values at both
-    ends agree (Chen & Chow 2014): small values grow by 2.6 a step in place of 1.5.
-    """
-    scales, low = [], NEWTON_SCHULZ_RANGE
-    for _ in range(NEWTON_SCHULZ_STEPS):
-        scale = math.sqrt(3.0 / (1.0 + low + low**2))
-        scales.append(scale)
-        low = 0.5 * scale * low * (3.0 - scale**2 * low**2)
-    return scales
-
-
-def sqrt_psd(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Square root of positive definite matrices, and its inverse.
-
-    Coupled Newton-Schulz iteration (Higham 2008, eq. 6.35), scaled: matrix products only, so it is
-    as fast as the device multiplies. Directions that hold less than `NEWTON_SCHULZ_RANGE` squared
-    of the largest eigenvalue are not iterated to the end.
-
-    Parameters
-    ----------
-    matrices : tf.Tensor [shape=(batch, bands, C, C)]
-
-    Returns
-    -------
-    root, inverse_root : tf.Tensor [shape=(batch, bands, C, C)]
-    """
-    norm = tf.norm(matrices, axis=(2, 3), keepdims=True) + 1e-30
-    eye = np.eye(matrices.shape[-1], dtype=np.float32)
-    scales = _newton_schulz_scales()
-    Y = matrices / norm
-    Z = 1.5 * scales[0] * eye - 0.5 * scales[0] ** 3 * Y  # before it the inverse root is eye
-    Y = tf.matmul(Y, Z)
-    for scale in scales[1:]:
-        T = np.float32(1.5 * scale) * eye - (0.5 * scale**3) * tf.matmul(Z, Y)
-        Y, Z = tf.matmul(Y, T), tf.matmul(T, Z)
-    return Y * tf.sqrt(norm), Z / tf.sqrt(norm)
 
 
 class Gaussian(NamedTuple):
@@ -302,5 +265,15 @@ def moments_loss(gram: Tensor, mean: Tensor, target_gram: Tensor, target_mean: T
 
 
 def total_loss(terms: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Add up the terms with their weights: ``alpha * L_content + beta * L_style + ...``."""
+    """Add up the terms with their weights: ``alpha * L_content + beta * L_style + ...``.
+
+    Parameters
+    ----------
+    terms : sequence of tf.Tensor [shape=(batch,)]
+    weights : sequence of float
+
+    Returns
+    -------
+    tf.Tensor
+    """
     return tf.add_n([weight * term for weight, term in zip(weights, terms, strict=True)])

@@ -43,7 +43,13 @@ def limits() -> dict[str, int]:
 
 
 def check_memory() -> None:
-    """Raise a `DeviceError` if there is less memory than any transfer needs."""
+    """Raise a `DeviceError` if there is less memory than any transfer needs.
+
+    Raises
+    ------
+    DeviceError
+        If a limit of the process, or of its container, is below `NEEDED`.
+    """
     for what, limit in limits().items():
         if limit < NEEDED[what]:
             how = "ulimit -v" if what == "addresses" else "the container's memory"

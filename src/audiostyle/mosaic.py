@@ -66,6 +66,11 @@ class FramePool:
         Returns
         -------
         np.ndarray [shape=(n_fft // 2 + 1, at most share * MAX_FRAMES)]
+
+        Raises
+        ------
+        ValueError
+            If nothing was added.
         """
         if self._frames is None:
             raise ValueError("no frames were added")

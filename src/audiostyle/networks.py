@@ -10,15 +10,17 @@ Conventions
 from __future__ import annotations
 
 import dataclasses
-import platform
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from audiostyle.config import MUSIC_LAYERS, NETWORKS, TransferConfig
+from audiostyle.config import TransferConfig
 from audiostyle.convolution import convolve_plane
+from audiostyle.network_table import MUSIC_LAYERS, NETWORKS, find_network
+from audiostyle.precision import choose_precision
 from audiostyle.weights_io import load_weights
 
 Array = npt.NDArray[Any]
@@ -45,21 +47,40 @@ class FeatureExtractor(Protocol):
 def build_network(config: TransferConfig) -> FeatureExtractor:
     """Make the network of a configuration, with its weights.
 
+    Parameters
+    ----------
+    config : TransferConfig
+
+    Returns
+    -------
+    FeatureExtractor
+
     Raises
     ------
     WeightsError
         If the weights are missing or corrupt.
+    ConfigError
+        If the network is not known in this process.
     """
     layers = [name for name, _ in (*config.content_layers, *config.style_layers)]
-    if config.network == "vgg19":
-        return VGG19(layers, config)
-    if config.network == "musicnn-vgg":
-        return MusicnnVGG(layers, config)
-    return Random1D(layers, config)
+    # A configuration that came from another process names a network that was checked only there.
+    build = NETWORKS[find_network(config.network)].build
+    if build is not None:
+        network: FeatureExtractor = build(layers, config)
+        return network
+    return SHIPPED[config.network](layers, config)
 
 
 def build_music(config: TransferConfig) -> FeatureExtractor:
     """Make the second network, musicnn's VGG as it was trained, for the style layers of its own.
+
+    Parameters
+    ----------
+    config : TransferConfig
+
+    Returns
+    -------
+    FeatureExtractor
 
     Raises
     ------
@@ -79,37 +100,17 @@ def build_music(config: TransferConfig) -> FeatureExtractor:
 
 
 def resolve_precision(precision: str) -> str:
-    """Turn ``auto`` into ``bfloat16`` where the device computes with it, else ``float32``.
+    """Turn ``auto`` into what the device is fast at; see `audiostyle.precision.choose_precision`.
 
     Parameters
     ----------
     precision : str
-        ``auto``, ``float32`` or ``bfloat16``.
 
     Returns
     -------
     str
-        In ``bfloat16`` the convolutions are; statistics, losses and descent stay in float32.
     """
-    if precision != "auto":
-        return precision
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        return "bfloat16" if all(_has_bfloat16(gpu) for gpu in gpus) else "float32"
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return "float32"
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            flags = file.read()
-    except OSError:
-        return "float32"
-    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
-
-
-def _has_bfloat16(gpu: Any) -> bool:
-    """Whether a GPU is of NVIDIA's Ampere generation or later."""
-    details = tf.config.experimental.get_device_details(gpu)
-    return tuple(details.get("compute_capability", (0, 0))) >= (8, 0)
+    return choose_precision(precision, tf)[0]
 
 
 def _unit(S: Tensor, top_db: float) -> Tensor:
@@ -314,3 +315,11 @@ class Random1D:
             layer: tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME"))
             for layer, kernel in self._kernels.items()
         }
+
+
+SHIPPED: dict[str, Callable[[list[str], TransferConfig], FeatureExtractor]] = {
+    "vgg19": VGG19,
+    "musicnn-vgg": MusicnnVGG,
+    "random-1d": Random1D,
+}
+"""What makes each of the networks that need no registration."""

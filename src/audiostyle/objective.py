@@ -204,12 +204,10 @@ class StyleObjective:
         """Content loss, and its weighted gradient by each layer, in closed form."""
         values, slopes = [], {}
         for name, weight in _shares(self.config.content_layers):
-            A, energy = found[name], data[f"energy/{name}"]
-            error = A - data[f"features/{name}"]
-            half = 0.5 * tf.reduce_sum(tf.square(tf.cast(error, tf.float32)), axis=(1, 2, 3))
-            values.append(weight * tf.math.divide_no_nan(half, energy))
-            factor = tf.math.divide_no_nan(self._weights[0] * weight, energy)
-            slopes[name] = tf.cast(factor[:, None, None, None], A.dtype) * error
+            target, energy = data[f"features/{name}"], data[f"energy/{name}"]
+            value, slope = losses.content_loss(found[name], target, energy)
+            values.append(weight * value)
+            slopes[name] = tf.cast(self._weights[0] * weight, slope.dtype) * slope
         return tf.add_n(values), slopes
 
     def _style_losses(self, statistics: Statistics, data: Data) -> dict[str, losses.Matched]:
@@ -296,10 +294,30 @@ def _mix(own: Statistics, style: StyleTarget, strength: float) -> Statistics:
 
 
 def to_variable(S: Array, config: TransferConfig) -> Tensor:
-    """Map dB to the variable of the descent: 0 (``-top_db``) .. 1 (0 dB)."""
+    """Map dB to the variable of the descent: 0 (``-top_db``) .. 1 (0 dB).
+
+    Parameters
+    ----------
+    S : np.ndarray [shape=(..., n_mels, t), dB]
+    config : TransferConfig
+
+    Returns
+    -------
+    tf.Tensor
+    """
     return tf.constant(1.0 + np.asarray(S, np.float32) / config.top_db)
 
 
 def from_variable(x: Tensor, config: TransferConfig) -> Array:
-    """Inverse of `to_variable`."""
+    """Inverse of `to_variable`.
+
+    Parameters
+    ----------
+    x : tf.Tensor [shape=(..., n_mels, t), 0..1]
+    config : TransferConfig
+
+    Returns
+    -------
+    np.ndarray
+    """
     return np.asarray((x.numpy() - 1.0) * config.top_db, np.float32)

@@ -153,11 +153,7 @@ class Minimizer:
         OptimizationError
             If the loss is not finite even after one restart with steps ten times smaller.
         """
-        rank = len(x.shape)
-        lower, upper = (
-            tf.reshape(b, [1] * (rank - len(b.shape)) + b.shape.as_list())
-            for b in (tf.convert_to_tensor(lower, x.dtype), tf.convert_to_tensor(upper, x.dtype))
-        )
+        lower, upper = _bound(lower, x), _bound(upper, x)
         x = tf.clip_by_value(x, lower, upper)
         slower = np.zeros(x.shape[0], bool)
         restarts = 0
@@ -217,6 +213,13 @@ class Minimizer:
         terms = tf.TensorSpec((None, *state.terms.shape[1:]), state.terms.dtype)
         specs = tf.nest.map_structure(like, state)._replace(terms=terms)
         return [specs, Problem(data_spec, bound, bound, like(problem.rate))]
+
+
+def _bound(values: Any, x: Tensor) -> Tensor:
+    """Bring the bounds of a variable to its type and rank."""
+    bound = tf.convert_to_tensor(values, x.dtype)
+    missing = len(x.shape) - len(bound.shape)
+    return tf.reshape(bound, [1] * missing + bound.shape.as_list())
 
 
 class _Watch:

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import reprlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ def option(
     unit: str = "",
     bounds: tuple[float, float] | None = None,
     choices: tuple[str, ...] = (),
+    lookup: Callable[[Any], str] | None = None,
     metavar: str = "",
 ) -> Any:
     """Declare a parameter as a field of a dataclass.
@@ -41,6 +42,9 @@ def option(
         Smallest and largest value.
     choices : tuple of str
         The names that are allowed.
+    lookup : callable, optional
+        Returns a name that is allowed or raises `ConfigError`, where names may be added to
+        `choices` later.
     metavar : str
         What stands for the value in ``--help``.
 
@@ -54,6 +58,7 @@ def option(
         "unit": unit,
         "bounds": bounds,
         "choices": choices,
+        "lookup": lookup,
         "metavar": metavar,
     }
     return dataclasses.field(default=default, metadata=metadata)
@@ -157,6 +162,8 @@ def coerce(field: dataclasses.Field[Any], value: Any) -> Any:
     name, metadata = field.name, field.metadata
     if name in ("content_layers", "style_layers"):
         return _coerce_layers(name, value)
+    if metadata["lookup"]:
+        return metadata["lookup"](value)
     if metadata["choices"]:
         return known(name, value, metadata["choices"])
     if metadata["bounds"]:

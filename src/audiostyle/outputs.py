@@ -155,13 +155,28 @@ class Staging:
         self._stack.close()
 
     def add(self, path: Path) -> Path:
-        """Make a temporary file that will become `path`; write into it."""
+        """Make a temporary file that will become `path`; write into it.
+
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        Path
+        """
         part = self._stack.enter_context(part_file(path))
         self._staged.append((part, path))
         return part
 
     def write(self, path: Path, data: bytes) -> None:
-        """Add a small file, all of it at once."""
+        """Add a small file, all of it at once.
+
+        Parameters
+        ----------
+        path : Path
+        data : bytes
+        """
         part = self.add(path)
         try:
             part.write_bytes(data)

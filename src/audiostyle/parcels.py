@@ -25,7 +25,7 @@ class Sent:
 
     Attributes
     ----------
-    inputs : dict of str to Any
+    inputs : dict of str to object
         References to the bytes of inputs, by absolute path.
     output, record : bytes or None
         Of a pair that is only to be judged.
@@ -74,7 +74,16 @@ class Store:
         self._folder.cleanup()
 
     def place(self, path: str) -> Path:
-        """Say where an input lies here; those of one folder lie in one folder."""
+        """Say where an input lies here; those of one folder lie in one folder.
+
+        Parameters
+        ----------
+        path : str
+
+        Returns
+        -------
+        Path
+        """
         parent, name = os.path.split(path)
         folder = self._folders.get(parent)
         if folder is None:

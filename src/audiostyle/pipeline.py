@@ -18,7 +18,8 @@ from audiostyle.hearing import HeardStyle, Style, hear
 from audiostyle.loudness import LoudnessMeter, Matched, match_loudness_stream
 from audiostyle.recording import Recording
 from audiostyle.render import Renderer
-from audiostyle.streams import ArraySource, Spool
+from audiostyle.spool import Spool
+from audiostyle.streams import ArraySource
 from audiostyle.traverse import PICTURE_FRAMES, LongTransfer, Picture
 
 if TYPE_CHECKING:
@@ -84,7 +85,17 @@ class TransferResult:
     matched: Matched | None = field(default=None, repr=False)
 
     def blocks(self) -> Iterator[Array]:
-        """Give the result in blocks [shape=(channels, n), float32]."""
+        """Give the result in blocks [shape=(channels, n), float32].
+
+        Returns
+        -------
+        iterator of np.ndarray
+
+        Raises
+        ------
+        ValueError
+            If the result went to a file, and is gone from memory.
+        """
         if self.matched is None:
             raise ValueError("the result is in y, or was written to its file")
         return self.matched.blocks()
@@ -227,17 +238,11 @@ class Stylist:
         clock.lap("start-up")
         run = LongTransfer(recording, styler, device, callback or (lambda event: None), clock.lap)
         run.listen(styles)
-        meter, peak = LoudnessMeter(recording.sr), 0.0
         result = Picture(self.config, recording.channels, pictured)
         renderer = Renderer(recording, self.config)
-        for block in renderer.blocks(run.pieces(pictured), result.hear):
-            meter.add(block)
-            peak = max(peak, float(np.abs(block).max()))
-            spool.append(block)
+        sound = renderer.blocks(run.pieces(pictured), result.hear)
+        matched = _put_aside(sound, spool, recording)
         result.end()
-        matched = match_loudness_stream(
-            spool.blocks, recording.sr, meter.value(), peak, recording.loudness
-        )
         clock.lap("inversion")
         return TransferResult(
             y=None,
@@ -285,8 +290,35 @@ class _Clock:
         self._last = now
 
 
+def _put_aside(sound: Iterator[Array], spool: Spool, recording: Recording) -> Matched:
+    """Measure a stream as it goes into the spool, and bring it to the loudness of the content."""
+    meter, peak = LoudnessMeter(recording.sr), 0.0
+    for block in sound:
+        meter.add(block)
+        peak = max(peak, float(np.abs(block).max()))
+        spool.append(block)
+    return match_loudness_stream(
+        spool.blocks, recording.sr, meter.value(), peak, recording.loudness
+    )
+
+
 def as_styles(style: Any, sr: int) -> list[Style]:
-    """Make a list of `Style` of what `audiostyle.transfer` takes, and check their weights."""
+    """Make a list of `Style` of what `audiostyle.transfer` takes, and check their weights.
+
+    Parameters
+    ----------
+    style : object
+    sr : int
+
+    Returns
+    -------
+    list of Style
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or a weight is negative, not finite, or all are 0.
+    """
     if isinstance(style, np.ndarray):
         style = [style]
     styles = [

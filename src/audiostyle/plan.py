@@ -175,7 +175,17 @@ def make_pairs(couples: Sequence[Couple], template: str) -> list[Pair]:
 
 
 def check_template(template: str) -> None:
-    """Raise a `ConfigError` if a template cannot name an output."""
+    """Raise a `ConfigError` if a template cannot name an output.
+
+    Parameters
+    ----------
+    template : str
+
+    Raises
+    ------
+    ConfigError
+        If it cannot name an output.
+    """
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:

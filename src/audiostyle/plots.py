@@ -146,7 +146,12 @@ def few_columns(S: Array, limit: int = MAX_COLUMNS) -> tuple[Array, int]:
 
 @lru_cache(maxsize=1)
 def colours() -> Array:
-    """Return the colour map of spectrograms [shape=(256, 3), uint8], from low to high."""
+    """Return the colour map of spectrograms [shape=(256, 3), uint8], from low to high.
+
+    Returns
+    -------
+    np.ndarray
+    """
     from matplotlib import colormaps
 
     return np.asarray(colormaps[COLOUR_MAP](np.arange(256), bytes=True)[:, :3])

@@ -47,7 +47,16 @@ class Facts:
 
     @classmethod
     def recall(cls, known: Mapping[str, Any]) -> Facts | None:
-        """Make facts of what a journal says; None if that cannot be right."""
+        """Make facts of what a journal says; None if that cannot be right.
+
+        Parameters
+        ----------
+        known : dict of str to Any
+
+        Returns
+        -------
+        Facts or None
+        """
         kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
         whole = all(type(known.get(name)) is kind for name, kind in kinds.items())
         counts = whole and min(known["sr"], known["channels"], known["frames"]) >= 0

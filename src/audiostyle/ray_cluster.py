@@ -140,6 +140,15 @@ def _kept_signals() -> Iterator[None]:
 
 
 def alive_nodes(ray: Any) -> list[Node]:
-    """List the machines of a cluster, as they are now."""
+    """List the machines of a cluster, as they are now.
+
+    Parameters
+    ----------
+    ray : object
+
+    Returns
+    -------
+    list of Node
+    """
     found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [Node(have.get("CPU", 0.0), have.get("GPU", 0.0)) for have in found]

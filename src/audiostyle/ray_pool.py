@@ -120,7 +120,12 @@ class Pool:
         self._closed = False
 
     def in_flight(self) -> list[Job]:
-        """List the jobs that workers have."""
+        """List the jobs that workers have.
+
+        Returns
+        -------
+        list of Job
+        """
         return [job for slot in self._slots for _, job in slot.flight]
 
     def run(self, report: Report) -> Iterator[Event]:

@@ -50,13 +50,28 @@ class Shell:
         self._maker: Any = None
 
     def look(self) -> tuple[str, dict[str, str]]:
-        """Say what this machine is called, and which versions are here."""
+        """Say what this machine is called, and which versions are here.
+
+        Returns
+        -------
+        host : str
+        versions : dict of str to str
+        """
         import socket
 
         return socket.gethostname(), look()
 
     def begin(self, order: Any) -> Any:
-        """Make ready, and say what of the inputs is not to be seen from here."""
+        """Make ready, and say what of the inputs is not to be seen from here.
+
+        Parameters
+        ----------
+        order : object
+
+        Returns
+        -------
+        object
+        """
         from audiostyle.ray_worker import Maker
 
         self._maker = Maker(order)

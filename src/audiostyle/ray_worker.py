@@ -24,7 +24,17 @@ MakeWorker = Callable[[BatchRequest, TransferConfig], Worker]
 
 
 def make_workshop(request: BatchRequest, config: TransferConfig) -> Worker:
-    """Make what computes pairs; imports what is large."""
+    """Make what computes pairs; imports what is large.
+
+    Parameters
+    ----------
+    request : BatchRequest
+    config : TransferConfig
+
+    Returns
+    -------
+    Worker
+    """
     from audiostyle.workshop import Workshop
 
     return Workshop(request, config)

@@ -120,7 +120,12 @@ class Recording:
                 yield block
 
     def blocks(self) -> Iterator[Array]:
-        """Give the recording as it is, but for an offset [shape=(channels, n)]."""
+        """Give the recording as it is, but for an offset [shape=(channels, n)].
+
+        Yields
+        ------
+        np.ndarray
+        """
         if not self._offset.any():
             yield from self._source.blocks()
             return
@@ -128,7 +133,12 @@ class Recording:
             yield block - self._offset[:, None]
 
     def levelled(self) -> Iterator[Array]:
-        """Give it at ``config.sr`` and at the level of the analysis [shape=(channels, n)]."""
+        """Give it at ``config.sr`` and at the level of the analysis [shape=(channels, n)].
+
+        Yields
+        ------
+        np.ndarray
+        """
         work = (
             iter([self._work])
             if self._work is not None
@@ -140,11 +150,21 @@ class Recording:
             first += block.shape[1]
 
     def reader(self) -> FrameReader:
-        """Begin to read its frames."""
+        """Begin to read its frames.
+
+        Returns
+        -------
+        FrameReader
+        """
         return FrameReader(self.levelled(), self.channels, self._config)
 
     def mel_mean(self) -> Array:
-        """Mean mel power over time [shape=(n_mels,)], in a pass of its own."""
+        """Mean mel power over time [shape=(n_mels,)], in a pass of its own.
+
+        Returns
+        -------
+        np.ndarray
+        """
         total: Array = np.zeros(self._config.n_mels)
         reader = self.reader()
         for start, stop in equal_parts(self.n_frames):
@@ -186,7 +206,19 @@ class FrameReader:
 
 
 def check_frames(n_frames: int, needed: int, name: str, config: TransferConfig) -> None:
-    """Raise an `AudioFileError` if a clip has fewer frames than the network needs."""
+    """Raise an `AudioFileError` if a clip has fewer frames than the network needs.
+
+    Parameters
+    ----------
+    n_frames, needed : int
+    name : str
+    config : TransferConfig
+
+    Raises
+    ------
+    AudioFileError
+        If `n_frames` is below `needed`.
+    """
     if n_frames < needed:
         raise AudioFileError(
             f"{name}: {n_frames} frames are too few for {config.network}, which needs {needed}; "

@@ -46,6 +46,13 @@ def check_regular(path: str | Path) -> int:
     Returns
     -------
     int, in bytes
+
+    Raises
+    ------
+    IsADirectoryError
+        If it is a folder.
+    OSError
+        If it is not there, or is a pipe, a socket or a device.
     """
     found = os.stat(path)
     if stat.S_ISDIR(found.st_mode):
@@ -53,3 +60,17 @@ def check_regular(path: str | Path) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
     return found.st_size
+
+
+def system_name(path: Path) -> Path | bytes:
+    """Return what soundfile takes for a path: elsewhere than on Windows a name may be any bytes.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Path or bytes
+    """
+    return path if os.name == "nt" else os.fsencode(path)

@@ -159,6 +159,10 @@ class Inverter:
     def run(self, pieces: Iterator[Piece]) -> Iterator[Array]:
         """Invert.
 
+        Parameters
+        ----------
+        pieces : iterator of Piece
+
         Yields
         ------
         np.ndarray [shape=(channels, n)]
@@ -243,7 +247,7 @@ class Inverter:
         return np.asarray(out)
 
     def _measure(self, y: Array, first: int, stop: int) -> None:
-        """Add to the spectral convergence (see `audiostyle.spectral.spectral_convergence`)."""
+        """Add to the error of what was reached, and to the energy of what was wanted."""
         assert self._magnitude is not None
         wanted = self._magnitude[:, :, first:stop]
         reached = np.abs(spectral.stft(y, self._config)[:, :, first:stop])

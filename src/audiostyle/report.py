@@ -99,7 +99,16 @@ class ReportRequest:
 
 
 def check_output(output: Path) -> None:
-    """Raise a `ConfigError` if a name is not of a page."""
+    """Raise a `ConfigError` if a name is not of a page.
+
+    Parameters
+    ----------
+    output : Path
+
+    Raises
+    ------
+    ConfigError
+    """
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"report={output} must end in .html")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from audiostyle import journal, results
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, AudioStyleError
 from audiostyle.outputs import record_path
+from audiostyle.report_finder import Finder
 
 ROLES = ("content", "style", "result")
 """What is heard of a pair, in the order of the keys 1, 2 and 3."""
@@ -309,29 +310,6 @@ def _total(timings: Any) -> float | None:
     return sum(lap for name, lap in laps.items() if not name.startswith("to "))
 
 
-class Finder:
-    """Finds files again whose names were relative to a folder that nobody wrote down.
-
-    Parameters
-    ----------
-    paths : iterable of str
-        Absolute paths, of which a name may be the end.
-    """
-
-    def __init__(self, paths: Iterable[str]) -> None:
-        self._by_name: dict[str, list[Path]] = {}
-        for path in map(Path, paths):
-            self._by_name.setdefault(path.name, []).append(path)
-
-    def find(self, name: str) -> Path | None:
-        """Return the file whose path ends like a name does."""
-        parts = tuple(part for part in Path(name).parts if part not in (".", ".."))
-        for path in self._by_name.get(Path(name).name, []):
-            if path.parts[-len(parts) :] == parts and path.is_file():
-                return path
-        return None
-
-
 def _sound(
     role: str,
     name: str,
@@ -374,12 +352,30 @@ def _measures(entry: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number as it is, and None for everything else a file may hold."""
+    """Return a finite number as it is, and None for everything else a file may hold.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    float or None
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if abs(value) < float("inf") else None
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return a list as it is, and an empty one for everything else a file may hold."""
+    """Return a list as it is, and an empty one for everything else a file may hold.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    list of Any
+    """
     return value if isinstance(value, list) else []

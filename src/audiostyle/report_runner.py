@@ -9,7 +9,7 @@ from audiostyle import report
 from audiostyle.errors import Interrupted
 from audiostyle.progress import Display
 from audiostyle.report import Drawn, ReportRequest
-from audiostyle.runner import Interrupt
+from audiostyle.signals import Interrupt
 
 LINES = 20  # about so many, where standard error is not a terminal
 
@@ -33,7 +33,16 @@ class Progress(Display):
 
 
 def report_name(name: str) -> str:
-    """Bring the name of a file to one line that any terminal can show."""
+    """Bring the name of a file to one line that any terminal can show.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+    """
     return " ".join(name.encode("utf-8", "replace").decode().split())
 
 

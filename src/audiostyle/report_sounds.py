@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from audiostyle import audio, audio_out, outputs
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError
 from audiostyle.recording import Recording
-from audiostyle.report_data import Sound
+from audiostyle.report_data import ROLES, Case, Sound
 from audiostyle.traverse import Picture
 
 Array = npt.NDArray[Any]
@@ -246,3 +246,57 @@ def data_uri(kind: str, data: bytes) -> str:
     str
     """
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def hear_all(
+    case: Case, config: TransferConfig, columns: int, check: bool = True
+) -> dict[str, Heard]:
+    """Listen to the sounds of a case, to no more of the style than the others last.
+
+    Parameters
+    ----------
+    case : Case
+    config : TransferConfig
+    columns : int
+    check : bool
+
+    Returns
+    -------
+    dict of str to Heard
+    """
+    heard = {
+        role: listen(case.sounds[role], config, columns=columns, check=check)
+        for role in ("content", "result")
+    }
+    length = max(one.seconds for one in heard.values()) or None
+    heard["style"] = listen(
+        case.sounds["style"], config, limit=length, columns=columns, check=check
+    )
+    return {role: heard[role] for role in ROLES}
+
+
+def give_voice(heard: Mapping[str, Heard], page: Path, limit: int) -> dict[str, Source | None]:
+    """Embed all sounds of a pair if together they fit, or link all of them.
+
+    Parameters
+    ----------
+    heard : dict of str to Heard
+    page : Path
+    limit : int
+
+    Returns
+    -------
+    dict of str to Source or None
+    """
+    embedded: dict[str, Source | None] = {}
+    left = limit
+    for role, one in heard.items():
+        if one.reason:
+            embedded[role] = None
+            continue
+        source = embed(one, left)
+        if source is None:
+            return {role: link(one, page) for role, one in heard.items()}
+        embedded[role] = source
+        left -= source.n_bytes
+    return embedded

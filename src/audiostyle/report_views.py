@@ -153,8 +153,8 @@ def pair_view(case: Case, page: Path, limit: int) -> PairView:
     PairView
     """
     config = case.config
-    heard = hear_all(case, config, report_sounds.PICTURE_COLUMNS)
-    sources = give_voice(heard, page, limit)
+    heard = report_sounds.hear_all(case, config, report_sounds.PICTURE_COLUMNS)
+    sources = report_sounds.give_voice(heard, page, limit)
     curves = plots.loss_curves(case.losses, case.record.get("parameters") or {})
     return PairView(
         title=case.name,
@@ -173,39 +173,17 @@ def pair_view(case: Case, page: Path, limit: int) -> PairView:
     )
 
 
-def hear_all(
-    case: Case, config: TransferConfig, columns: int, check: bool = True
-) -> dict[str, Heard]:
-    """Listen to the sounds of a case, to no more of the style than the others last."""
-    heard = {
-        role: report_sounds.listen(case.sounds[role], config, columns=columns, check=check)
-        for role in ("content", "result")
-    }
-    length = max(one.seconds for one in heard.values()) or None
-    heard["style"] = report_sounds.listen(
-        case.sounds["style"], config, limit=length, columns=columns, check=check
-    )
-    return {role: heard[role] for role in ROLES}
-
-
-def give_voice(heard: Mapping[str, Heard], page: Path, limit: int) -> dict[str, Source | None]:
-    """Embed all sounds of a pair if together they fit, or link all of them."""
-    embedded: dict[str, Source | None] = {}
-    left = limit
-    for role, one in heard.items():
-        if one.reason:
-            embedded[role] = None
-            continue
-        source = report_sounds.embed(one, left)
-        if source is None:
-            return {role: report_sounds.link(one, page) for role, one in heard.items()}
-        embedded[role] = source
-        left -= source.n_bytes
-    return embedded
-
-
 def facts(case: Case) -> list[tuple[str, str, str]]:
-    """List the few numbers that come first: name, value, and what it means."""
+    """List the few numbers that come first: name, value, and what it means.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    list of tuple[str, str, str]
+    """
     found = []
     for name, label, meaning in (
         ("score", "Score", "sqrt(style x content) x (1 - copied), from 0 to 1"),
@@ -272,7 +250,12 @@ def _track(
 
 
 def colour_bar() -> str:
-    """Draw the colour map as a narrow picture, high on top; return its URI."""
+    """Draw the colour map as a narrow picture, high on top; return its URI.
+
+    Returns
+    -------
+    str
+    """
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -305,7 +288,16 @@ def _steps(
 
 
 def make_table(case: Case) -> Table | None:
-    """Lay out an evaluation as `audiostyle evaluate` does; None without one."""
+    """Lay out an evaluation as `audiostyle evaluate` does; None without one.
+
+    Parameters
+    ----------
+    case : Case
+
+    Returns
+    -------
+    Table or None
+    """
     if not case.measures:
         return None
     columns = {"this pair": case.measures, **case.baselines}

@@ -88,7 +88,13 @@ class Request:
             self.threads = 1
 
     def check(self) -> None:
-        """Raise a `ConfigError` if a value cannot be right, whatever the files hold."""
+        """Raise a `ConfigError` if a value cannot be right, whatever the files hold.
+
+        Raises
+        ------
+        ConfigError
+            If a value cannot be right, whatever the files hold.
+        """
         if not self.output.name:
             raise ConfigError(f"output {str(self.output)!r} names no file: name one, as out.wav")
         if not self.styles:
@@ -151,11 +157,30 @@ class StyleFiles:
     )
 
     def as_style(self, config: TransferConfig) -> Style:
-        """Make what a transfer takes; clips are read while it listens, one by one."""
+        """Make what a transfer takes; clips are read while it listens, one by one.
+
+        Parameters
+        ----------
+        config : TransferConfig
+
+        Returns
+        -------
+        Style
+        """
         return Style(self.load(config), self.weight, str(self.path), self.heard)
 
     def check(self, config: TransferConfig) -> None:
-        """Fail before TensorFlow is loaded if no clip can be used."""
+        """Fail before TensorFlow is loaded if no clip can be used.
+
+        Parameters
+        ----------
+        config : TransferConfig
+
+        Raises
+        ------
+        AudioFileError
+            If none can.
+        """
         if self.heard is not None:
             return
         reasons: list[AudioFileError] = []
@@ -173,7 +198,16 @@ class StyleFiles:
         )
 
     def load(self, config: TransferConfig) -> Iterator[Recording]:
-        """Yield clips one by one; in a folder, one that cannot be used is skipped and noted."""
+        """Yield clips one by one; in a folder, one that cannot be used is skipped and noted.
+
+        Parameters
+        ----------
+        config : TransferConfig
+
+        Yields
+        ------
+        Recording
+        """
         for path in self.clips:
             try:
                 # The one that was checked is not read again.

@@ -97,12 +97,22 @@ class Rows(Sequence[dict[str, Any]]):
         return self._make(self._pairs[index])
 
     def count_status(self) -> Counter[str]:
-        """Count the pairs of each status, without making a row."""
+        """Count the pairs of each status, without making a row.
+
+        Returns
+        -------
+        Counter[str]
+        """
         known = (self._known(pair).status for pair in self._pairs)
         return Counter(status if status in _ENDS else "pending" for status in known)
 
     def failed(self) -> list[dict[str, Any]]:
-        """Make the rows of those that failed."""
+        """Make the rows of those that failed.
+
+        Returns
+        -------
+        list of dict
+        """
         return [self._make(pair) for pair in self._pairs if self._known(pair).status == "failed"]
 
     def _known(self, pair: Pair) -> PairState:

@@ -177,7 +177,17 @@ def make_plan(request: BatchRequest, config: TransferConfig) -> list[Pair]:
 
 
 def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str, Any]:
-    """Return all that changes what a pair sounds like, but for its inputs."""
+    """Return all that changes what a pair sounds like, but for its inputs.
+
+    Parameters
+    ----------
+    request : BatchRequest
+    config : TransferConfig
+
+    Returns
+    -------
+    dict of str to object
+    """
     return {
         **config.to_dict(),
         "weights": weights_io.provenance(config.network, config.weights).get("sha256"),
@@ -189,14 +199,24 @@ def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str
 
 
 def is_done(known: PairState, fingerprint: str, output: Path) -> bool:
-    """Tell whether the journal vouches for an output that is still there, as long as it was."""
-    if known.status != "done" or known.fingerprint != fingerprint:
-        return False
-    return matches(known, output)
+    """Tell whether the journal vouches for an output that is still there, as long as it was.
+
+    Parameters
+    ----------
+    known : PairState
+    fingerprint : str
+    output : Path
+
+    Returns
+    -------
+    bool
+    """
+    vouched = known.status == "done" and known.fingerprint == fingerprint
+    return vouched and matches(known, output)
 
 
 def matches(known: PairState, output: Path) -> bool:
-    """Tell whether an output is there, as long as it was when it was done."""
+    """Tell whether an output is there, as long as it was when it was done; see `is_done`."""
     try:
         return bool(output.stat().st_size == known.facts["size"])
     except (OSError, KeyError):
@@ -361,6 +381,16 @@ def _estimate(
 
 
 def settings(request: BatchRequest, config: TransferConfig) -> str:
-    """Sum up the parameters, to tell the timings of one configuration from those of another."""
+    """Sum up the parameters, to tell the timings of one configuration from those of another.
+
+    Parameters
+    ----------
+    request : BatchRequest
+    config : TransferConfig
+
+    Returns
+    -------
+    str
+    """
     machine = f"{request.device}, {request.threads} threads"
     return journal.fingerprint(result_parameters(request, config), machine, [])[:8]

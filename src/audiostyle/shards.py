@@ -34,7 +34,16 @@ class Shard:
         return f"{self.number}/{self.of}"
 
     def takes(self, name: str) -> bool:
-        """Tell whether a pair is in this part; that depends on the name of the pair alone."""
+        """Tell whether a pair is in this part; that depends on the name of the pair alone.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        bool
+        """
         digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
         return int.from_bytes(digest[:8], "big") % self.of == self.number - 1
 

@@ -45,6 +45,10 @@ def _mel_filters(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> Array:
 def mel_filters(config: TransferConfig) -> Array:
     """Return librosa's mel filter bank, area-normalised.
 
+    Parameters
+    ----------
+    config : TransferConfig
+
     Returns
     -------
     np.ndarray [shape=(n_mels, n_fft // 2 + 1), non-negative]
@@ -329,20 +333,3 @@ def unit_phase(D: Array) -> Array:
     modulus = np.abs(D)
     empty = modulus < np.finfo(np.float32).tiny
     return np.where(empty, np.complex64(1), D / np.where(empty, 1, modulus)).astype(np.complex64)
-
-
-def spectral_convergence(y: Array, magnitude: Array, config: TransferConfig) -> float:
-    """How far the STFT of a signal is from a wanted magnitude.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(..., n)]
-    magnitude : np.ndarray [shape=(..., n_fft // 2 + 1, t), non-negative]
-
-    Returns
-    -------
-    float
-        ``20 log10(|| |STFT(y)| - magnitude || / || magnitude ||)``, dB; lower is better.
-    """
-    error = float(np.linalg.norm(np.abs(stft(y, config)) - magnitude))
-    return 20 * float(np.log10(max(error, 1e-30) / max(float(np.linalg.norm(magnitude)), 1e-30)))

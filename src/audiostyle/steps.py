@@ -70,11 +70,30 @@ class Method(Protocol):
     """A way to descend."""
 
     def remember(self, x: Tensor) -> Any:
-        """Make the memory of a descent that has not begun, for `State.memory`."""
+        """Make the memory of a descent that has not begun, for `State.memory`.
+
+        Parameters
+        ----------
+        x : tf.Tensor
+
+        Returns
+        -------
+        object
+        """
         ...
 
     def step(self, state: State, problem: Problem) -> State:
-        """Evaluate the start, or else go one step from it."""
+        """Evaluate the start, or else go one step from it.
+
+        Parameters
+        ----------
+        state : State
+        problem : Problem
+
+        Returns
+        -------
+        State
+        """
         ...
 
 
@@ -105,12 +124,30 @@ def start(method: Method, x: Tensor, n_terms: int) -> State:
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each item of a batch."""
+    """Inner product of each item of a batch.
+
+    Parameters
+    ----------
+    a, b : tf.Tensor
+
+    Returns
+    -------
+    tf.Tensor
+    """
     return tf.reduce_sum(tf.reshape(a * b, (tf.shape(a)[0], -1)), axis=1)
 
 
 def spread(values: Tensor, x: Tensor) -> Tensor:
-    """Bring one value an item to the rank of `x`."""
+    """Bring one value an item to the rank of `x`.
+
+    Parameters
+    ----------
+    values, x : tf.Tensor
+
+    Returns
+    -------
+    tf.Tensor
+    """
     return tf.reshape(values, [-1] + [1] * (len(x.shape) - 1))
 
 
@@ -138,12 +175,21 @@ class LBFGS:
         self._evaluate = evaluate
 
     def remember(self, x: Tensor) -> Any:
-        """Make room for moves, changes of the gradient and their products, oldest first."""
+        """Make room for moves, changes of the gradient and their products, oldest first.
+
+        Parameters
+        ----------
+        x : tf.Tensor
+
+        Returns
+        -------
+        object
+        """
         nothing = tf.zeros_like(x)
         return [nothing] * HISTORY, [nothing] * HISTORY, tf.zeros((HISTORY, x.shape[0]), x.dtype)
 
     def step(self, state: State, problem: Problem) -> State:
-        """Go one step, or evaluate the start, which is a step of length 0."""
+        """Go one step, or evaluate the start, which is a step of length 0; see `Method.step`."""
         x, gradient = state.x, state.gradient
         first = tf.math.is_inf(state.total)
         held = ((x <= problem.lower) & (gradient > 0)) | ((x >= problem.upper) & (gradient < 0))
@@ -304,11 +350,20 @@ class Adam:
         self._evaluate = evaluate
 
     def remember(self, x: Tensor) -> Any:
-        """Make room for the moments of the gradient, and for the number of steps."""
+        """Make room for the moments of the gradient, and for the number of steps.
+
+        Parameters
+        ----------
+        x : tf.Tensor
+
+        Returns
+        -------
+        object
+        """
         return tf.zeros_like(x), tf.zeros_like(x), tf.zeros(x.shape[:1], x.dtype)
 
     def step(self, state: State, problem: Problem) -> State:
-        """Go one step, or evaluate the start, which is a step of length 0."""
+        """Go one step, or evaluate the start, which is a step of length 0; see `Method.step`."""
         x, gradient = state.x, state.gradient
         first = tf.math.is_inf(state.total)
         beta1, beta2 = ADAM_BETAS

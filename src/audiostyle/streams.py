@@ -1,27 +1,20 @@
-"""Recordings as streams of blocks: checked, measured, resampled and kept, in fixed memory."""
+"""Recordings as streams of blocks: checked, measured and resampled, in fixed memory."""
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from audiostyle.config import MAX_CHANNELS, MIN_SECONDS
 from audiostyle.errors import AudioFileError
-from audiostyle.levels import BLOCK_SAMPLES, OFFSET, SILENCE_DB, pieces
+from audiostyle.levels import OFFSET, SILENCE_DB, pieces
 from audiostyle.loudness import LoudnessMeter
-from audiostyle.outputs import write_error
 
 Array = npt.NDArray[Any]
-
-SPOOL_BYTES = 64 << 20
 
 
 class Source(Protocol):
@@ -40,7 +33,12 @@ class Source(Protocol):
     name: str
 
     def blocks(self) -> Iterator[Array]:
-        """Give consecutive blocks [shape=(channels, n), float32], anew on each call."""
+        """Give consecutive blocks [shape=(channels, n), float32], anew on each call.
+
+        Returns
+        -------
+        iterator of np.ndarray
+        """
 
 
 class ArraySource:
@@ -77,12 +75,23 @@ class ArraySource:
         check_channels(self.channels, name)
 
     def blocks(self) -> Iterator[Array]:
-        """Give views of the clip."""
+        """Give views of the clip; see `Source.blocks`."""
         return pieces(self.y)
 
 
 def check_channels(channels: int, name: str) -> None:
-    """Raise an `AudioFileError` if there are none or too many."""
+    """Raise an `AudioFileError` if there are none or too many.
+
+    Parameters
+    ----------
+    channels : int
+    name : str
+
+    Raises
+    ------
+    AudioFileError
+        If there are none or too many.
+    """
     if not 1 <= channels <= MAX_CHANNELS:
         raise AudioFileError(
             f"{name}: {channels} channels; from 1 to {MAX_CHANNELS} are supported, as "
@@ -133,7 +142,12 @@ class Tally:
         return bool(np.isfinite(self._low).all() and np.isfinite(self._high).all())
 
     def add(self, block: Array) -> None:
-        """Take in the next samples [shape=(channels, n)]."""
+        """Take in the next samples [shape=(channels, n)].
+
+        Parameters
+        ----------
+        block : np.ndarray [shape=(channels, n)]
+        """
         if block.shape[1] == 0:
             return
         low, high = block.min(axis=1), block.max(axis=1)  # NaN where any sample is
@@ -150,6 +164,10 @@ class Tally:
         ----------
         name : str
             For messages.
+
+        Returns
+        -------
+        (np.ndarray, float)
 
         Raises
         ------
@@ -260,119 +278,3 @@ def resample(y: Array, orig_sr: int, target_sr: int) -> Array:
     if orig_sr == target_sr or not y.size:
         return y
     return np.concatenate(list(resample_stream(iter([y]), orig_sr, target_sr, len(y))), axis=1)
-
-
-class Spool:
-    """Blocks that are put aside: in memory while they are few, then in a file without a name.
-
-    Parameters
-    ----------
-    channels : int
-    folder : Path, optional
-        Where the file lies; without it everything stays in memory.
-    memory_bytes : int
-        How much is kept in memory, beside one block.
-
-    Attributes
-    ----------
-    n : int, in samples
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be made or written; `DiskError` if the disk is full.
-
-    Examples
-    --------
-    >>> with Spool(2, Path("/tmp")) as spool:
-    ...     for block in source.blocks():
-    ...         spool.append(block)
-    ...     again = [block.mean() for block in spool.blocks()]
-    """
-
-    def __init__(
-        self, channels: int, folder: Path | None = None, memory_bytes: int = SPOOL_BYTES
-    ) -> None:
-        self.channels = channels
-        self.n = 0
-        self._folder = folder
-        self._room = memory_bytes // (4 * channels * BLOCK_SAMPLES)  # in blocks
-        self._kept: list[Array] = []
-        self._file: IO[bytes] | None = None
-        self._written = 0  # blocks in the file
-        self._current = self._empty()  # the block that is being filled
-
-    def __enter__(self) -> Spool:
-        """Begin with nothing."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Forget everything."""
-        self.close()
-
-    def append(self, block: Array) -> None:
-        """Put aside the next samples [shape=(channels, n)]; they are copied."""
-        first = 0
-        while first < block.shape[1]:
-            filled = self.n % BLOCK_SAMPLES
-            taken = min(block.shape[1] - first, BLOCK_SAMPLES - filled)
-            self._current[:, filled : filled + taken] = block[:, first : first + taken]
-            self.n += taken
-            first += taken
-            if self.n % BLOCK_SAMPLES == 0:
-                self._store()
-
-    def blocks(self) -> Iterator[Array]:
-        """Give everything, from the beginning on each call.
-
-        Yields
-        ------
-        np.ndarray [shape=(channels, at most BLOCK_SAMPLES), float32]
-            Not to be changed: it may be the memory itself.
-        """
-        yield from self._kept
-        for i in range(self._written):
-            yield self._read(i)
-        rest = self.n % BLOCK_SAMPLES
-        if rest:
-            yield self._current[:, :rest]
-
-    def close(self) -> None:
-        """Forget everything, and remove the file."""
-        self._kept.clear()
-        self.n = self._written = 0
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # of a disk that was full before
-                self._file.close()
-            self._file = None
-
-    def _empty(self) -> Array:
-        return np.empty((self.channels, BLOCK_SAMPLES), np.float32)
-
-    def _store(self) -> None:
-        if self._folder is None or len(self._kept) < self._room:
-            self._kept.append(self._current)
-            self._current = self._empty()
-            return
-        try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix=".audiostyle-", dir=self._folder)
-            self._file.seek(self._written * self._current.nbytes)
-            self._file.write(self._current.data)
-            self._file.flush()
-        except OSError as error:
-            raise write_error(self._folder, error, self._folder) from None
-        self._written += 1
-
-    def _read(self, i: int) -> Array:
-        assert self._file is not None
-        block = self._empty()
-        self._file.seek(i * block.nbytes)
-        if self._file.readinto(block.data.cast("B")) != block.nbytes:  # type: ignore[attr-defined]
-            raise OSError(f"{self._folder}: a temporary file there lost its end")
-        return block

@@ -52,7 +52,12 @@ class SavedStyle:
     sha256: str
 
     def restore(self) -> HeardStyle:
-        """Put the style together again. Loads TensorFlow."""
+        """Put the style together again. Loads TensorFlow.
+
+        Returns
+        -------
+        HeardStyle
+        """
         from audiostyle.style_target import StyleTarget
 
         target: StyleTarget = self._restore("target", StyleTarget)
@@ -85,7 +90,16 @@ def _kept(part: Any) -> list[str]:
 
 
 def is_style_file(path: str | Path) -> bool:
-    """Tell by its name whether a path is a style file."""
+    """Tell by its name whether a path is a style file.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    bool
+    """
     return str(path).lower().endswith(SUFFIX)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.config import MUSIC_LAYERS, NETWORKS, TransferConfig
+from audiostyle.config import TransferConfig
+from audiostyle.network_table import MUSIC_LAYERS, NETWORKS
 from audiostyle.options import LayerWeights
 
 Array = npt.NDArray[Any]
@@ -153,7 +154,17 @@ class StylePool:
         self._n_frames += n
 
     def total(self) -> StyleTarget:
-        """Return the statistics of all windows so far."""
+        """Return the statistics of all windows so far.
+
+        Returns
+        -------
+        StyleTarget
+
+        Raises
+        ------
+        ValueError
+            If no window was added.
+        """
         if self._peak is None:
             raise ValueError("no window was added")
         n = self._n_frames

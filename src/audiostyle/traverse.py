@@ -88,6 +88,10 @@ class LongTransfer:
     def listen(self, styles: Sequence[Style]) -> None:
         """Analyse the styles.
 
+        Parameters
+        ----------
+        styles : sequence of Style
+
         Raises
         ------
         AudioFileError
@@ -236,7 +240,12 @@ class Picture:
         self.fold = 1
 
     def add(self, S: Array) -> None:
-        """Append frames [shape=(n_mels, t), dB]."""
+        """Append frames [shape=(n_mels, t), dB].
+
+        Parameters
+        ----------
+        S : np.ndarray [shape=(n_mels, t), dB]
+        """
         S = np.concatenate([self._rest, S], axis=1)
         n = S.shape[1] // self.fold
         self._rest = S[:, n * self.fold :].copy()
@@ -250,7 +259,12 @@ class Picture:
             self.fold *= 2
 
     def hear(self, y: Array) -> None:
-        """Append the frames of a sound [shape=(channels, n)] at the rate of the analysis."""
+        """Append the frames of a sound [shape=(channels, n)] at the rate of the analysis.
+
+        Parameters
+        ----------
+        y : np.ndarray [shape=(channels, n)]
+        """
         n_fft, hop_length = self._config.n_fft, self._config.hop_length
         y = np.concatenate([self._unheard, y], axis=1)
         n = max(0, (y.shape[1] - n_fft) // hop_length + 1)
@@ -265,7 +279,12 @@ class Picture:
         self.hear(np.zeros((len(self._unheard), self._config.n_fft // 2), np.float32))
 
     def S(self) -> Array:
-        """Return all of it [shape=(n_mels, t), dB]."""
+        """Return all of it [shape=(n_mels, t), dB].
+
+        Returns
+        -------
+        np.ndarray
+        """
         return self._columns
 
 

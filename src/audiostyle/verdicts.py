@@ -63,7 +63,13 @@ class Question:
         return Excerpt(self.start or 0.0, self.duration)
 
     def check(self) -> None:
-        """Raise a `ConfigError` if a value cannot be right, whatever the files hold."""
+        """Raise a `ConfigError` if a value cannot be right, whatever the files hold.
+
+        Raises
+        ------
+        ConfigError
+            If a value cannot be right, whatever the files hold.
+        """
         if not self.outputs:
             raise ConfigError("no output given: at least one file is needed")
         if self.start is not None and not (math.isfinite(self.start) and self.start >= 0):
@@ -128,7 +134,12 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def to_record(self) -> dict[str, Any]:
-        """Return plain values for JSON, with the versions that they were computed with."""
+        """Return plain values for JSON, with the versions that they were computed with.
+
+        Returns
+        -------
+        dict of str to object
+        """
 
         def entry(verdict: Verdict) -> dict[str, Any]:
             about = verdict.file or {"name": verdict.name}

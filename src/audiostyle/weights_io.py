@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audiostyle import archives, regular
-from audiostyle.config import VGG19_LAYERS
 from audiostyle.errors import WeightsError
+from audiostyle.network_table import NETWORKS, VGG19_LAYERS
 
 Array = npt.NDArray[Any]
 
@@ -74,8 +74,34 @@ def check_weights(network: str, path: str | None = None) -> None:
     """
     if network in SHIPPED and path is None:
         _read_shipped(WEIGHTS_DIR / SHIPPED[network])
+    elif network not in (*SHIPPED, *SEEDED):
+        if path is not None:  # what is in it, only the network itself can tell
+            _read(Path(path))
     else:
         load_weights(network, path)
+
+
+def check_shipped() -> dict[str, str]:
+    """Compare every file of weights that ships with what was published.
+
+    Returns
+    -------
+    dict of str to str
+        What is wrong with each file of the manifest; empty where nothing is.
+
+    Raises
+    ------
+    WeightsError
+        If the manifest itself cannot be read.
+    """
+    found = {}
+    for name in _manifest():
+        try:
+            _read_shipped(WEIGHTS_DIR / name)
+            found[name] = ""
+        except WeightsError as error:
+            found[name] = str(error)
+    return found
 
 
 def provenance(network: str, path: str | None = None) -> dict[str, str]:
@@ -97,9 +123,20 @@ def provenance(network: str, path: str | None = None) -> dict[str, str]:
     """
     if network in SEEDED:
         return {"source": "seeded random filters"}
+    if network not in SHIPPED:
+        return _provenance_registered(network, path)
     if path is None:
         return dict(_manifest()[SHIPPED[network]])
     return {"source": str(path), "sha256": hashlib.sha256(_read(Path(path))).hexdigest()}
+
+
+def _provenance_registered(network: str, path: str | None) -> dict[str, str]:
+    """Like `provenance`; the code counts as much as the weights."""
+    found = NETWORKS[network].provenance()
+    if path is None:
+        return found
+    both = found.get("sha256", "").encode() + _read(Path(path))
+    return {**found, "weights": str(path), "sha256": hashlib.sha256(both).hexdigest()}
 
 
 def _manifest() -> dict[str, dict[str, str]]:

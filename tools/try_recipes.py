@@ -1,0 +1,75 @@
+"""Run every command of ``docs/recipes.md``, in order, in a folder that is made for them.
+
+    python tools/try_recipes.py [WORDS...]
+
+With words, only commands that hold one of them are run. Some minutes; the exit code is 1 if a
+command fails. Blocks that are marked as ``text`` need a cluster and are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import soundfile as sf
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 3  # of each clip
+
+
+def read_commands() -> list[str]:
+    """Return the commands in the order of the page."""
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [line for kind, block in blocks if not kind for line in block.splitlines()]
+
+
+def make_folder(folder: Path) -> None:
+    """Put the bundled clips there, under the names that the recipes use."""
+    places = {
+        "pluck": ("song.wav", "songs/one.wav", "songs/two.wav", "genres/jazz/a.wav"),
+        "strings": ("piano.wav", "strings.wav", "genres/classical/a.wav", "genres/classical/b.wav"),
+    }
+    for clip, names in places.items():
+        y, sr = sf.read(ROOT / "examples" / f"{clip}.flac")
+        for i, name in enumerate(names):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            sf.write(folder / name, y[i * sr // 2 :][: SECONDS * sr], sr)
+    shutil.copy(ROOT / "examples" / "my_network.py", folder)
+    shutil.copy(ROOT / "configs" / "fast.toml", folder / "mine.toml")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+
+
+def main(words: list[str]) -> int:
+    """Run them, and say how each ended."""
+    script = f'audiostyle() {{ "{sys.executable}" -m audiostyle "$@"; }}; '
+    failed = 0
+    with tempfile.TemporaryDirectory() as name:
+        make_folder(Path(name))
+        for command in read_commands():
+            if words and not any(word in command for word in words):
+                continue
+            began = time.perf_counter()
+            done = subprocess.run(
+                ["bash", "-c", script + command],
+                cwd=name,
+                env=os.environ,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            print(f"{done.returncode}  {time.perf_counter() - began:5.1f} s  {command}", flush=True)
+            if done.returncode:
+                failed += 1
+                print(done.stderr)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
