@@ -23,16 +23,7 @@ import soundfile as sf
 
 from audiostyle import journal
 from tests.conftest import make_tones
-from tests.fakes import (
-    SIDES,
-    computed,
-    fill_folder,
-    journal_lines,
-    rounds,
-    rows,
-    run,
-    sounds,
-)
+from tests.fakes import SIDES, computed, fill_folder, journal_lines, rounds, rows, run, sounds
 
 WORKER = Path(__file__).with_name("fault_worker.py")
 SR = 16_000
@@ -91,7 +82,7 @@ def untouched(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Make what the transfer and the batch give if nothing happens."""
-    root = fill_folder(tmp_path_factory.mktemp("undisturbed"))
+    root = fill_folder(tmp_path_factory.mktemp("undisturbed"), SR)
     assert finish(root, "none", *TRANSFER)[0] == 0
     made = sounds(root / "out")
     shutil.rmtree(root / "out")
