@@ -45,7 +45,22 @@ def convolve_plane(plane: Tensor, kernel: Tensor, bias: Tensor, step: int = 1) -
         return tf.nn.bias_add(y, bias), gradient
 
     convolved: Tensor = tf.custom_gradient(convolve)(plane)
+    if not tf.executing_eagerly():
+        _forget_gradient(convolved)
     return convolved
+
+
+def _forget_gradient(traced: Tensor) -> None:
+    """Let go of a graph that TensorFlow would keep for ever.
+
+    It lists the gradients of one's own for those who differentiate a whole graph by name, and each
+    holds the graph that it was traced in. A tape knows its gradient by itself.
+    """
+    from tensorflow.python.framework import ops
+
+    listed = getattr(getattr(ops, "gradient_registry", None), "_registry", None)
+    if isinstance(listed, dict):  # nobody promises that it stays so
+        listed.pop(traced.op.get_attr("_gradient_op_type").decode(), None)
 
 
 def _gather(upstream: Tensor, kernel: Tensor, step: int) -> Tensor:
