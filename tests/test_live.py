@@ -42,7 +42,7 @@ def spectrogram(number: int) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(live, "LOOK_SHARE", 1.0)
+    monkeypatch.setattr(live, "LOOK_SHARE", float("inf"))
     monkeypatch.setattr(live, "FAREWELL_SECONDS", 0.3)
 
 
