@@ -21,7 +21,11 @@ from audiostyle.network_table import NETWORKS
 from audiostyle.options import known, parse_weights
 
 FIELDS = {field.name: field for field in dataclasses.fields(TransferConfig)}
-BOUNDED = [name for name, field in FIELDS.items() if field.metadata["bounds"]]
+BOUNDED = [
+    name
+    for name, field in FIELDS.items()
+    if field.metadata["bounds"] and not field.metadata["weighs"]
+]
 CHOSEN = [name for name, field in FIELDS.items() if field.metadata["choices"]]
 ROOT = Path(__file__).resolve().parents[1]
 

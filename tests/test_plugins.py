@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,15 +35,7 @@ class Tiny:
 """
 
 
-@pytest.fixture(autouse=True)
-def only_what_ships() -> Iterator[None]:
-    before, modules = dict(NETWORKS), set(sys.modules)
-    yield
-    NETWORKS.clear()
-    NETWORKS.update(before)
-    for name in set(sys.modules) - modules:
-        if name.startswith(plugins.PREFIX):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("only_what_ships")
 
 
 @pytest.fixture
