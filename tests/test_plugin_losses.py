@@ -156,7 +156,7 @@ def test_what_cannot_be_weighed_is_one_line(losses: Any, reason: str, plugin: Pa
     assert "\n" not in str(info.value)
 
 
-@pytest.mark.parametrize("name", ["Tiny", "a=b", "total", "rhythm", "tiny"])
+@pytest.mark.parametrize("name", ["Tiny", "a=b", "total", "step", "rhythm", "tiny"])
 def test_a_name_that_cannot_be_one_is_refused(name: str, plugin: Path) -> None:
     plugins.load_plugin(plugin)
     reason = rf"^loss (name )?'{name}' (must be|is registered already)"

@@ -47,7 +47,8 @@ def register_loss(name: str) -> Callable[[Builder], Builder]:
     >>> @register_loss("mine")  # doctest: +SKIP
     ... class Mine: ...
     """
-    registry.check_name("loss", name, ("total", *TERMS, *LOSSES))
+    # Curves and pages hold the total and the number of the step by these names, beside the losses.
+    registry.check_name("loss", name, ("total", "step", *TERMS, *LOSSES))
 
     def add(build: Builder) -> Builder:
         LOSSES[name] = build

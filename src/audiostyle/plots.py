@@ -214,12 +214,11 @@ def loss_curves(
         ``total`` first; losses of weight 0 are left out.
     """
     weights = {"total": 1.0} | {n: float(parameters.get(f"{n}_weight", 0.0)) for n in TERMS}
-    more = parameters.get("losses")  # another version's record has none
-    weights |= {name: float(weight) for name, weight in (more or {}).items()}
+    more = parameters.get("losses") or {}  # another version's record has none
+    weights |= {name: float(weight) for name, weight in more.items()}
+    values = [{**step, **(step.get("more") or {})} for step in losses]
     return {
-        name: [
-            weight * float({**(step.get("more") or {}), **step}.get(name) or 0.0) for step in losses
-        ]
+        name: [weight * float(step.get(name) or 0.0) for step in values]
         for name, weight in weights.items()
         if weight > 0
     }
