@@ -64,7 +64,7 @@ def test_fine_structure_is_what_rises_above_a_gaussian_mean() -> None:
 def test_pitch_loss_hears_notes_and_no_equaliser() -> None:
     S = np.full((256, 4), -60.0, np.float32)
     S[20::24] = -20.0
-    target = mel_losses.fine_structure(tf.constant(S))
+    target = mel_losses.partials(tf.constant(S))
     tilt = np.linspace(0, -20, 256, dtype=np.float32)[:, None]
     other = np.roll(S, 12, axis=0)
     silence = np.full_like(S, -60.0)
@@ -73,7 +73,26 @@ def test_pitch_loss_hears_notes_and_no_equaliser() -> None:
     assert float(mel_losses.pitch_loss(tf.constant(silence), target)) == pytest.approx(
         0.5, rel=1e-3
     )
-    assert float(mel_losses.pitch_loss(tf.constant(other), target)) == pytest.approx(1.0, abs=0.1)
+    # The notes that are gone cost a half; new ones what the level counts that the content has there.
+    assert float(mel_losses.pitch_loss(tf.constant(other), target)) == pytest.approx(
+        0.5 + 0.5 * ((80 - 60) / (80 - 20)) ** 2, rel=1e-3
+    )
+
+
+def test_a_lost_partial_costs_the_square_of_its_level() -> None:
+    S = np.full((256, 2), -80.0, np.float32)
+    S[64, 0], S[192, 1] = -20.0, -50.0
+    target = mel_losses.partials(tf.constant(S))
+    fine = target[0].numpy()
+    np.testing.assert_allclose(target[1].numpy()[[64, 192], [0, 1]], [0.75**2, 0.375**2])
+    assert np.count_nonzero(target[1].numpy()) == 2  # silence counts for nothing
+    kept = (0.75 * fine[64, 0]) ** 2, (0.375 * fine[192, 1]) ** 2
+    for frame, band in ((0, 64), (1, 192)):
+        without = S.copy()
+        without[band, frame] = -80.0
+        assert float(mel_losses.pitch_loss(tf.constant(without), target)) == pytest.approx(
+            0.5 * kept[frame] / sum(kept), rel=1e-5
+        )
 
 
 def test_onset_strength_is_the_mean_rise() -> None:
@@ -142,7 +161,7 @@ def test_items_of_a_batch_do_not_know_of_each_other() -> None:
     S = tf.constant(np.stack([random_db((40, 36), seed) for seed in range(3)]))
     T = tf.constant(np.stack([random_db((40, 36), seed) for seed in range(3, 6)]))
     curves = (
-        mel_losses.fine_structure,
+        mel_losses.partials,
         mel_losses.onset_strength,
         mel_losses.frame_levels,
         mel_losses.spectral_envelope,

@@ -28,7 +28,8 @@ def test_the_style_loss_falls_and_the_total_never_rises(tiny_config: TransferCon
     history = run(dataclasses.replace(tiny_config, iterations=10)).history
     totals = [iterate.total for iterate in history]
     assert totals == sorted(totals, reverse=True)
-    assert history[-1].style < 0.8 * history[0].style
+    # The start is on its way already; 1 is the content itself.
+    assert history[-1].style < 0.9 * history[0].style < 0.9
 
 
 def test_a_descent_takes_the_steps_it_was_given(result: TransferResult) -> None:

@@ -1,6 +1,10 @@
 """Statistics of activations, band by band, and their gradient.
 
 What style is made of: see `audiostyle.losses`, which compares them.
+
+Neighbouring bands overlap by half: what moves across the edge of one is in the middle of another.
+The rows are cut into one part more than there are bands, statistics are taken of each part once,
+and those of a band are the mean over its two parts.
 """
 
 from __future__ import annotations
@@ -13,37 +17,52 @@ import tensorflow as tf
 Tensor = Any  # TensorFlow ships no types
 
 
-def band_edges(n_rows: int, bands: int) -> list[int]:
-    """Split rows into bands of nearly equal width.
+def part_edges(n_rows: int, bands: int) -> list[int]:
+    """Split rows into the parts that bands are made of, two neighbouring parts each.
 
     Parameters
     ----------
     n_rows : int > 0
     bands : int > 0
-        More bands than rows are cut to one band a row.
+        A single band is one part. More parts than rows are cut to one part a row.
 
     Returns
     -------
     list of int
-        ``min(bands, n_rows) + 1`` rising edges from 0 to `n_rows`.
+        Rising edges from 0 to `n_rows`, of parts of nearly equal width.
     """
-    bands = min(bands, n_rows)
-    return [round(i * n_rows / bands) for i in range(bands + 1)]
+    parts = min(bands + 1 if bands > 1 else 1, n_rows)
+    return [round(i * n_rows / parts) for i in range(parts + 1)]
 
 
 def _pieces(activations: Tensor, bands: int) -> list[tuple[Tensor, int]]:
-    """Cut into pieces of so many bands of equal width: into one if all bands are alike."""
+    """Cut into pieces of so many parts of equal width: into one if all parts are alike."""
     n_rows = activations.shape[1]
-    edges = band_edges(n_rows, bands)
+    edges = part_edges(n_rows, bands)
     if n_rows % (len(edges) - 1) == 0:
         return [(activations, len(edges) - 1)]
     return [(activations[:, low:high], 1) for low, high in pairwise(edges)]
 
 
-def _merge_positions(A: Tensor, bands: int) -> Tensor:
-    """Bring to [shape=(batch, bands, positions, C)]."""
+def _merge_positions(A: Tensor, parts: int) -> Tensor:
+    """Bring to [shape=(batch, parts, positions, C)]."""
     shape = tf.shape(A)
-    return tf.reshape(A, (shape[0], bands, shape[1] // bands * shape[2], A.shape[3]))
+    return tf.reshape(A, (shape[0], parts, shape[1] // parts * shape[2], A.shape[3]))
+
+
+def _over_bands(of_parts: Tensor) -> Tensor:
+    """Mean over the two parts of each band, on axis 1; a single part is a band."""
+    if of_parts.shape[1] == 1:
+        return of_parts
+    return 0.5 * (of_parts[:, :-1] + of_parts[:, 1:])
+
+
+def _over_parts(of_bands: Tensor, parts: int) -> Tensor:
+    """Turn the gradient by what `_over_bands` gives into that by what it takes."""
+    if parts == 1:
+        return of_bands
+    nothing = tf.zeros_like(of_bands[:, :1])
+    return 0.5 * (tf.concat([of_bands, nothing], 1) + tf.concat([nothing, of_bands], 1))
 
 
 def statistics(activations: Tensor, bands: int = 1) -> tuple[Tensor, Tensor]:
@@ -56,11 +75,12 @@ def statistics(activations: Tensor, bands: int = 1) -> tuple[Tensor, Tensor]:
     ----------
     activations : tf.Tensor [shape=(batch, F, T, C)]
     bands : int > 0
+        If above 1, they overlap by half, and there are at most ``F - 1``.
 
     Returns
     -------
-    gram : tf.Tensor [shape=(batch, min(bands, F), C, C), float32]
-    mean : tf.Tensor [shape=(batch, min(bands, F), C), float32]
+    gram : tf.Tensor [shape=(batch, bands, C, C), float32]
+    mean : tf.Tensor [shape=(batch, bands, C), float32]
     """
     grams, means = [], []
     for piece, n in _pieces(activations, bands):
@@ -70,7 +90,7 @@ def statistics(activations: Tensor, bands: int = 1) -> tuple[Tensor, Tensor]:
         # A product with ones runs at twice the speed of tf.reduce_mean.
         ones = tf.ones_like(A[:, :, :, :1])
         means.append(tf.matmul(ones, A, transpose_a=True)[:, :, 0] / positions)
-    return tf.concat(grams, axis=1), tf.concat(means, axis=1)
+    return _over_bands(tf.concat(grams, axis=1)), _over_bands(tf.concat(means, axis=1))
 
 
 def statistics_gradient(activations: Tensor, gram: Tensor, mean: Tensor, bands: int = 1) -> Tensor:
@@ -82,17 +102,20 @@ def statistics_gradient(activations: Tensor, gram: Tensor, mean: Tensor, bands: 
     Parameters
     ----------
     activations : tf.Tensor [shape=(batch, F, T, C)]
-    gram : tf.Tensor [shape=(batch, min(bands, F), C, C)]
+    gram : tf.Tensor [shape=(batch, bands, C, C)]
         Gradient of a loss by the Gram matrices.
-    mean : tf.Tensor [shape=(batch, min(bands, F), C)]
+    mean : tf.Tensor [shape=(batch, bands, C)]
         Gradient of that loss by the means.
     bands : int > 0
+        As for `statistics`.
 
     Returns
     -------
     tf.Tensor [shape and type of `activations`]
     """
-    gram = gram + tf.linalg.matrix_transpose(gram)
+    parts = len(part_edges(activations.shape[1], bands)) - 1
+    gram = _over_parts(gram + tf.linalg.matrix_transpose(gram), parts)
+    mean = _over_parts(mean, parts)
     pieces, first = [], 0
     for piece, n in _pieces(activations, bands):
         A = _merge_positions(piece, n)

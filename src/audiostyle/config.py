@@ -63,13 +63,13 @@ class TransferConfig:
         bounds=(0.0, 1e6),
     )
     pitch_weight: float = option(
-        2.0,
+        3.0,
         "Style",
         "Weight of the pitch loss: how far the partials leave those of the content.",
         bounds=(0.0, 1e6),
     )
     onset_weight: float = option(
-        0.3,
+        0.8,
         "Style",
         "Weight of the onset loss: how far the attacks leave the times of the content's.",
         bounds=(0.0, 1e6),
@@ -126,8 +126,8 @@ class TransferConfig:
     bands: int = option(
         0,
         "Network",
-        "Frequency bands that get style statistics each; 1 is the classic algorithm, 0 the "
-        "network's own default.",
+        "Frequency bands that get style statistics each, and overlap by half; 1 is the classic "
+        "algorithm, 0 the network's own default.",
         bounds=(0, 256),
     )
     pooling: str = option(
@@ -310,7 +310,7 @@ class TransferConfig:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
-        "style_layers": (("block1_conv1", 1.0), ("block2_conv1", 1.0)),
+        "style_layers": (("block2_conv1", 1.0),),
         "music_weight": 0.0,
         "iterations": 10,
     },

@@ -70,7 +70,7 @@ class _Shipped:
 
 
 SHIPPED: dict[str, SpectrogramLoss] = {
-    "pitch": _Shipped(mel_losses.fine_structure, mel_losses.pitch_loss),
+    "pitch": _Shipped(mel_losses.partials, mel_losses.pitch_loss),
     "onset": _Shipped(mel_losses.onset_strength, mel_losses.onset_loss),
     "rhythm": _Shipped(mel_losses.frame_levels, mel_losses.rhythm_loss),
 }

@@ -39,7 +39,7 @@ Tensor = Any  # TensorFlow ships no types
 
 DIAGONAL_LOAD = 1e-4  # of the mean variance: keeps covariances of few positions invertible
 MIN_VARIANCE = 1e-6  # the root has no derivative at 0
-ALL_AXES = 32  # up to so many channels, every axis of a covariance is compared; half of more
+ALL_AXES = 32  # of a covariance so many axes are compared, or a quarter where that is more
 
 
 def content_loss(features: Tensor, target: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,7 +154,7 @@ def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
     Returns
     -------
     axes : np.ndarray [shape=(batch, bands, C, k)]
-        Of up to `ALL_AXES` channels all, else half.
+        `ALL_AXES`, or a quarter of the channels where that is more; all if there are fewer.
     deviations : np.ndarray [shape=(batch, bands, k)]
     rest : np.ndarray [shape=(batch, bands)]
     """
@@ -165,7 +165,7 @@ def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
         values, vectors = np.linalg.eigh(covariances)
     values = np.maximum(values, 0.0)
     n_channels = values.shape[-1]
-    first = 0 if n_channels <= ALL_AXES else n_channels // 2
+    first = max(0, n_channels - max(ALL_AXES, n_channels // 4))
     rest = values[..., :first].sum(axis=-1)
     deviations = np.sqrt(values[..., first:])
     axes, deviations, rest = (
@@ -182,9 +182,9 @@ def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> Matched:
     ``M = S_s^1/2 S S_s^1/2`` the gradient by `S` is ``I - S_s^1/2 M^-1/2 S_s^1/2``, and the inverse
     root comes from the same iteration as the root.
 
-    Of layers with more than `ALL_AXES` channels only half of the directions are compared one by
-    one, those in which the style varies most; of the rest, a fiftieth of the variance, the sum is:
-    the root of a matrix costs the cube of its size.
+    Of layers with more than `ALL_AXES` channels only a quarter of the directions are compared one
+    by one, and no fewer than `ALL_AXES`: those in which the style varies most, with nine tenths of
+    its variance. Of the rest the sum is: the root of a matrix costs the cube of its size.
 
     Parameters
     ----------

@@ -19,6 +19,8 @@ ENVELOPE_QUANTILES = 64  # of the temporal envelope
 TEXTURE_BANDS = 40
 TEXTURE_LAGS = (0, 1, 2, 4, 8, 16)  # frames, octaves of modulation: 23 to 372 ms by default
 PITCH_SMOOTHING = 8 / 256  # of the mel bands: deviation of the Gaussian that leaves the envelope
+HEARD_DB = 80.0  # below the loudest that can be: softer partials count for nothing
+LOUD_COUNTS = 2.0  # power of the level that a partial counts with
 FLAT_DB = 0.1  # a curve that varies by no more than this says nothing
 _DB = 10.0 / math.log(10.0)
 
@@ -73,6 +75,26 @@ def fine_structure(S: Tensor) -> Tensor:
     return tf.nn.relu(S - tf.matmul(smooth, S))
 
 
+def partials(S: Tensor) -> Tensor:
+    """The partials of the notes, and how much each of them counts.
+
+    The louder a partial, the more its note is heard by it: the weight grows with the square of the
+    level above ``-HEARD_DB``. What is soft is left to the style, and so are the gaps between the
+    partials, which the weight of what the content has there makes cheap to fill.
+
+    Parameters
+    ----------
+    S : tf.Tensor [shape=(..., n_mels, t), dB]
+
+    Returns
+    -------
+    tf.Tensor [shape=(..., 2, n_mels, t)]
+        `fine_structure` in dB, and weights from 0 to 1.
+    """
+    weights = tf.pow(tf.nn.relu(1.0 + S / HEARD_DB), LOUD_COUNTS)
+    return tf.stack([fine_structure(S), weights], axis=-3)
+
+
 def pitch_loss(S: Tensor, target: Tensor) -> Tensor:
     """How far the partials have left those of the content.
 
@@ -82,16 +104,18 @@ def pitch_loss(S: Tensor, target: Tensor) -> Tensor:
     Parameters
     ----------
     S : tf.Tensor [shape=(..., n_mels, t), dB]
-    target : tf.Tensor [shape=(..., n_mels, t), dB]
-        `fine_structure` of the content.
+    target : tf.Tensor [shape=(..., 2, n_mels, t)]
+        `partials` of the content.
 
     Returns
     -------
     tf.Tensor [shape=(...)]
-        Half the squared error, relative to the energy of the target.
+        Half the weighted squared error, relative to the weighted energy of the target.
     """
-    error = tf.reduce_sum(tf.square(fine_structure(S) - target), axis=(-2, -1))
-    return 0.5 * tf.math.divide_no_nan(error, tf.reduce_sum(tf.square(target), axis=(-2, -1)))
+    theirs, weights = target[..., 0, :, :], target[..., 1, :, :]
+    error = tf.reduce_sum(weights * tf.square(fine_structure(S) - theirs), axis=(-2, -1))
+    energy = tf.reduce_sum(weights * tf.square(theirs), axis=(-2, -1))
+    return 0.5 * tf.math.divide_no_nan(error, energy)
 
 
 def onset_strength(S: Tensor) -> Tensor:

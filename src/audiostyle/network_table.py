@@ -67,14 +67,14 @@ NETWORKS: dict[str, NetworkSpec] = {
     "vgg19": NetworkSpec(
         VGG19_LAYERS,
         (("block2_conv1", 1.0),),
-        (("block1_conv1", 1.0), ("block2_conv1", 1.0), ("block3_conv1", 1.0)),
-        16,
+        (("block3_conv1", 1.0),),
+        15,
     ),
     "musicnn-vgg": NetworkSpec(
         tuple(f"conv{i}" for i in range(1, 6)),
         (("conv2", 1.0),),
         (("conv1", 1.0), ("conv2", 1.0), ("conv3", 1.0)),
-        6,
+        11,
     ),
     "random-1d": NetworkSpec((), (("width11", 1.0),), (("width11", 1.0),), 1, takes_weights=False),
 }
