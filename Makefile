@@ -43,8 +43,7 @@ coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage report
 
 mutants: $(VENV)/.installed-dev
-	$(BIN)/mutmut run
-	$(BIN)/mutmut results
+	$(BIN)/python tools/mutants.py
 
 test-minimum: $(VENV)/.installed-dev
 	$(BIN)/python tools/minimum_versions.py
@@ -70,4 +69,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf demo build dist mutants .coverage* .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
+	rm -rf demo build dist .coverage* .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
