@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAST = 0.8
 COPIED = ("src", "tests", "tools", "bench", "configs", "docs", "examples")
 TESTS = {
-    "spectral": ["tests/test_spectral.py"],
-    "losses": ["tests/test_losses.py"],
+    "spectral": ["tests/test_spectral.py", "tests/test_spectral_gains.py"],
+    "losses": ["tests/test_losses.py", "tests/test_losses_bands.py"],
     "batch": [
         "tests/test_batch_failures.py",
         "tests/test_batch.py",
