@@ -34,6 +34,7 @@ TESTS = {
     "spectral": ["tests/test_spectral.py", "tests/test_spectral_gains.py"],
     "losses": ["tests/test_losses.py", "tests/test_losses_bands.py"],
     "batch": [
+        "tests/test_batch_journal.py",
         "tests/test_batch_failures.py",
         "tests/test_batch.py",
         "tests/test_shard.py",
