@@ -125,10 +125,16 @@ def test_fit_power_keeps_a_spectrum_that_fits_already() -> None:
     np.testing.assert_allclose(spectral.fit_power(S, P, CONFIG), P, rtol=1e-4, atol=1e-8)
 
 
-def test_fit_power_reaches_a_smooth_gain_and_keeps_the_fine_structure() -> None:
-    P = spectrum(np.random.default_rng(0).normal(0, 0.1, SR))  # white: no band at the floor
-    S = spectral.power_to_db(spectral.mel_power(P, CONFIG), CONFIG) + 6.0
-    fitted = spectral.fit_power(S, P, CONFIG)
+@pytest.mark.parametrize(("n_fft", "n_mels", "sr"), [(1024, 64, SR), (4096, 256, 44_100)])
+def test_fit_power_reaches_a_smooth_gain_and_keeps_the_fine_structure(
+    n_fft: int, n_mels: int, sr: int
+) -> None:
+    """In every bin: the last is under no filter, or (44,100 Hz) under a rounding error of one."""
+    config = dataclasses.replace(CONFIG, n_fft=n_fft, n_mels=n_mels, sr=sr)
+    y = np.random.default_rng(0).normal(0, 0.1, SR)  # white: no band at the floor
+    P = spectral.channel_power(spectral.stft(y[None], config))
+    S = spectral.power_to_db(spectral.mel_power(P, config), config) + 6.0
+    fitted = spectral.fit_power(S, P, config)
     np.testing.assert_allclose(10 * np.log10(fitted / P), 6.0, atol=0.2)
 
 
