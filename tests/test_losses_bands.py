@@ -27,12 +27,14 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def mixed(seed: int, shape: tuple[int, ...] = (2, 5, 40, 4)) -> tuple[tf.Tensor, tf.Tensor]:
-    """Statistics of two items in two bands; channels are correlated, bands differ in level."""
+def mixed(
+    seed: int, shape: tuple[int, ...] = (2, 5, 40, 4), bands: int = 2
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Statistics of items in bands; channels are correlated, rows differ in level."""
     rng = np.random.default_rng(seed)
     A = rng.normal(0, 1, shape) @ rng.normal(0, 1, (shape[-1],) * 2) + rng.normal(0, 1, shape[-1])
     A *= np.linspace(0.5, 2.0, shape[1])[:, None, None]
-    return band_statistics.statistics(A.astype(np.float32), 2)
+    return band_statistics.statistics(A.astype(np.float32), bands)
 
 
 def test_content_loss_of_every_item_is_its_own() -> None:
@@ -106,15 +108,15 @@ def naive_wide(S: tf.Tensor, T: tf.Tensor, shift: tf.Tensor, n_axes: int) -> tf.
 
 
 @pytest.mark.parametrize("load", [losses.DIAGONAL_LOAD, 0.5])
-@pytest.mark.parametrize("n_channels", [4, 5])
+@pytest.mark.parametrize(("n_channels", "bands"), [(4, 2), (5, 2), (4, 5)])
 def test_the_gradients_of_a_wide_layer_are_those_of_autodiff(
-    n_channels: int, load: float, monkeypatch: pytest.MonkeyPatch
+    n_channels: int, bands: int, load: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the usual load of the diagonal, and one so large that its own gradient shows."""
     monkeypatch.setattr(losses, "ALL_AXES", 3)
     monkeypatch.setattr(losses, "DIAGONAL_LOAD", load)
     shape = (2, 5, 60, n_channels)
-    statistics = [*mixed(0, shape), *mixed(1, shape)]
+    statistics = [*mixed(0, shape, bands), *mixed(1, shape, bands)]
     matched = by_wasserstein(*statistics)
     gram, mean, target_gram, target_mean = (tf.cast(s, tf.float64) for s in statistics)
     T = naive_covariance(target_gram, target_mean)
@@ -183,10 +185,10 @@ def test_a_channel_that_does_not_vary_pulls_at_no_deviation() -> None:
 
 def test_a_target_for_several_items_stands_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "ALL_AXES", 2)
-    gram, mean = mixed(0)
+    gram, mean = mixed(0, (3, 5, 40, 4))
     target: list[Any] = [s[:1] for s in mixed(1)]
     together = losses.wasserstein_loss(gram, mean, target_of(*target))
-    for i in range(2):
+    for i in range(3):
         alone = losses.wasserstein_loss(gram[i : i + 1], mean[i : i + 1], target_of(*target))
         for ours, theirs in zip(together, alone, strict=True):
             np.testing.assert_allclose(ours[i], theirs[0], rtol=1e-3, atol=1e-6)
