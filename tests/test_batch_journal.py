@@ -151,15 +151,19 @@ def test_the_journal_begins_with_the_plan_and_all_that_was_asked(gtzan_folder: P
     assert lines.index("input") < lines.index("started")
 
 
-def test_a_plan_is_written_down_when_it_changes(gtzan_folder: Path) -> None:
-    def plans() -> int:
-        return [line["event"] for line in journal_lines(Path("out"))].count("plan")
+def test_a_plan_is_written_down_when_it_changes_and_a_run_when_it_does_something(
+    gtzan_folder: Path,
+) -> None:
+    def count() -> tuple[int, int]:
+        lines = [line["event"] for line in journal_lines(Path("out"))]
+        return lines.count("plan"), lines.count("run")
 
     run_script(given_up, limit=2)
+    assert count() == (1, 1)
     run_script(given_up, limit=2)
-    assert plans() == 1
+    assert count() == (1, 2)
     run_script(given_up, limit=3)
-    assert plans() == 2
+    assert count() == (2, 3)
     _, told = run_script(given_up, shard="1/2")
     names = sorted(pair.id for pair in told[0].pairs)
     assert journal.read(Path("out")).plans == {"1/2": names} and 0 < len(names) < 9
@@ -257,6 +261,17 @@ def test_a_pair_is_begun_if_it_leaves_4_mib_on_the_disk(
             run_script(said, limit=1)
     events = [line["event"] for line in journal_lines(Path("out"))]
     assert events.count("started") == (message is None)
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_reason(
+    gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "mkdir", forbid)
+    with pytest.raises(DiskError, match=r"^out: cannot be written \(Permission denied\)$"):
+        run_script(done)
 
 
 def test_results_that_cannot_be_written_are_a_disk_error_and_told(
