@@ -80,6 +80,8 @@ def test_the_journal_says_what_the_engine_said(
     result, told = run_script(said, limit=1)
     (state,) = pair_states().values()
     assert (state.status, state.starts) == (status, starts)
+    lost = [line["reason"] for line in journal_lines(Path("out")) if line["event"] == "lost"]
+    assert lost == (["its machine is gone"] if status == "lost" else [])
     # Who calls hears the same, in the same order: the plan first, the result last.
     assert isinstance(told[0], Schedule) and told[-1] is result
     assert told[1:-1] == said(told[0].jobs[0])
