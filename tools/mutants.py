@@ -7,9 +7,9 @@ stands in ``mutators.py`` beside this. Every survivor is printed with its file, 
 change, and in the end the rate of each module; the exit code is 1 if one is below `LEAST`.
 
 A copy of the package is mutated, never the package itself. TensorFlow and the other libraries are
-loaded once, and every mutant is tried in a fork of that process: they survive it as long as nothing
-was computed before. A fork that takes much longer than the tests do without a mutant is killed, and
-its mutant counts as noticed.
+loaded once, and every mutant is tried in a fork of that process (so not on Windows): TensorFlow
+survives that as long as it computed nothing before. A fork that takes much longer than the tests do
+without a mutant is killed, and its mutant counts as noticed.
 """
 
 from __future__ import annotations
