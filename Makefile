@@ -3,7 +3,7 @@
 # make wheel-test  build a wheel, install it elsewhere, and style a second with it; CI runs it, too
 # make test-minimum   a part of the tests, with the lowest versions of everything; CI, too
 # make coverage    the tests again, counting the branches they take; at least 90 % of src
-# make mutants     change single operations, and see whether a test notices; hours
+# make mutants     change single operations, and see whether a test notices; a quarter of an hour
 # make docs   write the generated parts of the documentation anew
 
 VENV   := .venv
