@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import soundfile as sf
 
-from audiostyle import recording, windows
+from audiostyle import plugins, recording, windows
 from audiostyle.config import TransferConfig
 
 Array = npt.NDArray[Any]
@@ -90,6 +91,19 @@ def tiny_config() -> TransferConfig:
         inversion_iterations=2,
         style_layers=(("block1_conv1", 1.0), ("block2_conv1", 1.0)),
     )
+
+
+@pytest.fixture
+def only_what_ships() -> Iterator[None]:
+    """Forget afterwards what a test registers."""
+    before, modules = [dict(table) for table in plugins.TABLES], set(sys.modules)
+    yield
+    for table, known in zip(plugins.TABLES, before, strict=True):
+        table.clear()
+        table.update(known)
+    for name in set(sys.modules) - modules:
+        if name.startswith(plugins.PREFIX):
+            del sys.modules[name]
 
 
 SetWindows = Callable[[int, int], None]

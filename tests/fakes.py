@@ -63,7 +63,7 @@ def rounds(few: int) -> int:
 def iterate(step: int) -> Iterate:
     """One of the steps 0 to 2, whatever terms there are."""
     values: dict[str, Any] = {field.name: 0.5 for field in dataclasses.fields(Iterate)}
-    values |= {"step": step, "n_steps": 2, "total": 3.0 - step, "layers": {}}
+    values |= {"step": step, "n_steps": 2, "total": 3.0 - step, "layers": {}, "more": {}}
     return Iterate(**values)
 
 

@@ -18,10 +18,14 @@ from audiostyle.config_file import load_toml
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS
 from audiostyle.network_table import NETWORKS
-from audiostyle.options import known, parse_layers
+from audiostyle.options import known, parse_weights
 
 FIELDS = {field.name: field for field in dataclasses.fields(TransferConfig)}
-BOUNDED = [name for name, field in FIELDS.items() if field.metadata["bounds"]]
+BOUNDED = [
+    name
+    for name, field in FIELDS.items()
+    if field.metadata["bounds"] and not field.metadata["weighs"]
+]
 CHOSEN = [name for name, field in FIELDS.items() if field.metadata["choices"]]
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -138,11 +142,11 @@ def test_layers_can_be_written_in_four_ways() -> None:
         assert TransferConfig(style_layers=written).style_layers == expected  # type: ignore[arg-type]
 
 
-def test_parse_layers() -> None:
-    assert parse_layers("a=2, b") == (("a", 2.0), ("b", 1.0))
-    assert parse_layers("") == ()
+def test_parse_weights() -> None:
+    assert parse_weights("a=2, b") == (("a", 2.0), ("b", 1.0))
+    assert parse_weights("") == ()
     with pytest.raises(ConfigError, match="layer weight 'x' in 'a=x' is not a number"):
-        parse_layers("a=x")
+        parse_weights("a=x")
 
 
 def test_the_configuration_is_frozen() -> None:

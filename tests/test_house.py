@@ -30,8 +30,8 @@ ROOMS = {
     "scipy": "",
     "soundfile": "audio audio_out doctor_formats",
     "soxr": "streams",
-    "tensorflow": "analyzer band_statistics convolution devices losses matrix_root mel_losses "
-    "mosaic networks objective optimize steps tagger",
+    "tensorflow": "analyzer band_statistics convolution devices kept_losses losses matrix_root "
+    "mel_losses mosaic networks objective optimize steps tagger",
     "threadpoolctl": "devices losses",
     "tomli": "config config_file",
     "tqdm": "progress",

@@ -26,6 +26,7 @@ MORE = {
     "errors": (),
     "engines": ("Engine", "Started", "Done", "Failed", "Abandoned", "Lost", "Judged"),
     "networks": ("FeatureExtractor",),
+    "kept_losses": ("SpectrogramLoss",),
 }
 """What the names of `audiostyle` take, give or raise, by its module; of errors all."""
 

@@ -111,8 +111,8 @@ def _toml(name: str, value: Any) -> str:
     if value is None:
         return f'# {name} = "FILE"'
     if isinstance(value, tuple):
-        inside = ", ".join(f"{layer} = {weight!r}" for layer, weight in value)
-        return f"{name} = {{ {inside} }}"
+        inside = ", ".join(f"{one} = {weight!r}" for one, weight in value)
+        return f"{name} = {{ {inside} }}" if value else f"{name} = {{}}"
     return f"{name} = {json.dumps(value)}"
 
 

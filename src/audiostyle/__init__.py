@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from audiostyle.files import make_style_file, transfer_file
     from audiostyle.hearing import Style
     from audiostyle.judging import evaluate_files
+    from audiostyle.loss_table import register_loss
     from audiostyle.network_table import register_network
     from audiostyle.pipeline import Stylist, TransferResult, transfer
     from audiostyle.report import write_report
@@ -30,6 +31,7 @@ __all__ = [
     "evaluate",
     "evaluate_files",
     "make_style_file",
+    "register_loss",
     "register_network",
     "run_batch",
     "transfer",
@@ -46,6 +48,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "evaluate_files": "judging",
     "make_style_file": "files",
+    "register_loss": "loss_table",
     "register_network": "network_table",
     "run_batch": "batch",
     "transfer": "pipeline",

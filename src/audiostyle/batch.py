@@ -146,7 +146,7 @@ def run(
     request.check()
     if isinstance(engine, Cluster):
         engine.check(request.device)
-        check_portable(config.network)
+        check_portable(config)
     schedule.make_plan(request, config)  # what is refused leaves no folder behind
     try:
         request.out_dir.mkdir(parents=True, exist_ok=True)

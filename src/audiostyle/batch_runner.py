@@ -105,7 +105,7 @@ def run_batch(
             say(f"shard {shard}, as SLURM_ARRAY_TASK_ID says; --shard 1/1 runs the whole")
         if isinstance(engine, Cluster):
             engine.check(request.device)
-            check_portable(config.network)
+            check_portable(config)
         if dry_run:
             planned = _foretell(request, config, engine)
             publish(_to_line(as_event(planned, names=True)) if as_json else _show_plan(planned))

@@ -56,8 +56,8 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
             cls=GroupedOption,
             group="Network",
             metavar="FILE.py",
-            help="Run this Python file of yours, which registers networks for --network.  "
-            "[default: none]",
+            help="Run this Python file of yours, which registers networks for --network or losses "
+            "for --losses.  [default: none]",
         ),
         run_options,
     ]
@@ -277,7 +277,7 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _metavar(option: dataclasses.Field[Any]) -> str:
     if option.metadata["choices"]:
         return "[" + "|".join(option.metadata["choices"]) + "]"
-    if option.metadata["bounds"]:
+    if option.metadata["bounds"] and not option.metadata["weighs"]:
         return "INTEGER" if option.type == "int" else "FLOAT"
     return str(option.metadata["metavar"])
 
@@ -288,13 +288,14 @@ def _help(option: dataclasses.Field[Any]) -> str:
         facts.append(option.metadata["unit"])
     if option.metadata["bounds"]:
         low, high = option.metadata["bounds"]
-        facts.append(f"{low:.10g} to {high:.10g}")
+        each = "each " if option.metadata["weighs"] else ""
+        facts.append(f"{each}{low:.10g} to {high:.10g}")
     if option.name in ("content_layers", "style_layers", "bands"):
         default = getattr(TransferConfig(), option.name)
         shown = default if isinstance(default, int) else ",".join(name for name, _ in default)
         facts.append(f"default for vgg19: {shown}")
     else:
-        facts.append(f"default: {'none' if option.default is None else option.default}")
+        facts.append(f"default: {'none' if option.default in (None, ()) else option.default}")
     return str(option.metadata["help"]) + (f"  [{'; '.join(facts)}]" if facts else "")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS
+from audiostyle.loss_table import find_loss
 from audiostyle.network_table import NETWORKS, NetworkSpec, find_network
 from audiostyle.options import coerce, known, option
 
@@ -92,6 +93,15 @@ class TransferConfig:
         "Weight of the temporal and spectral energy-envelope losses (Verma & Smith 2018).",
         bounds=(0.0, 1e6),
     )
+    losses: tuple[tuple[str, float], ...] = option(
+        (),
+        "Style",
+        "Losses of one's own with their weights, from --plugin or an installed package.",
+        bounds=(0.0, 1e6),
+        lookup=find_loss,
+        metavar="NAME[=WEIGHT],...",
+        weighs="loss",
+    )
     network: str = option(
         "vgg19",
         "Network",
@@ -100,10 +110,18 @@ class TransferConfig:
         lookup=find_network,
     )
     content_layers: tuple[tuple[str, float], ...] = option(
-        (), "Network", "Layers of the content loss with their weights.", metavar="NAME[=WEIGHT],..."
+        (),
+        "Network",
+        "Layers of the content loss with their weights.",
+        metavar="NAME[=WEIGHT],...",
+        weighs="layer",
     )
     style_layers: tuple[tuple[str, float], ...] = option(
-        (), "Network", "Layers of the style loss with their weights.", metavar="NAME[=WEIGHT],..."
+        (),
+        "Network",
+        "Layers of the style loss with their weights.",
+        metavar="NAME[=WEIGHT],...",
+        weighs="layer",
     )
     bands: int = option(
         0,
@@ -234,9 +252,15 @@ class TransferConfig:
                 raise ConfigError(
                     f"{part}_layers: all weights are 0; raise one, or use {part}_weight=0"
                 )
-        names = [f"{term}_weight" for term in TERMS]
-        if not any(getattr(self, name) for name in names):
+        if not any(self.loss_weights.values()):
+            names = [f"{term}_weight" for term in TERMS]
             raise ConfigError(f"{', '.join(names)} are all 0: nothing to optimise")
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weights of what makes the total: all `TERMS` in order, then `losses` of above 0."""
+        weights = {term: float(getattr(self, f"{term}_weight")) for term in TERMS}
+        return weights | {name: weight for name, weight in self.losses if weight > 0}
 
     @classmethod
     def from_preset(cls, preset: str, **overrides: Any) -> TransferConfig:
@@ -278,8 +302,9 @@ class TransferConfig:
         dict of str to object
         """
         values = dataclasses.asdict(self)
-        for name in ("content_layers", "style_layers"):
-            values[name] = dict(values[name])
+        for field in dataclasses.fields(self):
+            if field.metadata["weighs"]:
+                values[field.name] = dict(values[field.name])
         return values
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 TERMS = ("content", "style", "texture", "music", "pitch", "onset", "rhythm", "envelope")
-"""The losses that make the total, in this order; each has a weight, ``NAME_weight``."""
+"""The losses that ship and make the total, in this order; each has a weight, ``NAME_weight``."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Iterate:
     window, n_windows : int
         Which stretch of the content descends, counted from 1, and how many there are. Windows that
         descend side by side are one stretch.
+    more : dict of str to float
+        Losses that were registered and have a weight, before it.
     """
 
     step: int
@@ -60,6 +62,12 @@ class Iterate:
     seconds: float
     window: int = 1
     n_windows: int = 1
+    more: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """All that makes the total, before weights: `TERMS` in order, then `more`."""
+        return {name: getattr(self, name) for name in TERMS} | self.more
 
     @property
     def done(self) -> float:
@@ -117,13 +125,17 @@ def merge(histories: Sequence[Sequence[Iterate]]) -> list[Iterate]:
             name: sum(getattr(iterate, name) for iterate in now) / len(now)
             for name in ("total", *TERMS)
         }
-        layers = {
-            name: sum(iterate.layers[name] for iterate in now) / len(now) for name in now[0].layers
-        }
+        layers, more = (
+            _mean([getattr(iterate, name) for iterate in now]) for name in ("layers", "more")
+        )
         seconds = sum(iterate.seconds for iterate in now)
-        whole = replace(now[0], step=step, layers=layers, seconds=seconds, window=1, n_windows=1)
-        merged.append(replace(whole, **means))
+        whole = replace(now[0], step=step, seconds=seconds, window=1, n_windows=1)
+        merged.append(replace(whole, layers=layers, more=more, **means))
     return merged
+
+
+def _mean(losses: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(each[name] for each in losses) / len(losses) for name in losses[0]}
 
 
 Callback = Callable[["Stage | Iterate"], Any]

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from audiostyle import plots, report_page
 from audiostyle.config import TransferConfig
-from audiostyle.events import TERMS, Iterate, Stage
+from audiostyle.events import Iterate, Stage
 from audiostyle.report_charts import frequency_ticks
 
 Array = npt.NDArray[Any]
@@ -54,7 +54,7 @@ class State:
     ----------
     stage, detail : str
     losses : list of list of float
-        Step, total and `TERMS`, weighted, of the window that descends.
+        Step, total and the losses that make it, weighted, of the window that descends.
     step, n_steps, window, n_windows : int
     version : int
         Rises with every picture.
@@ -105,7 +105,7 @@ class LivePage:
         self._asked = float("-inf")  # when the page last asked
         self._told = False  # whether it was told of the end
         self._next_look = 0.0
-        self._weights = [1.0] + [float(getattr(config, f"{term}_weight")) for term in TERMS]
+        self._weights = {"total": 1.0, **config.loss_weights}
         self.address = ""
 
     def __enter__(self) -> LivePage:
@@ -171,8 +171,8 @@ class LivePage:
             state = self._state
             if event.step == 0:
                 state.losses = []
-            values = [event.total, *(getattr(event, term) for term in TERMS)]
-            weighted = [w * v for w, v in zip(self._weights, values, strict=True)]
+            values = [event.total, *event.terms.values()]
+            weighted = [w * v for w, v in zip(self._weights.values(), values, strict=True)]
             state.losses.append([event.step, *weighted])
             state.step, state.n_steps = event.step, event.n_steps
             state.window, state.n_windows = event.window, event.n_windows
@@ -264,15 +264,14 @@ class LivePage:
         return done
 
     def _page(self) -> bytes:
-        names = ["total", *TERMS]
         return report_page.render(
             "live.html.j2",
             ("live.js",),
             live=True,
             title=self._title,
-            names=[n for n, w in zip(names, self._weights, strict=True) if w > 0],
+            names=[name for name, w in self._weights.items() if w > 0],
             y_ticks=frequency_ticks(self._config),
-            columns=[i for i, w in enumerate(self._weights, 1) if w > 0],
+            columns=[i for i, w in enumerate(self._weights.values(), 1) if w > 0],
         )
 
     def _report(self, first: int) -> bytes:

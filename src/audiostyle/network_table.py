@@ -6,13 +6,11 @@ module imports neither TensorFlow nor NumPy, so that names can be checked before
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from audiostyle import registry
 from audiostyle.errors import ConfigError
 from audiostyle.options import LayerWeights, known
 
@@ -56,19 +54,7 @@ class NetworkSpec:
         dict of str to str
             ``source``, and ``sha256`` of the file it is defined in if there is one.
         """
-        module = getattr(self.build, "__module__", "an unnamed module")
-        try:
-            file = inspect.getsourcefile(self.build) if self.build is not None else None
-            source = b"" if file is None else _read(file)
-        except (TypeError, OSError):  # typed at a prompt, or its file is gone
-            source = b""
-        found = {"source": f"network registered by {module}"}
-        return {**found, "sha256": hashlib.sha256(source).hexdigest()} if source else found
-
-
-def _read(file: str) -> bytes:
-    with open(file, "rb") as opened:
-        return opened.read()
+        return registry.provenance("network", self.build)
 
 
 VGG19_LAYERS = tuple(
@@ -156,8 +142,7 @@ def register_network(
 def _check_spec(
     name: str, layers: tuple[str, ...], defaults: tuple[str, ...], fewest: int, bands: int
 ) -> None:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-        raise ConfigError(f"network name {name!r} must be lower-case letters, digits and -")
+    registry.check_name("network", name, NETWORKS)
     if not layers or len(set(layers)) < len(layers):
         raise ConfigError(
             f"network {name}: layers={layers!r} must be names that differ, one a layer"
@@ -168,8 +153,6 @@ def _check_spec(
         known(f"layer of {name}", layer, layers)
     if not 1 <= bands <= MAX_BANDS:
         raise ConfigError(f"network {name}: bands={bands} must be from 1 to {MAX_BANDS}")
-    if name in NETWORKS:
-        raise ConfigError(f"network {name!r} is registered already: choose another name")
 
 
 def find_network(name: Any) -> str:
@@ -190,24 +173,5 @@ def find_network(name: Any) -> str:
         If there is no such network, or the package that has it cannot be imported.
     """
     if isinstance(name, str) and name not in NETWORKS:
-        _ask_packages(name)
-    return known("network", name, NETWORKS)
-
-
-def _ask_packages(name: str) -> None:
-    """Import the installed package whose entry point of `GROUP` has this name, if there is one.
-
-    Nothing is imported before its name is asked for: what a stranger's package does on import is
-    no concern of a transfer that does not use it.
-    """
-    from importlib.metadata import entry_points
-
-    for point in entry_points(group=GROUP, name=name):
-        try:
-            point.load()
-        except Exception as error:  # whatever somebody else's code may raise
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ConfigError(
-                f"network {name!r}: {point.value} cannot be imported ({reason}); repair or "
-                "uninstall its package"
-            ) from None
+        registry.ask_packages(GROUP, "network", name)
+    return known("network", name, NETWORKS, "give the file that registers it with --plugin")

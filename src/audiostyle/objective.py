@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from audiostyle import band_statistics, losses, mel_losses, spectral
+from audiostyle import band_statistics, kept_losses, losses, mel_losses, spectral
 from audiostyle.analyzer import Analysis, Analyzer
 from audiostyle.config import TransferConfig
 from audiostyle.events import TERMS
@@ -38,20 +38,19 @@ class StyleObjective:
 
     Attributes
     ----------
+    more : list of str
+        Names of the losses that were registered, which follow the `TERMS`.
     layers : list of str
-        Names of the style layers whose losses follow the `TERMS`.
+        Names of the style layers whose losses follow these.
     """
 
     def __init__(self, analyzer: Analyzer) -> None:
         self.analyzer = analyzer
         self.config = analyzer.config
         self.layers = [name for name, _ in self.config.style_layers]
-        self._weights = [float(getattr(self.config, f"{term}_weight")) for term in TERMS]
-        self._in_spectrogram = {
-            term
-            for term in ("pitch", "onset", "rhythm", "envelope")
-            if getattr(self.config, f"{term}_weight") > 0
-        }
+        self._weights = self.config.loss_weights
+        self.more = list(self._weights)[len(TERMS) :]
+        self._kept = kept_losses.make_losses(self.config)
         self._distances = tf.function(
             self._compute_distances, autograph=False, reduce_retracing=True
         )
@@ -82,17 +81,18 @@ class StyleObjective:
         config = self.config
         target = self._style_data(_as_statistics(style), style.axes)
         data = self._content_data(S_content, analysis) | target
-        scale = np.ones((len(S_content), len(TERMS) + len(self.layers)), np.float32)
+        n_terms = len(self._weights)
+        scale = np.ones((len(S_content), n_terms + len(self.layers)), np.float32)
         if config.style_norm == "pair":
             distances = self._distances(analysis.statistics, target)
             for source in self.analyzer.sources:
                 distance = distances[source.term].numpy()
                 scale[:, TERMS.index(source.term)] = 1.0 / np.maximum(distance, MIN_PAIR_DISTANCE)
-            scale[:, len(TERMS) :] = scale[:, [TERMS.index("style")]]
+            scale[:, n_terms:] = scale[:, [TERMS.index("style")]]
         data["scale"] = tf.constant(scale)
         if config.strength < 1:
             data |= self._style_data(_mix(analysis.statistics, style, config.strength), {})
-        if "envelope" in self._in_spectrogram:
+        if config.envelope_weight > 0:
             data |= self._envelope_data(tf.constant(S_content), style)
         loudest = np.maximum(S_start.max(axis=2), style.peak)[:, :, None]
         return data, to_variable(loudest, config)
@@ -109,12 +109,13 @@ class StyleObjective:
         -------
         x, data : tf.TensorSpec, dict of str to tf.TensorSpec
         """
-        in_time = {"onset": (1,), "rhythm": (1,), "pitch": (2,)}
 
         def spec(name: str, value: Tensor) -> Any:
             shape = [None, *value.shape[1:]]
-            for axis in (2,) if name.startswith("features/") else in_time.get(name, ()):
-                shape[axis] = None
+            if name.startswith("features/"):
+                shape[2] = None
+            if name.startswith("kept/"):  # which of its axes is time, only the loss itself knows
+                shape = [None] * len(shape)
             return tf.TensorSpec(shape, value.dtype)
 
         x = tf.TensorSpec((None, self.config.n_mels, None), tf.float32)
@@ -134,8 +135,8 @@ class StyleObjective:
         -------
         total : tf.Tensor [shape=(batch,)]
         gradient : tf.Tensor [shape of `x`]
-        terms : tf.Tensor [shape=(batch, len(TERMS) + len(layers))]
-            Those of `TERMS`, before their weights, then the style loss of each layer.
+        terms : tf.Tensor [shape=(batch, len(TERMS) + len(more) + len(layers))]
+            `TERMS` and `more`, before their weights, then the style loss of each layer.
         """
         S = (x - 1.0) * self.config.top_db
         with tf.GradientTape() as through_networks:
@@ -148,14 +149,16 @@ class StyleObjective:
         with tf.GradientTape() as tape:
             tape.watch(S)
             terms = self._spectrogram_terms(S, data)
-            weighted = [getattr(self.config, f"{n}_weight") * term for n, term in terms.items()]
+            weighted = [self._weights[name] * term for name, term in terms.items()]
         by_S = tape.gradient(weighted, S) if weighted else tf.zeros_like(S)
+        by_S = tf.convert_to_tensor(by_S)  # of a loss that gathers, it may be sparse
         terms |= {"content": content, **self._style_terms(of_layers)}
         unused = tf.zeros_like(content)
-        values = [terms.get(name, unused) for name in TERMS]
+        values = [terms.get(name, unused) for name in self._weights]
         values += [of_layers[name].value for name in self.layers]
         scaled = tf.stack(values, axis=1) * data["scale"]
-        total = losses.total_loss(tf.unstack(scaled[:, : len(TERMS)], axis=1), self._weights)
+        parts = tf.unstack(scaled[:, : len(self._weights)], axis=1)
+        total = losses.total_loss(parts, list(self._weights.values()))
         names = list(slopes)
         by_networks = through_networks.gradient(
             [found[n] for n in names], S, output_gradients=[slopes[n] for n in names]
@@ -168,12 +171,7 @@ class StyleObjective:
         for name, A in analysis.features.items():
             energy = tf.reduce_sum(tf.square(tf.cast(A, tf.float32)), axis=(1, 2, 3))
             data[f"energy/{name}"] = energy
-        curves = {
-            "pitch": mel_losses.fine_structure,
-            "onset": mel_losses.onset_strength,
-            "rhythm": mel_losses.frame_levels,
-        }
-        return data | {n: curve(S) for n, curve in curves.items() if n in self._in_spectrogram}
+        return data | {f"kept/{name}": loss.target(S) for name, loss in self._kept.items()}
 
     def _style_data(self, statistics: Statistics, axes: Axes) -> Data:
         """Targets of the style losses; `axes` is looked up, and filled."""
@@ -207,7 +205,7 @@ class StyleObjective:
             target, energy = data[f"features/{name}"], data[f"energy/{name}"]
             value, slope = losses.content_loss(found[name], target, energy)
             values.append(weight * value)
-            slopes[name] = tf.cast(self._weights[0] * weight, slope.dtype) * slope
+            slopes[name] = tf.cast(self._weights["content"] * weight, slope.dtype) * slope
         return tf.add_n(values), slopes
 
     def _style_losses(self, statistics: Statistics, data: Data) -> dict[str, losses.Matched]:
@@ -254,14 +252,8 @@ class StyleObjective:
 
     def _spectrogram_terms(self, S: Tensor, data: Data) -> dict[str, Tensor]:
         """Terms that need no network, all but those of weight 0."""
-        terms: dict[str, Tensor] = {}
-        if "pitch" in self._in_spectrogram:
-            terms["pitch"] = mel_losses.pitch_loss(S, data["pitch"])
-        if "onset" in self._in_spectrogram:
-            terms["onset"] = mel_losses.onset_loss(S, data["onset"])
-        if "rhythm" in self._in_spectrogram:
-            terms["rhythm"] = mel_losses.rhythm_loss(S, data["rhythm"])
-        if "envelope" in self._in_spectrogram:
+        terms = {name: loss(S, data[f"kept/{name}"]) for name, loss in self._kept.items()}
+        if self.config.envelope_weight > 0:
             terms["envelope"] = mel_losses.envelope_loss(
                 S, data["spectral"], data["temporal"], self.config.top_db
             )

@@ -7,7 +7,7 @@ stays on its device but the few numbers that decide and that are reported.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,13 +72,15 @@ class Minimizer:
     ----------
     evaluate : callable
         ``(x, data) -> (total, gradient, terms)`` with a total an item of the batch, the gradient of
-        the shape of ``x``, and the terms [shape=(batch, len(TERMS) + len(layers))].
+        the shape of ``x``, and the terms [shape=(batch, len(TERMS) + len(more) + len(layers))].
     layers : list of str
-        Names of the style layers whose losses follow the `TERMS`.
+        Names of the style layers whose losses are the last terms.
     optimizer : str
         ``lbfgs`` or ``adam``.
     learning_rate : float > 0
         Step size of Adam, as a share of the range.
+    more : sequence of str
+        Names of registered losses, which follow the `TERMS`.
     signature : callable, optional
         ``data -> (x, data)`` as ``tf.TensorSpec``, open where problems differ; without it every
         shape is traced anew.
@@ -102,11 +104,13 @@ class Minimizer:
         *,
         optimizer: str,
         learning_rate: float,
+        more: Sequence[str] = (),
         signature: Callable[[Any], tuple[Any, Any]] | None = None,
         compiled: bool = True,
         jit: bool = False,
     ) -> None:
         self._layers = layers
+        self._more = list(more)
         self._evaluate = evaluate
         self._make_method: Callable[[Evaluate], Method] = Adam if optimizer == "adam" else LBFGS
         self._method = self._make_method(evaluate)
@@ -158,7 +162,7 @@ class Minimizer:
         slower = np.zeros(x.shape[0], bool)
         restarts = 0
         while True:
-            watch = _Watch(self._layers, n_steps, tolerance, callback)
+            watch = _Watch(self._more, self._layers, n_steps, tolerance, callback)
             rate = tf.constant(self._rate * np.where(slower, 0.1, 1.0), x.dtype)
             try:
                 self._run(watch, x, Problem(data, lower, upper, rate))
@@ -170,13 +174,14 @@ class Minimizer:
                 restarts += 1
                 continue
             return Descent(watch.best(), watch.history, watch.stopped, restarts)
+        without = f", or without --losses {','.join(self._more)}" if self._more else ""
         raise OptimizationError(
             "the loss is not finite, even after a restart with smaller steps: try --precision "
-            "float32, lower weights, or --optimizer adam"
+            f"float32, lower weights, or --optimizer adam{without}"
         )
 
     def _run(self, watch: _Watch, x: Tensor, problem: Problem) -> None:
-        state = start(self._method, x, len(TERMS) + len(self._layers))
+        state = start(self._method, x, len(TERMS) + len(self._more) + len(self._layers))
         step = self._compile(state, problem)
         for _ in range(watch.n_steps + 1):
             state = step(state, problem)
@@ -226,8 +231,14 @@ class _Watch:
     """Record, keep the best point, and say when to stop."""
 
     def __init__(
-        self, layers: list[str], n_steps: int, tolerance: float, callback: Callback | None
+        self,
+        more: list[str],
+        layers: list[str],
+        n_steps: int,
+        tolerance: float,
+        callback: Callback | None,
     ) -> None:
+        self.more = more
         self.layers = layers
         self.n_steps = n_steps
         self.tolerance = tolerance
@@ -290,11 +301,13 @@ class _Watch:
     def _iterate(self, total: float, terms: Array) -> Iterate:
         values: list[Any] = [float(term) for term in terms]
         named: dict[str, Any] = dict(zip(TERMS, values, strict=False))
+        last = len(TERMS) + len(self.more)
         return Iterate(
             step=len(self.history),
             n_steps=self.n_steps,
             total=float(total),
             **named,
-            layers=dict(zip(self.layers, values[len(TERMS) :], strict=True)),
+            layers=dict(zip(self.layers, values[last:], strict=True)),
             seconds=time.perf_counter() - self.began,
+            more=dict(zip(self.more, values[len(TERMS) : last], strict=True)),
         )

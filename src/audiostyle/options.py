@@ -27,6 +27,7 @@ def option(
     choices: tuple[str, ...] = (),
     lookup: Callable[[Any], str] | None = None,
     metavar: str = "",
+    weighs: str = "",
 ) -> Any:
     """Declare a parameter as a field of a dataclass.
 
@@ -47,6 +48,9 @@ def option(
         `choices` later.
     metavar : str
         What stands for the value in ``--help``.
+    weighs : str
+        What the names are names of, as ``layer``, if the parameter gives names their weights;
+        `bounds` are those of a weight then, and `lookup` is asked for every name.
 
     Returns
     -------
@@ -60,6 +64,7 @@ def option(
         "choices": choices,
         "lookup": lookup,
         "metavar": metavar,
+        "weighs": weighs,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -83,7 +88,7 @@ def shown(value: Any) -> str:
         return f"a value of type {type(value).__name__}"
 
 
-def known(what: str, name: str, names: Collection[str]) -> str:
+def known(what: str, name: str, names: Collection[str], otherwise: str = "") -> str:
     """Return `name` if it is one of `names`, or raise with the closest match.
 
     Parameters
@@ -94,6 +99,8 @@ def known(what: str, name: str, names: Collection[str]) -> str:
         The name to look up.
     names : collection of str
         The names that exist.
+    otherwise : str
+        What else may help, where no name is close.
 
     Returns
     -------
@@ -110,17 +117,22 @@ def known(what: str, name: str, names: Collection[str]) -> str:
         return name
     text = name.lower() if isinstance(name, str) else ""
     close = difflib.get_close_matches(text[:100], by_lower, n=1, cutoff=0.5)
-    hint = f"did you mean {by_lower[close[0]]}?" if close else "choose from " + ", ".join(names)
+    listed = "choose from " + ", ".join(names) if names else ""
+    hint = ", or ".join(filter(None, (listed, otherwise)))
+    if close:
+        hint = f"did you mean {by_lower[close[0]]}?"
     raise ConfigError(f"{what} {shown(name)} is not known: {hint}")
 
 
-def parse_layers(value: str) -> LayerWeights:
-    """Read ``"block1_conv1=1,block2_conv1=0.5"``; a layer without a weight has weight 1.
+def parse_weights(value: str, what: str = "layer") -> LayerWeights:
+    """Read ``"block1_conv1=1,block2_conv1=0.5"``; a name without a weight has weight 1.
 
     Parameters
     ----------
     value : str
-        Comma-separated layers.
+        Comma-separated names.
+    what : str
+        What they are names of, for the message.
 
     Returns
     -------
@@ -131,14 +143,14 @@ def parse_layers(value: str) -> LayerWeights:
     ConfigError
         If a weight is not a number.
     """
-    layers = []
+    weights = []
     for part in filter(None, (p.strip() for p in value.split(","))):
         name, _, weight = part.partition("=")
         try:
-            layers.append((name.strip(), float(weight) if weight else 1.0))
+            weights.append((name.strip(), float(weight) if weight else 1.0))
         except ValueError:
-            raise ConfigError(f"layer weight {weight!r} in {part!r} is not a number") from None
-    return tuple(layers)
+            raise ConfigError(f"{what} weight {weight!r} in {part!r} is not a number") from None
+    return tuple(weights)
 
 
 def coerce(field: dataclasses.Field[Any], value: Any) -> Any:
@@ -160,8 +172,8 @@ def coerce(field: dataclasses.Field[Any], value: Any) -> Any:
         If it is of another type, out of bounds, or not a known name.
     """
     name, metadata = field.name, field.metadata
-    if name in ("content_layers", "style_layers"):
-        return _coerce_layers(name, value)
+    if metadata["weighs"]:
+        return _coerce_weights(name, value, metadata)
     if metadata["lookup"]:
         return metadata["lookup"](value)
     if metadata["choices"]:
@@ -175,26 +187,31 @@ def coerce(field: dataclasses.Field[Any], value: Any) -> Any:
     return None if value is None else str(value)
 
 
-def _coerce_layers(name: str, value: Any) -> LayerWeights:
+def _coerce_weights(name: str, value: Any, metadata: Mapping[str, Any]) -> LayerWeights:
+    what = metadata["weighs"]
     if isinstance(value, str):
-        value = parse_layers(value)
+        value = parse_weights(value, what)
     elif isinstance(value, Mapping):
         value = tuple(value.items())
     try:
-        layers = tuple(
-            (layer, 1.0) if isinstance(layer, str) else (str(layer[0]), float(layer[1]))
-            for layer in value
+        weights = tuple(
+            (one, 1.0) if isinstance(one, str) else (str(one[0]), float(one[1])) for one in value
         )
     except (TypeError, ValueError, LookupError, OverflowError):
+        example = "block1_conv1=1" if what == "layer" else "NAME=1"
         raise ConfigError(
-            f"{name}={shown(value)} must be names, or names with weights: 'block1_conv1=1'"
+            f"{name}={shown(value)} must be names, or names with weights: '{example}'"
         ) from None
-    for layer, weight in layers:
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ConfigError(f"{name}: weight {weight} of {layer} must be finite and at least 0")
-    if len({layer for layer, _ in layers}) < len(layers):
-        raise ConfigError(f"{name}={shown(value)} names a layer twice")
-    return layers
+    for one, weight in weights:
+        if metadata["lookup"]:
+            metadata["lookup"](one)
+        if metadata["bounds"]:
+            _coerce_number(f"{name}: weight of {one}", weight, False, metadata)
+        elif not (math.isfinite(weight) and weight >= 0):
+            raise ConfigError(f"{name}: weight {weight} of {one} must be finite and at least 0")
+    if len({one for one, _ in weights}) < len(weights):
+        raise ConfigError(f"{name}={shown(value)} names a {what} twice")
+    return weights
 
 
 def _coerce_number(

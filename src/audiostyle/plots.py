@@ -206,7 +206,7 @@ def loss_curves(
     losses : sequence of mapping
         What every step lost, by the names of `Iterate`.
     parameters : mapping
-        Fields of `TransferConfig`.
+        As from `TransferConfig.to_dict`.
 
     Returns
     -------
@@ -214,8 +214,11 @@ def loss_curves(
         ``total`` first; losses of weight 0 are left out.
     """
     weights = {"total": 1.0} | {n: float(parameters.get(f"{n}_weight", 0.0)) for n in TERMS}
+    more = parameters.get("losses") or {}  # another version's record has none
+    weights |= {name: float(weight) for name, weight in more.items()}
+    values = [{**step, **(step.get("more") or {})} for step in losses]
     return {
-        name: [weight * float(step.get(name) or 0.0) for step in losses]
+        name: [weight * float(step.get(name) or 0.0) for step in values]
         for name, weight in weights.items()
         if weight > 0
     }
@@ -247,8 +250,9 @@ def _spectrogram(
 def _loss_curves(ax: Any, result: TransferResult) -> None:
     steps = [iterate.step for iterate in result.history]
     history = [vars(iterate) for iterate in result.history]
-    for name, values in loss_curves(history, vars(result.config)).items():
-        ax.plot(steps, values, label=name, color=LOSS_COLOURS[name], marker=".")
+    for name, values in loss_curves(history, result.config.to_dict()).items():
+        style = "-" if name in LOSS_COLOURS else "--"  # a registered one has no colour of its own
+        ax.plot(steps, values, style, label=name, color=LOSS_COLOURS.get(name), marker=".")
     ax.set_yscale("symlog", linthresh=1e-6)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel(f"step (stopped: {result.stopped})")

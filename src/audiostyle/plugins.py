@@ -1,4 +1,4 @@
-"""Load a file of one's own that registers networks.
+"""Load a file of one's own that registers networks or losses.
 
 That is code, and it runs: so a file is loaded only if the command line, or a program, names it. No
 configuration file, style file, journal or environment variable can.
@@ -10,25 +10,29 @@ import hashlib
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
+from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioStyleError, ConfigError
-from audiostyle.network_table import NETWORKS
+from audiostyle.loss_table import LOSSES
+from audiostyle.network_table import NETWORKS, NetworkSpec
 
 PREFIX = "audiostyle_plugin_"
+TABLES: tuple[dict[str, Any], ...] = (NETWORKS, LOSSES)
 
 
 def load_plugin(path: str | Path) -> list[str]:
-    """Run a Python file that registers networks; a second call for the same file does nothing.
+    """Run a Python file that registers networks or losses; a second call for it does nothing.
 
     Parameters
     ----------
     path : str or Path
-        A file that calls `audiostyle.register_network`.
+        A file that calls `audiostyle.register_network` or `audiostyle.register_loss`.
 
     Returns
     -------
     list of str
-        Names of its networks.
+        Names of its networks and losses.
 
     Raises
     ------
@@ -42,7 +46,7 @@ def load_plugin(path: str | Path) -> list[str]:
         return _made_by(name)
     if not file.is_file():
         raise ConfigError(f"plugin {path} is not a file; name a Python file")
-    before = dict(NETWORKS)
+    before = [dict(table) for table in TABLES]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ConfigError(f"plugin {path} must be a Python file; its name ends in .py")
@@ -51,37 +55,48 @@ def load_plugin(path: str | Path) -> list[str]:
     try:
         spec.loader.exec_module(module)
         if not _made_by(name):
-            raise ConfigError("it registers no network: call audiostyle.register_network in it")
+            raise ConfigError(
+                "it registers no network and no loss: call audiostyle.register_network or "
+                "audiostyle.register_loss in it"
+            )
     except (Exception, SystemExit) as error:  # whatever somebody else's code may raise
         del sys.modules[name]
-        NETWORKS.clear()
-        NETWORKS.update(before)  # not half of it
+        for table, known in zip(TABLES, before, strict=True):
+            table.clear()
+            table.update(known)  # not half of it
         kind = "" if isinstance(error, AudioStyleError) else f"{type(error).__name__}: "
         reason = " ".join(f"{kind}{error}".split())
         raise ConfigError(f"plugin {path} cannot be used: {reason}") from None
     return _made_by(name)
 
 
-def check_portable(network: str) -> None:
-    """Refuse a network that other machines cannot know, as it was loaded from a file here.
+def check_portable(config: TransferConfig) -> None:
+    """Refuse what other machines cannot know, as it was loaded from a file here.
 
     Parameters
     ----------
-    network : str
+    config : TransferConfig
 
     Raises
     ------
     ConfigError
-        If it comes from `load_plugin`.
+        If the network, or a loss that has a weight, comes from `load_plugin`.
     """
-    if str(getattr(NETWORKS[network].build, "__module__", "")).startswith(PREFIX):
-        raise ConfigError(
-            f"network {network!r} comes from a plugin file, which the workers of a cluster do not "
-            "load: install it there as a package with an entry point (docs/contributing.md)"
-        )
+    used: list[tuple[str, str, Any]] = [("network", config.network, NETWORKS[config.network])]
+    used += [("loss", name, LOSSES[name]) for name, weight in config.losses if weight > 0]
+    for what, name, entry in used:
+        if _module(entry).startswith(PREFIX):
+            raise ConfigError(
+                f"{what} {name!r} comes from a plugin file, which the workers of a cluster do not "
+                "load: install it there as a package with an entry point (docs/contributing.md)"
+            )
 
 
 def _made_by(module: str) -> list[str]:
-    return [
-        name for name, spec in NETWORKS.items() if getattr(spec.build, "__module__", None) == module
-    ]
+    return [name for table in TABLES for name, entry in table.items() if _module(entry) == module]
+
+
+def _module(entry: Any) -> str:
+    """Name the module of an entry of a table: what makes something, or a network's description."""
+    build = entry.build if isinstance(entry, NetworkSpec) else entry
+    return str(getattr(build, "__module__", ""))

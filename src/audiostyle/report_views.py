@@ -364,6 +364,10 @@ def _provenance(record: Mapping[str, Any]) -> list[tuple[str, str]]:
             number_of = f"{i + 1} " if isinstance(found, list) and len(found) > 1 else ""
             for name, value in (part if isinstance(part, dict) else {}).items():
                 rows.append((f"{prefix}{number_of}{name}", value))
+    sources = record.get("loss_sources")
+    for loss, found in (sources if isinstance(sources, dict) else {}).items():
+        for name, value in (found if isinstance(found, dict) else {}).items():
+            rows.append((f"loss {loss}: {name}", value))
     timings = record.get("timings")
     for name, lap in (timings if isinstance(timings, dict) else {}).items():
         rows.append((f"time: {name}", f"{number(lap) or 0.0:.2f} s"))

@@ -19,6 +19,7 @@ from audiostyle.batch_request import BatchRequest
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, DiskError, OutputError
 from audiostyle.journal import PairState, State
+from audiostyle.loss_table import loss_digests
 from audiostyle.plan import Pair
 from audiostyle.probe import Facts, probe
 from audiostyle.sides import Source
@@ -191,6 +192,7 @@ def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str
     return {
         **config.to_dict(),
         "weights": weights_io.provenance(config.network, config.weights).get("sha256"),
+        "loss_sources": loss_digests(config.losses),
         **{name: getattr(request, name) for name in ("start", "duration", "preview", "subtype")},
         "audiostyle": audiostyle.__version__,
         # Only then is it promised that the same bytes come again.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import audiostyle
-from audiostyle import audio, outputs, weights_io
+from audiostyle import audio, loss_table, outputs, weights_io
 from audiostyle.config import TransferConfig
 from audiostyle.pipeline import TransferResult
 from audiostyle.recording import Recording
@@ -51,13 +51,12 @@ def make_record(
         Of plain values; what JSON has no number for is None. ``output`` is still empty.
     """
     about = describe(request.content, recording.sr, recording.channels, recording.n)
-    content = {**about, "start_sample": source.start}
     record = {
         "schema": SCHEMA,
         "audiostyle": audiostyle.__version__,
         "status": "interrupted" if result.stopped == "interrupted" else "complete",
         "output": {},
-        "content": content,
+        "content": {**about, "start_sample": source.start},
         "styles": [_style_entry(style) for style in styles],
         "preset": request.preset,
         "request": {
@@ -65,6 +64,7 @@ def make_record(
         },
         "parameters": config.to_dict(),
         "weights": weights_io.provenance(config.network, config.weights),
+        "loss_sources": loss_table.provenance(config.losses),
         "seed": config.seed,
         "device": result.device,
         "threads": request.threads,

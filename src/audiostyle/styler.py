@@ -74,6 +74,7 @@ class Styler:
             self.objective.layers,
             optimizer=config.optimizer,
             learning_rate=config.learning_rate,
+            more=self.objective.more,
             signature=self.objective.signature,
             jit=jit,
         )
