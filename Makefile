@@ -3,7 +3,7 @@
 # make wheel-test  build a wheel, install it elsewhere, and style a second with it; CI runs it, too
 # make test-minimum   a part of the tests, with the lowest versions of everything; CI, too
 # make coverage    the tests again, counting the branches they take; at least 90 % of src
-# make mutants     change single operations, and see whether a test notices; hours
+# make mutants     change single operations, and see whether a test notices; a quarter of an hour
 # make docs   write the generated parts of the documentation anew
 
 VENV   := .venv
@@ -43,8 +43,7 @@ coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage report
 
 mutants: $(VENV)/.installed-dev
-	$(BIN)/mutmut run
-	$(BIN)/mutmut results
+	$(BIN)/python tools/mutants.py
 
 test-minimum: $(VENV)/.installed-dev
 	$(BIN)/python tools/minimum_versions.py
@@ -70,4 +69,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf demo build dist mutants .coverage* .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
+	rm -rf demo build dist .coverage* .mypy_cache .pytest_cache .ruff_cache src/*.egg-info

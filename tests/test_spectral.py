@@ -18,7 +18,7 @@ def spectrum(y: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("mel_scale", ["slaney", "htk"])
-@pytest.mark.parametrize(("n_fft", "hop_length", "n_mels"), [(1024, 256, 64), (2048, 512, 256)])
+@pytest.mark.parametrize(("n_fft", "hop_length", "n_mels"), [(1024, 200, 64), (2048, 512, 256)])
 def test_mel_spectrogram_is_librosas(
     mel_scale: str, n_fft: int, hop_length: int, n_mels: int
 ) -> None:
@@ -55,10 +55,45 @@ def test_decibels_round_trip_above_the_floor() -> None:
     assert spectral.power_to_db(np.zeros((1, 1)), CONFIG)[0, 0] == -CONFIG.top_db
 
 
+@pytest.mark.parametrize("top_db", [20.0, 60.1, 77.7, 80.0, 99.9, 160.0])
+def test_0_db_is_a_mel_power_of_100_and_nothing_lies_below_the_floor(top_db: float) -> None:
+    config = dataclasses.replace(CONFIG, top_db=top_db)
+    mel = np.array([[100.0, 1000.0, 50.0, 1e-30, 0.0]], np.float32)
+    with np.errstate(divide="raise", invalid="raise"):
+        S = spectral.power_to_db(mel, config)
+    assert (S.dtype, S.min()) == (np.float32, np.float32(-top_db))
+    np.testing.assert_allclose(S[0], [0, 10, 10 * np.log10(0.5), -top_db, -top_db], rtol=1e-6)
+    np.testing.assert_allclose(spectral.db_to_power(S)[0, :3], mel[0, :3], rtol=1e-6)
+
+
+def test_the_filters_that_all_share_cannot_be_spoiled() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        spectral.mel_filters(CONFIG)[0, 0] = 1.0
+
+
+def test_frames_begin_with_the_first_sample_or_are_centred_on_it() -> None:
+    """Each is the FFT of n_fft samples under a Hann window, one every hop."""
+    config = dataclasses.replace(CONFIG, hop_length=200)
+    y = make_noise()
+    n, hop = config.n_fft, config.hop_length
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
+    padded = np.pad(y, n // 2)
+    for D, x in (
+        (spectral.stft(y, config, center=False), y),
+        (spectral.stft(y, config), padded),
+    ):
+        assert D.shape == (n // 2 + 1, 1 + (len(x) - n) // hop)
+        for t in (0, 1, 7, D.shape[1] - 1):
+            expected = np.fft.rfft(hann * x[t * hop : t * hop + n])
+            np.testing.assert_allclose(D[:, t], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(1024, 256), (1024, 200), (1025, 256)])
 @pytest.mark.parametrize("n", [SR, SR + 1, SR + 255, 3 * 1024])
-def test_istft_inverts_stft_at_the_exact_length(n: int) -> None:
+def test_istft_inverts_stft_at_the_exact_length(n: int, n_fft: int, hop_length: int) -> None:
+    config = dataclasses.replace(CONFIG, n_fft=n_fft, hop_length=hop_length)
     y = make_noise(n / SR)[None]
-    rebuilt = spectral.istft(spectral.stft(y, CONFIG), CONFIG, y.shape[1])
+    rebuilt = spectral.istft(spectral.stft(y, config), config, y.shape[1])
     assert rebuilt.shape == y.shape
     np.testing.assert_allclose(rebuilt, y, atol=1e-5)
 
@@ -90,10 +125,16 @@ def test_fit_power_keeps_a_spectrum_that_fits_already() -> None:
     np.testing.assert_allclose(spectral.fit_power(S, P, CONFIG), P, rtol=1e-4, atol=1e-8)
 
 
-def test_fit_power_reaches_a_smooth_gain_and_keeps_the_fine_structure() -> None:
-    P = spectrum(np.random.default_rng(0).normal(0, 0.1, SR))  # white: no band at the floor
-    S = spectral.power_to_db(spectral.mel_power(P, CONFIG), CONFIG) + 6.0
-    fitted = spectral.fit_power(S, P, CONFIG)
+@pytest.mark.parametrize(("n_fft", "n_mels", "sr"), [(1024, 64, SR), (4096, 256, 44_100)])
+def test_fit_power_reaches_a_smooth_gain_and_keeps_the_fine_structure(
+    n_fft: int, n_mels: int, sr: int
+) -> None:
+    """In every bin: the last is under no filter, or (44,100 Hz) under a rounding error of one."""
+    config = dataclasses.replace(CONFIG, n_fft=n_fft, n_mels=n_mels, sr=sr)
+    y = np.random.default_rng(0).normal(0, 0.1, SR)  # white: no band at the floor
+    P = spectral.channel_power(spectral.stft(y[None], config))
+    S = spectral.power_to_db(spectral.mel_power(P, config), config) + 6.0
+    fitted = spectral.fit_power(S, P, config)
     np.testing.assert_allclose(10 * np.log10(fitted / P), 6.0, atol=0.2)
 
 
@@ -113,7 +154,8 @@ def test_fit_power_comes_nearer_with_every_update() -> None:
     assert errors[-1] < 0.2 * errors[0]
 
 
-def test_griffin_lim_is_librosas_fast_griffin_lim() -> None:
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.99])
+def test_griffin_lim_is_librosas_fast_griffin_lim(momentum: float) -> None:
     y = make_tones()
     magnitude = np.abs(spectral.stft(y, CONFIG))
     expected = librosa.griffinlim(
@@ -121,12 +163,67 @@ def test_griffin_lim_is_librosas_fast_griffin_lim() -> None:
         n_iter=5,
         hop_length=CONFIG.hop_length,
         n_fft=CONFIG.n_fft,
-        momentum=0.99,
+        momentum=momentum,
         init=None,
         length=len(y),
     )
-    ours = spectral.griffin_lim(magnitude, np.ones_like(magnitude), CONFIG, len(y), n_iter=5)
-    np.testing.assert_allclose(ours, expected, atol=1e-3)
+    # librosa's phase is 0 / tiny = 0 where there is nothing; ours is 1, and counts for nothing.
+    phase = np.ones_like(magnitude)
+    ours = spectral.griffin_lim(magnitude, phase, CONFIG, len(y), n_iter=5, momentum=momentum)
+    np.testing.assert_allclose(ours, expected, atol=1e-3 * np.abs(expected).max())
+    if momentum == 0.99:  # as librosa's, unless another is asked for
+        again = spectral.griffin_lim(magnitude, phase, CONFIG, len(y), n_iter=5)
+        np.testing.assert_array_equal(again, ours)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("n_channels", [1, 2, 3])
+def test_channels_are_inverted_each_alone(
+    n_channels: int, workers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", workers)
+    rng = np.random.default_rng(0)
+    y = np.stack([make_noise(0.3, seed=i) for i in range(n_channels)])
+    magnitude = np.abs(spectral.stft(y, CONFIG))
+    phase = np.exp(2j * np.pi * rng.random(magnitude.shape))
+    together = spectral.griffin_lim(magnitude, phase, CONFIG, y.shape[1], n_iter=3)
+    assert together.shape == y.shape
+    for ours, M, p in zip(together, magnitude, phase, strict=True):
+        alone = spectral.griffin_lim(M, p, CONFIG, y.shape[1], n_iter=3)
+        np.testing.assert_allclose(ours, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "cores", "workers"),
+    [
+        *[("3", 8, 3), ("1", 8, 1), ("0", 8, 8), ("", 8, 8), ("many", 8, 8), ("-2", 8, 8)],
+        *[(None, 8, 8), (None, None, 1)],
+    ],
+)
+def test_as_many_threads_work_as_are_allowed(
+    asked: str | None, cores: int | None, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spectral.os, "cpu_count", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert spectral._workers() == workers
+
+
+def test_where_nothing_says_the_phase_it_is_0() -> None:
+    D = spectral.stft(make_tones(), CONFIG)
+    D[:, 3:5] = 0.0
+    with np.errstate(all="raise", under="ignore"):
+        phase = spectral.unit_phase(D)
+        silent = spectral.griffin_lim(0 * np.abs(D), phase, CONFIG, SR, n_iter=3)
+        # A phase of modulus 0 leaves nothing to take a phase from.
+        found = spectral.griffin_lim(np.abs(D), 0 * phase, CONFIG, SR, n_iter=1)
+    assert phase.dtype == np.complex64
+    np.testing.assert_allclose(np.abs(phase), 1, rtol=1e-5)
+    np.testing.assert_allclose(phase * np.abs(D), D, atol=1e-6)
+    assert (phase[:, 3:5] == 1).all()
+    assert not silent.any()
+    np.testing.assert_allclose(found, spectral.istft(np.abs(D) + 0j, CONFIG, SR), atol=1e-6)
 
 
 def test_griffin_lim_from_the_true_phase_returns_the_signal() -> None:
