@@ -62,7 +62,7 @@ def test_covariance_is_numpys_in_every_band() -> None:
     found = losses.covariance(*band_statistics.statistics(A.astype(np.float32), 2))
     assert found.shape == (2, 2, 4, 4)
     for item in range(2):
-        for band, rows in enumerate((slice(0, 3), slice(3, 6))):
+        for band, rows in enumerate((slice(0, 4), slice(2, 6))):
             expected = np.cov(A[item, rows].reshape(-1, 4).T, bias=True)
             loaded = expected + 1e-4 * np.trace(expected) / 4 * np.eye(4)
             np.testing.assert_allclose(found[item, band], loaded, rtol=1e-3, atol=1e-5)
@@ -71,9 +71,9 @@ def test_covariance_is_numpys_in_every_band() -> None:
             np.testing.assert_allclose(load, 1e-4 * np.trace(expected) / 4, rtol=0.1)
 
 
-@pytest.mark.parametrize(("n_channels", "n_axes"), [(4, 4), (32, 32), (33, 17), (40, 20)])
+@pytest.mark.parametrize(("n_channels", "n_axes"), [(4, 4), (32, 32), (33, 32), (160, 40)])
 def test_principal_axes_are_those_of_largest_variance(n_channels: int, n_axes: int) -> None:
-    """Of up to 32 channels all, of more half; the variance of the others is summed band by band."""
+    """A quarter of the channels or 32 if they are more; of the others the variance is summed."""
     rng = np.random.default_rng(0)
     Q = np.linalg.qr(rng.normal(0, 1, (2, 3, n_channels, n_channels)))[0]
     values = np.sort(rng.uniform(0.1, 9.0, (2, 3, n_channels)))
@@ -124,7 +124,7 @@ def test_the_gradients_of_a_wide_layer_are_those_of_autodiff(
     with tf.GradientTape() as tape:
         tape.watch((gram, mean))
         S = naive_covariance(gram, mean)
-        distance = naive_wide(S, T, mean - target_mean, n_channels - n_channels // 2)
+        distance = naive_wide(S, T, mean - target_mean, 3)
         value = tf.reduce_mean(distance / energy, axis=1)
     by_gram, by_mean = tape.gradient(value, (gram, mean))
     by_gram = (by_gram + tf.linalg.matrix_transpose(by_gram)) / 2

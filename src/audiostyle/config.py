@@ -310,7 +310,6 @@ class TransferConfig:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
-        "style_layers": (("block2_conv1", 1.0),),
         "music_weight": 0.0,
         "iterations": 10,
     },
@@ -333,7 +332,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 PRESET_HELP: dict[str, str] = {
-    "fast": "fewer layers and steps, no second network",
+    "fast": "half the steps, no second network",
     "balanced": "the default",
     "best": "more steps",
     "classic": "the textbook algorithm of Gatys et al. and nothing else",
