@@ -44,5 +44,4 @@ def test_what_a_journal_says_wherever_it_is_cut(gtzan_folder: Path) -> None:
                     status = batch_status.batch_status(out)
                     assert status["done"] == len(done), cut
         before, start = after, end
-    print(f"a journal of {len(data)} bytes")
     assert start == len(data) and data.count(b'"event": "done"') == len(sounds(out)) == 9
