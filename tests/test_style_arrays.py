@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
+import tensorflow as tf
 
 from audiostyle import spectral, style_file
 from audiostyle.analyzer import Analyzer
@@ -270,3 +271,19 @@ def test_the_shapes_that_are_asked_for_are_those_that_are_given(changes: dict[st
     for kind in ("grams", "means"):
         found |= {f"{kind}/{name}": a.shape for name, a in getattr(target, kind).items()}
     assert analyzer.target_shapes() == found
+
+
+def test_to_ask_for_the_shapes_traces_nothing_that_is_not_needed_anyway() -> None:
+    analyzer = Analyzer(build_network(TINY), TINY)
+    traces = []
+    compute = analyzer._analyse.python_function
+    analyzer._analyse = tf.function(
+        lambda S: traces.append(1) or compute(S),
+        input_signature=analyzer._analyse.input_signature,
+        autograph=False,
+    )
+    S = spectral.mel_spectrogram(make_noise(1.0)[None], TINY)
+    for _ in range(2):
+        analyzer.target_shapes()
+        analyzer.window_target(S)
+    assert len(traces) == 1
