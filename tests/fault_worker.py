@@ -10,6 +10,7 @@ FAULT is one of
 - ``fill=FILE``: after two results FILE takes what is left of the disk;
 - ``lock=FOLDER``: after two results nothing more can be made in FOLDER;
 - ``memory=N``: the Nth transfer finds no memory, which the system says, not this file;
+- ``group=FOLDER``: the limits of control groups are those below FOLDER, and the transfer is real;
 - ``stopped``: by permissions, from the beginning, even if root runs it.
 """
 
@@ -26,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from audiostyle import files, workshop
+from audiostyle import files, memory, workshop
 from audiostyle.cli import main
 from tests.fakes import install
 
@@ -110,7 +111,19 @@ def prepare(fault: str, fake: Any) -> None:
         raise ValueError(fault)
 
 
+def main_in_group(root: Path) -> None:
+    """Run the real command where a control group says how much memory there is."""
+    memory.CGROUPS = root / "self"
+    memory.CGROUP_TREES = {"": (root,), "memory": ()}
+    try:
+        main(sys.argv[2:])
+    finally:
+        assert "tensorflow" not in sys.modules, "it was loaded, and would have been killed"
+
+
 if __name__ == "__main__":
+    if sys.argv[1].startswith("group="):
+        main_in_group(Path(sys.argv[1].removeprefix("group=")))
     stylist = install(setattr)
     files.Stylist = workshop.Stylist  # type: ignore[misc]
     prepare(sys.argv[1], stylist)

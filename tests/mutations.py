@@ -12,7 +12,7 @@ import numpy as np
 import soundfile as sf
 from hypothesis import strategies as st
 
-from audiostyle import style_file
+from audiostyle import style_file, style_target
 from audiostyle.config import TransferConfig
 from audiostyle.probe import Facts
 from tests.conftest import make_tones
@@ -118,7 +118,7 @@ def settings_files() -> st.SearchStrategy[bytes]:
 def about_style(config: TransferConfig) -> dict[str, Any]:
     """Say what a style file of nothing says about itself."""
     made_with = style_file.essentials(config)
-    rest = {"clips": [], "skipped": [], "notes": [], "audiostyle": "0", "dicts": []}
+    rest = {"clips": [], "skipped": [], "notes": [], "audiostyle": "0"}
     return {"schema": style_file.SCHEMA, "made_with": made_with, **rest}
 
 
@@ -132,8 +132,27 @@ def archive(arrays: dict[str, Any], compressed: bool = True) -> bytes:
 def style_archive(config: TransferConfig, compressed: bool = True, **arrays: Any) -> bytes:
     """Make a style file that can be loaded, or one whose arrays are changed."""
     about = np.frombuffer(json.dumps(about_style(config)).encode(), np.uint8)
-    S = np.zeros((config.n_mels, 4), np.float32)
-    return archive({"about": about, "S": S, "target/peak": np.float32(1), **arrays}, compressed)
+    return archive({"about": about, **style_arrays(config), **arrays}, compressed)
+
+
+def style_arrays(config: TransferConfig) -> dict[str, Any]:
+    """Make arrays that go together, of layers with three channels."""
+    mel = np.zeros(config.n_mels)
+    made: dict[str, Any] = {
+        "S": np.zeros((config.n_mels, 4), np.float32),
+        "target/mel_mean": mel,
+        "target/temporal": np.zeros(64),
+        "target/peak": mel.astype(np.float32),
+        "target/n_frames": np.int64(4),
+        "sound/mel_mean": mel,
+        "sound/frames": np.zeros((config.n_fft // 2 + 1, 4), np.float32),
+        "sound/y": np.zeros((1, 999), np.float32),
+    }
+    for source in style_target.style_sources(config):
+        for layer, _ in source.layers:
+            made[f"target/grams/{layer}"] = np.stack([np.eye(3, dtype=np.float32)] * source.bands)
+            made[f"target/means/{layer}"] = np.zeros((source.bands, 3), np.float32)
+    return made
 
 
 arrays = st.builds(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -55,3 +56,44 @@ def make_fake(pause: float, request: BatchRequest, config: TransferConfig) -> Wo
     request.threads = 0  # any other number would load it
     install(setattr).pause = pause
     return FatefulWorkshop(request, config)
+
+
+class Witness(Workshop):
+    """A real one, which writes down how TensorFlow computed."""
+
+    def make(self, job: Any, callback: Any) -> dict[str, Any]:
+        record = super().make(job, callback)
+        import tensorflow as tf
+        from tensorflow.python.framework.config import is_op_determinism_enabled
+        from threadpoolctl import threadpool_info
+
+        threading = tf.config.threading
+        found = {
+            "deterministic": is_op_determinism_enabled(),
+            "threads": [
+                threading.get_intra_op_parallelism_threads(),
+                threading.get_inter_op_parallelism_threads(),
+            ],
+            "blas": sorted({library["num_threads"] for library in threadpool_info()}),
+        }
+        Path(f"computed-{os.getpid()}.json").write_text(json.dumps(found))
+        return record
+
+
+def witnessed(folder: Path) -> list[tuple[Any, ...]]:
+    """Read whether sums were in order, and the threads, of every `Witness` in a folder."""
+    return [tuple(json.loads(p.read_text()).values()) for p in folder.glob("computed-*.json")]
+
+
+def records(out: str) -> dict[str, Any]:
+    """Read the records of a folder, but for what differs from run to run."""
+    found = {}
+    for path in sorted(Path(out).glob("*.wav.json")):
+        record = json.loads(path.read_text())
+        found[path.name] = {k: v for k, v in record.items() if k != "timings"}
+        record["output"]["path"] = Path(record["output"]["path"]).name
+        # Told where it was imported: by tests before these, but not by workers that only pretend.
+        record["versions"].pop("tensorflow")
+        for step in record["losses"]:
+            step.pop("seconds", None)
+    return found

@@ -24,13 +24,13 @@ pytest.importorskip("ray", reason="needs Ray: pip install 'audiostyle[ray]'")
 
 from audiostyle import batch, ray_cluster, ray_pool, ray_shell
 from audiostyle.cluster import Cluster
+from audiostyle.devices import count_cores
 from audiostyle.engines import Done, Lost, Note, Waiting
 from audiostyle.errors import EngineError, Interrupted
 from audiostyle.ray_engine import RayEngine
-from audiostyle.ray_worker import make_workshop
 from tests.conftest import TINY_OPTIONS
 from tests.fakes import SIDES, journal_lines, make_gtzan, rows, run, sounds
-from tests.ray_fakes import make_fake
+from tests.ray_fakes import Witness, make_fake, records, witnessed
 
 ON_RAY = ("--engine=ray", "--workers=2", "--cpus-per-worker=1")
 TWO = Cluster(workers=2, cpus_per_worker=1)
@@ -78,38 +78,38 @@ def of_kind(kind: str, out: Path | str = "out") -> list[str]:
     return [pair for event, pair in events(out) if event == kind]
 
 
-def records(out: str) -> dict[str, Any]:
-    """Read the records of a folder, but for what differs from run to run."""
-    found = {}
-    for path in sorted(Path(out).glob("*.wav.json")):
-        record = json.loads(path.read_text())
-        found[path.name] = {k: v for k, v in record.items() if k != "timings"}
-        record["output"]["path"] = Path(record["output"]["path"]).name
-        # Told where it was imported: by tests before these, but not by workers that only pretend.
-        record["versions"].pop("tensorflow")
-        for step in record["losses"]:
-            step.pop("seconds", None)
-    return found
-
-
-@pytest.mark.parametrize("sent", [(), ("--return-audio",)])
+@pytest.mark.parametrize(
+    ("how", "where"),
+    [
+        (("--threads=1",), ()),
+        (("--threads=1",), ("--return-audio",)),
+        # One thread, though the worker may have more.
+        (("--deterministic",), ("--workers=1", "--cpus-per-worker=2")),
+        (("--deterministic", "--threads=2"), ("--workers=1", "--cpus-per-worker=1")),
+    ],
+    ids=["shared", "sent", "deterministic", "two threads"],
+)
 def test_real_transfers_give_the_bytes_of_one_process(
-    sent: tuple[str, ...],
+    how: tuple[str, ...],
+    where: tuple[str, ...],
     cluster: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_gtzan(tmp_path, 2, broken=False)
     monkeypatch.chdir(tmp_path)
-    options = [*TINY_OPTIONS, "--threads=1", "--device=cpu", "--quiet", "--limit=3"]
+    options = [*TINY_OPTIONS, *how, "--device=cpu", "--quiet", "--limit=3"]
     command = [sys.executable, "-m", "audiostyle", "batch", *SIDES, "-o", "one", *options]
     one = subprocess.Popen(command)
-    monkeypatch.setattr(RayEngine, "make_worker", staticmethod(make_workshop))
-    assert run(*ON_RAY, *options, *sent, out="two") == 0
+    monkeypatch.setattr(RayEngine, "make_worker", staticmethod(Witness))
+    assert run(*ON_RAY, *options, *where, out="two") == 0
     assert one.wait() == 0
     assert sounds(Path("two")) == sounds(Path("one"))
     assert len(sounds(Path("one"))) == 3
     assert records("two") == records("one")
+    threads = 2 if "--threads=2" in how else 1
+    told = ("--deterministic" in how, [threads, threads], [min(threads, count_cores())])
+    assert witnessed(Path()) == [told] * (1 if "--workers=1" in where else 2)
 
 
 def test_a_batch_on_two_workers_is_as_one_here(on_ray: Callable[..., int]) -> None:
@@ -257,7 +257,9 @@ def test_events_for_programs(
     assert found[-1]["exit_code"] == 0
 
 
-def test_a_first_signal_lets_workers_end_cleanly(on_ray: Callable[..., int]) -> None:
+def test_a_first_signal_lets_workers_end_cleanly(
+    on_ray: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As `BatchInterrupt` does it: `Waiting` is where an engine can be stopped."""
     seen: list[Any] = []
 
@@ -266,12 +268,10 @@ def test_a_first_signal_lets_workers_end_cleanly(on_ray: Callable[..., int]) -> 
         if isinstance(event, Waiting) and sum(isinstance(e, Done) for e in seen) >= 2:
             raise Interrupted(130)
 
-    RayEngine.make_worker = staticmethod(functools.partial(make_fake, 0.05))
-    try:
-        with pytest.raises(Interrupted):
-            batch.run_batch(*SIDES, "out", callback=callback, engine=TWO)
-    finally:
-        RayEngine.make_worker = staticmethod(make_workshop)
+    make = functools.partial(make_fake, 0.05)
+    monkeypatch.setattr(RayEngine, "make_worker", staticmethod(make))
+    with pytest.raises(Interrupted):
+        batch.run_batch(*SIDES, "out", callback=callback, engine=TWO)
     begun, ended = of_kind("started"), of_kind("done") + of_kind("interrupted")
     assert sorted(begun) == sorted(ended)
     assert 2 <= len(of_kind("done")) < 9

@@ -114,6 +114,23 @@ class Analyzer:
         """
         return Analysis(*self._analyse(tf.constant(np.asarray(S, np.float32))))
 
+    def target_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Say what shapes the statistics of a style have that depend on the networks.
+
+        Returns
+        -------
+        dict of str to tuple of int
+            By the field of a `StyleTarget`, and of one by layers also the layer: ``grams/conv1``.
+        """
+        graph = self._analyse.get_concrete_function()  # the one that `analyse` runs
+        found: dict[str, tuple[int, ...]] = {"temporal": (mel_losses.ENVELOPE_QUANTILES,)}
+        for name, (gram, mean) in graph.structured_outputs[1].items():
+            found |= {
+                f"grams/{name}": tuple(gram.shape[1:]),
+                f"means/{name}": tuple(mean.shape[1:]),
+            }
+        return found
+
     def window_target(self, S: Array) -> StyleTarget:
         """Statistics of a piece of a style.
 

@@ -190,8 +190,8 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "cpus_per_worker": (
             int,
             None,
-            "CPUs of each worker, and its threads unless --threads says otherwise.  [1 to 1024; "
-            "default: --threads, or a fair share]",
+            "CPUs of each worker, and its threads unless --threads or --deterministic says "
+            "otherwise.  [1 to 1024; default: --threads, or a fair share]",
         ),
     }
     flag = click.option(

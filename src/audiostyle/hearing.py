@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+STATISTICS = ("grams", "means")  # of a `StyleTarget`, layer by layer
 EXAMPLE_SECONDS = 60.0  # of a style that are kept for the picture and for init="style"
 
 
@@ -109,10 +110,10 @@ def hear(style: Style, analyzer: Analyzer, report: Callback) -> HeardStyle:
     Raises
     ------
     AudioFileError
-        If a clip of it cannot be used.
+        If a clip of it cannot be used, or what was heard before is no work of these networks.
     """
     if style.heard is not None:
-        return style.heard()
+        return _fitting(style.heard(), analyzer, style.name)
     config = analyzer.config
     statistics, pool = StylePool(), mosaic.FramePool(config.seed)
     example: _Example | None = None
@@ -134,6 +135,20 @@ def hear(style: Style, analyzer: Analyzer, report: Callback) -> HeardStyle:
     target = statistics.total()
     sound = StyleSound(target.mel_mean, pool.take(1.0), example.y())
     return HeardStyle(target, sound, example.S())
+
+
+def _fitting(heard: HeardStyle, analyzer: Analyzer, name: str) -> HeardStyle:
+    """Return what was heard elsewhere, if it has the shapes that these networks give."""
+    for field, wanted in analyzer.target_shapes().items():
+        kind, _, layer = field.partition("/")
+        found = getattr(heard.target, kind)
+        shape = (found[layer] if layer else found).shape
+        if shape != wanted:
+            raise AudioFileError(
+                f"{name}: target/{field} has the shape {shape}, the networks give {wanted}; "
+                "make it anew"
+            )
+    return heard
 
 
 def _record(y: Array, sr: int, name: str, config: TransferConfig) -> Recording:

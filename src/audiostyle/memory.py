@@ -13,10 +13,17 @@ from audiostyle.errors import DeviceError
 # Measured with the preset `fast`, a clip of 1 s and two threads: 3.0 GB of addresses and 0.96 GB of
 # memory. With less than this, TensorFlow hardly starts, and a transfer never ends well.
 NEEDED = {"addresses": 2 << 30, "memory": 640 << 20}
-CGROUP_FILES = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+CGROUPS = Path("/proc/self/cgroup")
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+CGROUP_TREES = {
+    "": (
+        CGROUP_ROOT,
+        CGROUP_ROOT / "unified",
+    ),  # version 2; beside version 1, in a folder of its own
+    "memory": (CGROUP_ROOT / "memory",),
+}
+"""By the controller that `CGROUPS` names, where its tree may be mounted."""
+LIMIT_FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 
 
 def limits() -> dict[str, int]:
@@ -25,7 +32,8 @@ def limits() -> dict[str, int]:
     Returns
     -------
     dict of str to int, in bytes
-        ``addresses`` (RLIMIT_AS) and ``memory`` (of a container), as far as there is a limit.
+        ``addresses`` (RLIMIT_AS) and ``memory`` (of a container, or of whatever group of processes
+        this one is in), as far as there is a limit.
     """
     found: dict[str, int] = {}
     if sys.platform != "win32":
@@ -34,11 +42,33 @@ def limits() -> dict[str, int]:
         soft, _ = resource.getrlimit(resource.RLIMIT_AS)
         if soft != resource.RLIM_INFINITY:
             found["addresses"] = soft
-    for file in CGROUP_FILES:
-        try:
-            found["memory"] = int(file.read_text())
-        except (OSError, ValueError):  # there is none, or it says "max"
-            continue
+    if groups := _group_limits():
+        found["memory"] = min(groups)
+    return found
+
+
+def _group_limits() -> list[int]:
+    """Limits of the control group of this process, and of all above it: the least of them holds.
+
+    A container sees its own group as the root; a service or a job of a cluster is somewhere below.
+    """
+    paths = dict.fromkeys(LIMIT_FILES, Path())
+    try:
+        for line in CGROUPS.read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            for name in set(controllers.split(",")) & LIMIT_FILES.keys():
+                paths[name] = Path(group.lstrip("/"))
+    except (OSError, ValueError):  # no Linux, or none that says it: the root is still looked at
+        pass
+    found = []
+    for name, path in paths.items():
+        outside = ".." in path.parts  # of what this process is shown
+        for folder in {Path()} if outside else {path, *path.parents}:
+            for root in CGROUP_TREES[name]:
+                try:
+                    found.append(int((root / folder / LIMIT_FILES[name]).read_text()))
+                except (OSError, ValueError):  # there is none, or it says "max"
+                    continue
     return found
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 import audiostyle
-from audiostyle import archives, outputs, regular, sidecar, weights_io
+from audiostyle import archives, outputs, regular, sidecar, style_arrays, weights_io
 from audiostyle.config import TransferConfig
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.hearing import HeardStyle
@@ -28,7 +28,7 @@ from audiostyle.starts import StyleSound
 Array = npt.NDArray[Any]
 
 SUFFIX = ".style.npz"
-SCHEMA = 2
+SCHEMA = 3  # since bands overlap by half: statistics of bands that did not would fit, and mean less
 SPECTROGRAM = ("sr", "n_fft", "hop_length", "n_mels", "mel_scale", "top_db")
 
 
@@ -68,19 +68,14 @@ class SavedStyle:
         values: dict[str, Any] = {}
         for name in _kept(kind):
             key = f"{owner}/{name}"
-            if key in self.about["dicts"]:
+            if key in style_arrays.BY_LAYER:
                 start = key + "/"
                 values[name] = {
                     k.removeprefix(start): v for k, v in self.arrays.items() if k.startswith(start)
                 }
-            elif key in self.arrays:
+            else:
                 array = self.arrays[key]
                 values[name] = array.item() if array.ndim == 0 else array
-            else:
-                raise AudioFileError(
-                    f"{self.path}: lacks {key}, as it was made by audiostyle "
-                    f"{self.about['audiostyle']}; make it anew"
-                )
         return kind(**values)
 
 
@@ -177,16 +172,14 @@ def save_style(path: Path, heard: HeardStyle, about: dict[str, Any]) -> None:
     OutputError
     """
     arrays: dict[str, Array] = {"S": heard.S}
-    dicts: list[str] = []
     for owner, part in (("target", heard.target), ("sound", heard.sound)):
         for name in _kept(part):
             key, value = f"{owner}/{name}", getattr(part, name)
             if isinstance(value, dict):
-                dicts.append(key)
                 arrays.update({f"{key}/{layer}": np.asarray(v) for layer, v in value.items()})
             else:
                 arrays[key] = np.asarray(value)
-    header = json.dumps({**about, "dicts": dicts}, allow_nan=False).encode()
+    header = json.dumps(about, allow_nan=False).encode()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, about=np.frombuffer(header, np.uint8), **arrays)  # type: ignore[arg-type]
     with outputs.Staging() as staging:
@@ -221,8 +214,7 @@ def load_style(path: Path, config: TransferConfig) -> SavedStyle:
         arrays = archives.read_arrays(data)
         about = json.loads(arrays.pop("about").tobytes())
         made_with, schema = dict(about["made_with"]), about["schema"]
-        fits = arrays["S"].ndim == 2 and all(_is_finite(array) for array in arrays.values())
-        _ = about["clips"], about["skipped"], about["audiostyle"], list(about["dicts"])
+        _check_clips(about)
     except Exception:  # on broken bytes, NumPy, zipfile and zlib raise a dozen kinds
         raise AudioFileError(
             f"{path}: is no style file, or is damaged; make it with: audiostyle style"
@@ -231,14 +223,19 @@ def load_style(path: Path, config: TransferConfig) -> SavedStyle:
         raise AudioFileError(
             f"{path}: has layout {schema}, this audiostyle reads {SCHEMA}; make it anew"
         )
-    if not fits or len(arrays["S"]) != made_with.get("n_mels"):
-        raise AudioFileError(f"{path}: holds values that cannot be right; make it anew")
     _check_fit(path, made_with, essentials(config))
+    style_arrays.check_arrays(path, arrays, config, str(about["audiostyle"])[:20])
     return SavedStyle(path, about, arrays, hashlib.sha256(data).hexdigest())
 
 
-def _is_finite(array: Array) -> bool:
-    return array.dtype.kind in "fiu" and bool(np.isfinite(array).all())
+def _check_clips(about: dict[str, Any]) -> None:
+    """Make sure that what a record says of the clips is there. Raises whatever comes."""
+    for clip in (*about["clips"], *about["skipped"]):
+        if not isinstance(clip["path"], str):
+            raise TypeError("a path is no text")
+    if not all(isinstance(clip["sr"], int) and clip["sr"] > 0 for clip in about["clips"]):
+        raise ValueError("a rate is no rate")
+    _ = about["audiostyle"]
 
 
 def _check_fit(path: Path, made: dict[str, Any], wanted: dict[str, Any]) -> None:
