@@ -73,7 +73,7 @@ def test_pitch_loss_hears_notes_and_no_equaliser() -> None:
     assert float(mel_losses.pitch_loss(tf.constant(silence), target)) == pytest.approx(
         0.5, rel=1e-3
     )
-    # The notes that are gone cost a half; new ones what the level counts that the content has there.
+    # The notes that are gone cost a half; new ones by the level that the content has there.
     assert float(mel_losses.pitch_loss(tf.constant(other), target)) == pytest.approx(
         0.5 + 0.5 * ((80 - 60) / (80 - 20)) ** 2, rel=1e-3
     )

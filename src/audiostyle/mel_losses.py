@@ -76,7 +76,7 @@ def fine_structure(S: Tensor) -> Tensor:
 
 
 def partials(S: Tensor) -> Tensor:
-    """The partials of the notes, and how much each of them counts.
+    """Find the partials of the notes, and how much each of them counts.
 
     The louder a partial, the more its note is heard by it: the weight grows with the square of the
     level above ``-HEARD_DB``. What is soft is left to the style, and so are the gaps between the
