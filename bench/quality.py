@@ -27,7 +27,8 @@ from pathlib import Path
 
 from arguments import MAX_SECONDS, make_parser, number, whole
 from pairs import MIN_SECONDS, Pair, choose_pairs, list_clips, load_excerpt, read_pairs, spread
-from runs import STRENGTHS, TRIVIAL, Entry, Row, list_entries, run, stylise
+from rows import Row
+from runs import STRENGTHS, TRIVIAL, Entry, list_entries, run, stylise
 from synthetic import SyntheticPair, choose_synthetic, run_synthetic
 from tables import best_trivial, mean_table, strength_table, timbre_table
 

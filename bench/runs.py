@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rows import Row
 from tables import format_number
 
 import audiostyle
@@ -22,22 +23,6 @@ from audiostyle.errors import ConfigError
 Array = npt.NDArray[Any]
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-
-class AnyPair(Protocol):
-    """What a row says of its pair."""
-
-    @property
-    def content(self) -> str:
-        """What is heard."""
-
-    @property
-    def style(self) -> str:
-        """What it shall sound like."""
-
-    @property
-    def name(self) -> str:
-        """Both, for people."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +40,6 @@ class Entry:
 
     name: str
     config: TransferConfig
-    main: bool = True
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table.
-
-    Attributes
-    ----------
-    pair : AnyPair
-    config : str
-        As it was given, or the name of a trivial output.
-    measures : dict of str to float
-        NaN where a measure does not apply.
-    strength : float or None
-        None for a trivial output.
-    main : bool
-        As in `Entry`.
-    """
-
-    pair: AnyPair
-    config: str
-    measures: dict[str, float]
-    strength: float | None = None
     main: bool = True
 
 

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from phrases import Note, compose
-from runs import TRIVIAL, Entry, Row, stylise
+from rows import Row
+from runs import TRIVIAL, Entry, stylise
 from synth import render
 from timbres import TIMBRES
 

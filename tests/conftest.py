@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import soundfile as sf
 
 from audiostyle import plugins, recording, windows
 from audiostyle.config import TransferConfig
+from audiostyle.events import TERMS
 
 Array = npt.NDArray[Any]
 
@@ -104,6 +106,13 @@ def only_what_ships() -> Iterator[None]:
     for name in set(sys.modules) - modules:
         if name.startswith(plugins.PREFIX):
             del sys.modules[name]
+
+
+@pytest.fixture
+def few_terms(tiny_config: TransferConfig) -> TransferConfig:
+    """Two terms of those that ship, and few steps."""
+    others = {f"{term}_weight": 0.0 for term in TERMS[2:]}
+    return dataclasses.replace(tiny_config, **others)
 
 
 SetWindows = Callable[[int, int], None]

@@ -17,6 +17,7 @@ import synth
 import synthetic
 import tables
 from phrases import Note
+from rows import Row
 from timbres import TIMBRES
 
 from audiostyle import levels
@@ -261,9 +262,9 @@ def test_the_inversion_of_the_target_comes_near_to_it() -> None:
 # --- tables ------------------------------------------------------------------------------------
 
 
-def make_row(strength: float | None, config: str = "fast", **measures: float) -> runs.Row:
+def make_row(strength: float | None, config: str = "fast", **measures: float) -> Row:
     pair = synthetic.SyntheticPair(0, "oboe", "piano")
-    return runs.Row(pair, config, measures, strength, main=strength in (None, 1.0))
+    return Row(pair, config, measures, strength, main=strength in (None, 1.0))
 
 
 def test_a_monotone_curve_has_no_offence_and_others_name_the_step() -> None:
@@ -301,7 +302,7 @@ def test_a_table_of_means_leaves_out_the_curve_and_what_does_not_apply() -> None
 
 def test_excerpts_of_the_same_clips_are_pairs_of_their_own() -> None:
     first, second = (pairs.Pair("a/a.0.wav", "b/b.0.wav", start, 0.0) for start in (0.0, 9.0))
-    rows = [runs.Row(first, "mix", {"score": 0.3}), runs.Row(second, "mix", {"score": 0.6})]
+    rows = [Row(first, "mix", {"score": 0.3}), Row(second, "mix", {"score": 0.6})]
     assert tables.best_trivial(rows, "score") == {first: 0.3, second: 0.6}
 
 

@@ -32,13 +32,6 @@ def plugin(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def config(tiny_config: TransferConfig) -> TransferConfig:
-    """Two terms of those that ship, and few steps."""
-    others = {f"{term}_weight": 0.0 for term in TERMS[2:]}
-    return dataclasses.replace(tiny_config, **others)
-
-
 # --- in the objective ----------------------------------------------------------------------------
 
 
@@ -53,7 +46,7 @@ def test_the_terms_that_ship_are_losses_of_the_same_kind(names: tuple[str, ...])
 
 
 def test_a_loss_enters_total_and_gradient_with_its_weight(
-    config: TransferConfig, plugin: Path
+    few_terms: TransferConfig, plugin: Path
 ) -> None:
     plugins.load_plugin(plugin)
     rng = np.random.default_rng(0)
@@ -61,12 +54,12 @@ def test_a_loss_enters_total_and_gradient_with_its_weight(
     S_content = np.asarray(80 * S, np.float32)
     found = {}
     for weight in (0.0, 3.0):
-        analyzer = Analyzer(build_network(config), with_losses(config, {"tiny": weight}))
+        analyzer = Analyzer(build_network(few_terms), with_losses(few_terms, {"tiny": weight}))
         objective = StyleObjective(analyzer)
         target = analyzer.style_target([S_content[0, :, ::-1]])
         data, _ = objective.prepare(S_content, S_content, target, analyzer.analyse(S_content))
         found[weight] = objective.evaluate(tf.constant(x, tf.float32), data)
-    error = x - to_variable(S_content, config).numpy()
+    error = x - to_variable(S_content, few_terms).numpy()
     values = np.square(error).mean(axis=(1, 2))
     more, slope = (found[3.0][i] - found[0.0][i] for i in range(2))
     np.testing.assert_allclose(more, 3 * values, rtol=1e-3)
@@ -76,10 +69,10 @@ def test_a_loss_enters_total_and_gradient_with_its_weight(
 
 
 def test_one_trace_serves_windows_of_every_length_and_number(
-    config: TransferConfig, plugin: Path
+    few_terms: TransferConfig, plugin: Path
 ) -> None:
     plugins.load_plugin(plugin)
-    styler = Styler(with_losses(dataclasses.replace(config, iterations=1), "tiny"))
+    styler = Styler(with_losses(dataclasses.replace(few_terms, iterations=1), "tiny"))
     rng = np.random.default_rng(0)
     for shape in ((1, 64, 50), (1, 64, 64), (3, 64, 40)):
         S = rng.uniform(-80, 0, shape).astype(np.float32)
@@ -90,19 +83,19 @@ def test_one_trace_serves_windows_of_every_length_and_number(
 
 
 def test_several_windows_have_targets_of_their_own(
-    config: TransferConfig, small_windows: SetWindows
+    few_terms: TransferConfig, small_windows: SetWindows
 ) -> None:
     plugins.load_plugin(EXAMPLE)
     small_windows(64, 16)
-    result = run(with_losses(config, "brightness=2"), 2.0)
+    result = run(with_losses(few_terms, "brightness=2"), 2.0)
     assert result.n_windows > 1
     values = [iterate.more["brightness"] for iterate in result.history]
     assert values[-1] < values[0]
 
 
-def test_at_strength_0_the_content_stays_the_minimum(config: TransferConfig) -> None:
+def test_at_strength_0_the_content_stays_the_minimum(few_terms: TransferConfig) -> None:
     plugins.load_plugin(EXAMPLE)
-    result = run(with_losses(dataclasses.replace(config, strength=0.0), "brightness=2"))
+    result = run(with_losses(dataclasses.replace(few_terms, strength=0.0), "brightness=2"))
     assert result.history[-1].more["brightness"] == pytest.approx(0, abs=1e-5)
     np.testing.assert_allclose(result.S_result, result.S_content, atol=1e-3)
 
@@ -129,7 +122,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_a_loss_that_is_wrong_is_named_in_one_line(
-    case: str, config: TransferConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: str, few_terms: TransferConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, new, reason = WRONG[case]
     assert PLUGIN.count(old) == 1
@@ -137,7 +130,7 @@ def test_a_loss_that_is_wrong_is_named_in_one_line(
     path.write_text(PLUGIN.replace(old, new))
     plugins.load_plugin(path)
     with pytest.raises(ConfigError, match=f"^loss 'tiny':? .*({reason})") as info:
-        run(with_losses(config, "tiny"))
+        run(with_losses(few_terms, "tiny"))
     assert "\n" not in str(info.value)
 
 
@@ -155,10 +148,10 @@ def test_from_the_command_line_there_is_no_traceback(
 
 
 def test_a_loss_that_is_not_finite_on_the_way_is_named_among_the_remedies(
-    config: TransferConfig, plugin: Path
+    few_terms: TransferConfig, plugin: Path
 ) -> None:
     away = " + tf.where(tf.reduce_all(S == target, axis=(1, 2)), 0.0, float('inf'))"
     plugin.write_text(PLUGIN.rstrip() + away)
     plugins.load_plugin(plugin)
     with pytest.raises(OptimizationError, match=r"or without --losses tiny$"):
-        run(with_losses(config, "tiny"))
+        run(with_losses(few_terms, "tiny"))

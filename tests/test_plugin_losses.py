@@ -40,13 +40,6 @@ def plugin(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def config(tiny_config: TransferConfig) -> TransferConfig:
-    """Two terms of those that ship, and few steps."""
-    others = {f"{term}_weight": 0.0 for term in TERMS[2:]}
-    return dataclasses.replace(tiny_config, **others)
-
-
 def curve(*bands: float) -> tf.Tensor:
     """Draw a peak that moves from band to band [shape=(1, 64, len(bands)), dB]."""
     away = np.arange(64)[:, None] - np.array(bands)
@@ -74,12 +67,12 @@ def test_the_example_is_0_for_the_same_course_anywhere_and_2_for_its_opposite() 
     np.testing.assert_allclose(both, [0, 2], atol=0.03)
 
 
-def test_the_example_holds_what_a_transfer_loses_without_it(config: TransferConfig) -> None:
+def test_the_example_holds_what_a_transfer_loses_without_it(few_terms: TransferConfig) -> None:
     plugins.load_plugin(EXAMPLE)
-    config = dataclasses.replace(config, iterations=8, content_weight=0.03)
-    loss = LOSSES["brightness"](config)
+    few_terms = dataclasses.replace(few_terms, iterations=8, content_weight=0.03)
+    loss = LOSSES["brightness"](few_terms)
     without, at_0, held = (
-        run(with_losses(config, losses)) for losses in ((), "brightness=0", "brightness=2")
+        run(with_losses(few_terms, losses)) for losses in ((), "brightness=0", "brightness=2")
     )
     lost = {}
     for name, result in (("without", without), ("held", held)):
@@ -243,16 +236,16 @@ def test_a_loss_typed_at_a_prompt_says_where_it_is_from() -> None:
 
 @pytest.mark.parametrize("made_with", ["", "tiny=2"])
 def test_a_style_file_fits_with_a_loss_and_without(
-    config: TransferConfig, plugin: Path, tmp_path: Path, made_with: str
+    few_terms: TransferConfig, plugin: Path, tmp_path: Path, made_with: str
 ) -> None:
     plugins.load_plugin(plugin)
     sf.write(tmp_path / "content.wav", opening(0.6), SR)
     sf.write(tmp_path / "style.wav", make_noise(0.6), SR)
-    config = dataclasses.replace(config, iterations=1)
+    few_terms = dataclasses.replace(few_terms, iterations=1)
     saved = tmp_path / "a.style.npz"
-    make_style_file(tmp_path / "style.wav", saved, with_losses(config, made_with))
-    used = with_losses(config, "" if made_with else "tiny=2")
-    assert style_file.essentials(used) == style_file.essentials(with_losses(config, made_with))
+    make_style_file(tmp_path / "style.wav", saved, with_losses(few_terms, made_with))
+    used = with_losses(few_terms, "" if made_with else "tiny=2")
+    assert style_file.essentials(used) == style_file.essentials(with_losses(few_terms, made_with))
     _, record = transfer_file(tmp_path / "content.wav", saved, tmp_path / "out.wav", used)
     assert set(record["loss_sources"]) == ({"tiny"} if not made_with else set())
 
