@@ -236,9 +236,9 @@ def test_a_step_is_measured_against_its_convolutions(tmp_path: Path) -> None:
     assert 0 < found["conv_flops"] < found["flops"]
     assert found["share_of_limit"] > 0 and found["conv_share"] > 0
     assert found["step_to_forward"] > 0
-    # block1_conv2 and block2_conv1 forth and back, block1_conv1 forth: its way back is a product.
-    assert sum(row["count"] for row in found["convolutions"]) == 5
-    assert sum(row["count"] for row in found["convolutions"] if row["wide"]) == 4
+    # block1_conv2 to block3_conv1 forth and back, block1_conv1 forth: its way back is a product.
+    assert sum(row["count"] for row in found["convolutions"]) == 9
+    assert sum(row["count"] for row in found["convolutions"] if row["wide"]) == 8
 
 
 def test_a_failure_costs_its_own_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,11 @@ needs_proc = pytest.mark.skipif(
 
 def start(folder: Path, fault: str, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(WORKER), fault, *arguments]
+    # What may write no more cannot write which lines it ran, either: `make coverage` would stumble.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
+    out, said = subprocess.DEVNULL, subprocess.PIPE
     return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command, cwd=folder, env=environment, stdout=out, stderr=said, text=True
     )
 
 

@@ -67,9 +67,10 @@ def test_an_export_says_what_a_step_is(folder: Path) -> None:
         assert len(description["expected"]["loss"]) == description["batch"]
         assert np.isfinite(description["expected"]["gradient_norm"]).all()
     assert two["flop"]["convolution"] == 2 * one["flop"]["convolution"]
-    # Planes to 64, 64 to 64, and, at a quarter of the positions, to 128: the last two back, too.
+    # Planes to 64, 64 to 64; at a quarter of the positions to 128, 128 to 128; at a sixteenth to
+    # 256: all but the first back, too.
     convolution = 2 * 64 * FRAMES * 9
-    wide = convolution * (64 * 64 + 64 * 128 / 4)
+    wide = convolution * (64 * 64 + (64 * 128 + 128 * 128) / 4 + 128 * 256 / 16)
     assert one["flop"]["convolution"] == convolution * 2 * 64 + 2 * wide
 
 
