@@ -25,11 +25,12 @@ def result(tiny_config: TransferConfig) -> TransferResult:
 
 
 def test_the_style_loss_falls_and_the_total_never_rises(tiny_config: TransferConfig) -> None:
-    history = run(dataclasses.replace(tiny_config, iterations=10)).history
+    # The more weight pitch and onsets have, the less the style can fall: these leave it room.
+    config = dataclasses.replace(tiny_config, iterations=10, pitch_weight=2.0, onset_weight=0.3)
+    history = run(config).history
     totals = [iterate.total for iterate in history]
     assert totals == sorted(totals, reverse=True)
-    # The start is on its way already; 1 is the content itself.
-    assert history[-1].style < 0.9 * history[0].style < 0.9
+    assert history[-1].style < 0.8 * history[0].style
 
 
 def test_a_descent_takes_the_steps_it_was_given(result: TransferResult) -> None:
