@@ -24,13 +24,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import content_metrics, metrics, spectral
-from audiostyle.audio import FileSource, find_clips
-from audiostyle.config import TransferConfig
+from audiostyle.audio.reader import FileSource, find_clips
+from audiostyle.audio.streams import AudioSource
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.synthesis import SpectrogramSegment, Synthesizer
+from audiostyle.dsp import spectrogram
+from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import AudioStyleError
-from audiostyle.recording import Recording
-from audiostyle.render import Piece, Renderer
-from audiostyle.streams import Source
+from audiostyle.evaluation import content_metrics, style_metrics
 from bench.arguments import MAX_SECONDS, make_parser, number, whole
 
 Array = npt.NDArray[Any]
@@ -39,7 +40,7 @@ WAYS = ("content", "griffinlim")
 AUDIBLE_DB = 60.0  # below the loudest band; what lies lower is left out of the mel error
 
 
-def round_trip(source: Source, config: TransferConfig) -> dict[str, float]:
+def round_trip(source: AudioSource, config: TransferConfig) -> dict[str, float]:
     """Analyse a clip and make sound of its own spectrogram.
 
     Parameters
@@ -52,16 +53,16 @@ def round_trip(source: Source, config: TransferConfig) -> dict[str, float]:
     dict of str to float
         ``mel_error`` and ``convergence`` in dB, and ``notes`` from 0 to 1.
     """
-    recording = Recording(source, config)
+    recording = NormalizedStream(source, config)
     D = recording.reader().stft(0, recording.n_frames)
-    power = spectral.channel_power(D)
-    S = spectral.power_to_db(spectral.mel_power(power, config), config)
-    renderer = Renderer(recording, config)
+    power = spectrogram.channel_power(D)
+    S = spectrogram.power_to_db(spectrogram.mel_power(power, config), config)
+    renderer = Synthesizer(recording, config)
     heard: list[Array] = []
-    blocks = renderer.blocks(iter([Piece(S, D, power, last=True)]), heard.append)
+    blocks = renderer.blocks(iter([SpectrogramSegment(S, D, power, last=True)]), heard.append)
     y = np.concatenate(list(blocks), axis=1)
     audible = S > S.max() - AUDIBLE_DB
-    after = spectral.mel_spectrogram(np.concatenate(heard, axis=1), config)
+    after = spectrogram.mel_spectrogram(np.concatenate(heard, axis=1), config)
     original = np.concatenate(list(recording.blocks()), axis=1)
     return {
         "mel_error": float(np.abs(after - S)[audible].mean()),
@@ -73,7 +74,7 @@ def round_trip(source: Source, config: TransferConfig) -> dict[str, float]:
 
 
 def _notes(y: Array, sr: int) -> Array:
-    return content_metrics.note_frames(content_metrics.constant_q(metrics.prepare(y, sr)))
+    return content_metrics.note_frames(content_metrics.constant_q(style_metrics.prepare(y, sr)))
 
 
 def table(rows: Sequence[tuple[str, str, dict[str, float]]]) -> str:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from audiostyle.devices import count_cores
+from audiostyle.nn.device import count_cores
 
 PACKAGES = ("audiostyle", "tensorflow", "numpy", "librosa", "soundfile", "soxr")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from audiostyle.audio import load_audio
+from audiostyle.audio.reader import load_audio
 from audiostyle.errors import ConfigError
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".au"}

@@ -33,7 +33,7 @@ from synthetic import SyntheticPair, choose_synthetic, run_synthetic
 from tables import best_trivial, mean_table, strength_table, timbre_table
 
 from audiostyle.errors import AudioStyleError, ConfigError
-from audiostyle.evaluation import PairJudge, baselines
+from audiostyle.evaluation.scores import PairEvaluator, make_baselines
 
 HALVES = ("held-out", "tune", "all")
 JUDGED = ("score", "style", "content", "copying")
@@ -62,8 +62,8 @@ def run_pair(folder: Path, pair: Pair, entries: Sequence[Entry], seconds: float)
     content, sr = load_excerpt(folder / pair.content, pair.start_content, seconds)
     style, style_sr = load_excerpt(folder / pair.style, pair.start_style, seconds)
     style = librosa.resample(style, orig_sr=style_sr, target_sr=sr)
-    judge = PairJudge(content, style, sr)
-    for name, output in baselines(content, style, sr).items():
+    judge = PairEvaluator(content, style, sr)
+    for name, output in make_baselines(content, style, sr).items():
         yield Row(pair, name, {**judge.evaluate(output), **TRIVIAL})
     for entry in entries:
         output, measures = stylise(content, style, sr, entry)

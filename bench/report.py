@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from audiostyle import report, results
-from audiostyle.config import TransferConfig
+from audiostyle.batch import results
+from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.events import TERMS
-from audiostyle.outputs import file_digest, record_path
+from audiostyle.report import write
+from audiostyle.utils.atomic_files import file_digest, record_path
 from bench import machine, synth
 from bench.arguments import make_parser, whole
 from bench.phrases import Note
@@ -248,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         for label, source in (("pair", one), (f"{options.pairs} pairs", folder)):
             page = root / f"{source.stem}.html"
-            seconds = timed(lambda s=source, p=page: report.write_report(s, p))  # type: ignore[misc]
+            seconds = timed(lambda s=source, p=page: write.write_report(s, p))  # type: ignore[misc]
             size = page.stat().st_size / 1e6
             seen = measure_browser(browser, page, source is folder, options.repeats)
             found[label] = {"made_s": seconds, "size_mb": size, **seen}

@@ -17,7 +17,7 @@ from rows import Row
 from tables import format_number
 
 import audiostyle
-from audiostyle.config import TransferConfig
+from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import ConfigError
 
 Array = npt.NDArray[Any]

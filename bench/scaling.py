@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from audiostyle import batch, schedule
-from audiostyle.batch_request import BatchRequest
-from audiostyle.cluster import Cluster
-from audiostyle.config import TransferConfig
-from audiostyle.engines import Done, InProcess
-from audiostyle.ray_engine import RayEngine
+from audiostyle.batch import plan
+from audiostyle.batch.engine import Done, InProcess
+from audiostyle.batch.ray.cluster import Cluster
+from audiostyle.batch.ray.engine import RayEngine
+from audiostyle.batch.request import BatchRequest
+from audiostyle.batch import run
+from audiostyle.config.transfer_config import TransferConfig
 from bench import machine
 from bench.arguments import make_parser, whole
 
@@ -91,7 +92,7 @@ class Watch:
 
     def __call__(self, event: Any) -> None:
         """Follow an event."""
-        if isinstance(event, schedule.Schedule):
+        if isinstance(event, plan.BatchPlan):
             self.began = time.perf_counter()
         if isinstance(event, Done):
             self.done += 1
@@ -147,10 +148,12 @@ def measure(n_pairs: int, engine: str, workers: int) -> dict[str, Any]:
         before = resident_mb()
         began = time.perf_counter()
         watch = Watch(n_pairs)
-        result = batch.run(request, config, watch, where or InProcess(Idle(request, config)))
+        result = run.run_batch_request(
+            request, config, watch, where or InProcess(Idle(request, config))
+        )
         ended = time.perf_counter()
         if result.exit_code or watch.done != n_pairs:
-            raise SystemExit(f"{watch.done} of {n_pairs} pairs: {batch.failed_lines(result)[:3]}")
+            raise SystemExit(f"{watch.done} of {n_pairs} pairs: {run.failed_lines(result)[:3]}")
         row = {
             "engine": engine,
             "workers": workers if where else 1,
@@ -166,7 +169,7 @@ def measure(n_pairs: int, engine: str, workers: int) -> dict[str, Any]:
         }
         del result
         began = time.perf_counter()
-        again = batch.run(request, config, engine=where)
+        again = run.run_batch_request(request, config, engine=where)
         assert again.computed == 0
         return {**row, "second_run_seconds": time.perf_counter() - began}
 

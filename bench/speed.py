@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from audiostyle.config import PRESETS
+from audiostyle.config.transfer_config import PRESETS
 from bench import machine, speed_audio, speed_tables
 from bench.arguments import MAX_SECONDS, make_parser, number, whole
 from bench.speed_processes import (

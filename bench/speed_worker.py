@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle import devices
-from audiostyle.config import TransferConfig
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.nn import device as nn_device
 from bench import speed_audio
 
 Array = npt.NDArray[Any]
@@ -46,7 +46,7 @@ class Work:
     Attributes
     ----------
     config : TransferConfig
-    styler : Styler
+    styler : SpectrogramOptimizer
     problem : Problem
     S : np.ndarray [shape=(stack, n_mels, t), dB]
         The contents.
@@ -61,25 +61,25 @@ class Work:
         jit: bool | None = None,
         precision: str = "auto",
     ) -> None:
-        self.device = devices.choose_device("auto", threads)
-        from audiostyle.styler import Styler
+        self.device = nn_device.choose_device("auto", threads)
+        from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
 
         self.config = TransferConfig.from_preset(preset, precision=precision)
         self.jit = self.device.is_gpu if jit is None else jit
         with self.on_device():
-            self.styler = Styler(self.config, jit=self.jit)
+            self.styler = SpectrogramOptimizer(self.config, jit=self.jit)
             self._prepare(seconds, stack)
 
     def _prepare(self, seconds: float, stack: int) -> None:
-        from audiostyle import spectral
+        from audiostyle.dsp import spectrogram
 
         config = self.config
         content, style = (
-            spectral.mel_spectrogram(_levelled(make(seconds, config.sr, 0), config.sr), config)
+            spectrogram.mel_spectrogram(_levelled(make(seconds, config.sr, 0), config.sr), config)
             for make in (speed_audio.chords, speed_audio.bursts)
         )
-        means = [spectral.db_to_power(S).mean(axis=1) for S in (content, style)]
-        gain = spectral.envelope_gain(means[0], means[1], config)
+        means = [spectrogram.db_to_power(S).mean(axis=1) for S in (content, style)]
+        gain = spectrogram.envelope_gain(means[0], means[1], config)
         self.S = np.stack([np.roll(content, SHIFT_FRAMES * i, axis=1) for i in range(stack)])
         start = np.maximum(self.S + gain[:, None], -config.top_db).astype(np.float32)
         self.target = self.styler.analyzer.style_target([style])
@@ -93,7 +93,7 @@ class Work:
 
     def on_device(self) -> Any:
         """Put what follows on the device."""
-        return devices.load_tensorflow().device(self.device.name)
+        return nn_device.load_tensorflow().device(self.device.name)
 
 
 def _stacked(problems: list[Any]) -> Any:
@@ -112,9 +112,9 @@ def _stacked(problems: list[Any]) -> Any:
 
 
 def _levelled(y: Array, sr: int) -> Array:
-    from audiostyle import levels
+    from audiostyle.audio import level
 
-    gain = levels.ANALYSIS_LEVEL_DB - levels.active_level(y[None], sr)
+    gain = level.ANALYSIS_LEVEL_DB - level.active_level(y[None], sr)
     return np.asarray(y * 10.0 ** (gain / 20), np.float32)
 
 
@@ -136,7 +136,7 @@ class Counted:
     def __init__(self, work: Work) -> None:
         import tensorflow as tf
 
-        from audiostyle.optimize import Minimizer
+        from audiostyle.nn.optimizer import Optimizer
 
         self._work = work
         objective = work.styler.objective
@@ -148,7 +148,7 @@ class Counted:
                 self._counter.assign_add(1)
             return objective.evaluate(x, data)
 
-        self._minimizer = Minimizer(
+        self._minimizer = Optimizer(
             evaluate,
             objective.layers,
             optimizer=work.config.optimizer,
@@ -190,8 +190,8 @@ class Counted:
 
 def idle(options: dict[str, Any]) -> Answer:
     """Import TensorFlow, add two numbers, and say what it runs on."""
-    device = devices.choose_device("auto")
-    tf = devices.load_tensorflow()
+    device = nn_device.choose_device("auto")
+    tf = nn_device.load_tensorflow()
     with tf.device(device.name):
         float(tf.constant(1.0) + tf.constant(1.0))
     names = [
@@ -314,7 +314,7 @@ def _shares(
 
 def precision(options: dict[str, Any]) -> Answer:
     """Run a whole transfer in either precision: ``preset, seconds``."""
-    from audiostyle.pipeline import transfer
+    from audiostyle.core.transfer import transfer
 
     preset, seconds = options["preset"], options["seconds"]
     results = {}

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import tensorflow as tf
 from hlo_count import count_flop
 
-from audiostyle import steps
-from audiostyle.config import TransferConfig
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
 from audiostyle.errors import ConfigError
-from audiostyle.styler import Styler
+from audiostyle.nn import lbfgs
 
 Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
@@ -60,12 +60,12 @@ def make_spectrogram(rng: np.random.Generator, config: TransferConfig, frames: i
     return np.asarray(np.clip(tilt + course + noise, -config.top_db, 0.0), np.float32)
 
 
-def make_item(styler: Styler, frames: int) -> Item:
+def make_item(styler: SpectrogramOptimizer, frames: int) -> Item:
     """Prepare the descent of one drawn spectrogram to the style of another.
 
     Parameters
     ----------
-    styler : Styler
+    styler : SpectrogramOptimizer
     frames : int > 0
 
     Returns
@@ -107,12 +107,12 @@ def roll(x: Tensor, batch: int) -> Tensor:
     return tf.concat([tf.roll(x, ROLL * i, axis=2) for i in range(batch)], axis=0)
 
 
-def expect(styler: Styler, item: Item, batch: int) -> dict[str, Any]:
+def expect(styler: SpectrogramOptimizer, item: Item, batch: int) -> dict[str, Any]:
     """Let TensorFlow compute what the step has to find, uncompiled and item by item.
 
     Parameters
     ----------
-    styler : Styler
+    styler : SpectrogramOptimizer
     item : Item
     batch : int > 0
 
@@ -131,7 +131,9 @@ def expect(styler: Styler, item: Item, batch: int) -> dict[str, Any]:
     return {"loss": losses, "gradient_norm": norms, "gradient": first}
 
 
-def export_step(styler: Styler, item: Item, batch: int) -> tuple[bytes, str, dict[str, Any]]:
+def export_step(
+    styler: SpectrogramOptimizer, item: Item, batch: int
+) -> tuple[bytes, str, dict[str, Any]]:
     """Trace a whole step of L-BFGS at a fixed shape.
 
     Its state is that before the first evaluation, which is a step like every other, but for its
@@ -139,7 +141,7 @@ def export_step(styler: Styler, item: Item, batch: int) -> tuple[bytes, str, dic
 
     Parameters
     ----------
-    styler : Styler
+    styler : SpectrogramOptimizer
     item : Item
     batch : int > 0
 
@@ -157,12 +159,12 @@ def export_step(styler: Styler, item: Item, batch: int) -> tuple[bytes, str, dic
     ConfigError
         If TensorFlow cannot compile the step.
     """
-    method = steps.LBFGS(styler.objective.evaluate)
+    method = lbfgs.LBFGS(styler.objective.evaluate)
     x, data, upper = make_batch(item, batch)
     n_terms = data["scale"].shape[1]
-    state = steps.start(method, x, n_terms)
-    problem = steps.Problem(
-        data, tf.zeros((1, 1, 1)), upper, tf.fill([batch], tf.constant(steps.FIRST_STEP))
+    state = lbfgs.initial_state(method, x, n_terms)
+    problem = lbfgs.BoundedProblem(
+        data, tf.zeros((1, 1, 1)), upper, tf.fill([batch], tf.constant(lbfgs.FIRST_STEP))
     )
     step = tf.function(method.step, jit_compile=True, autograph=False)
     try:
@@ -226,7 +228,7 @@ def export(
     config = TransferConfig.from_preset(preset, precision=precision, **overrides)
     if config.optimizer != "lbfgs":
         raise ConfigError("only the step of optimizer=lbfgs can be measured")
-    styler = Styler(config)
+    styler = SpectrogramOptimizer(config)
     frames = 1 + round(seconds * config.sr) // config.hop_length
     if frames < styler.analyzer.min_frames:
         raise ConfigError(f"{seconds:g} s are too short for the networks of {preset}")
@@ -262,7 +264,7 @@ def export(
     return written
 
 
-def describe(styler: Styler, frames: int) -> dict[str, Any]:
+def describe(styler: SpectrogramOptimizer, frames: int) -> dict[str, Any]:
     """Say what does not depend on the size of the batch."""
     config = styler.config
     return {
@@ -276,5 +278,7 @@ def describe(styler: Styler, frames: int) -> dict[str, Any]:
         "tensorflow": tf.__version__,
         "variable": VARIABLE,
         "roll": ROLL,
-        "outputs": {name: steps.State._fields.index(name) for name in ("total", "gradient")},
+        "outputs": {
+            name: lbfgs.OptimizerState._fields.index(name) for name in ("total", "gradient")
+        },
     }

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from phrases import Note
 from timbres import TIMBRES, Timbre
 
-from audiostyle import levels
+from audiostyle.audio import level as audio_level
 
 Array = npt.NDArray[Any]
 
@@ -50,7 +50,7 @@ def render(notes: Sequence[Note], timbre: str, sr: int, seed: int = 0) -> Array:
     -------
     y : np.ndarray [shape=(n,), dtype=float32]
         `TAIL_S` longer than the notes in any timbre, at an active level of
-        `audiostyle.levels.ANALYSIS_LEVEL_DB`.
+        `audiostyle.audio.level.ANALYSIS_LEVEL_DB`.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def render(notes: Sequence[Note], timbre: str, sr: int, seed: int = 0) -> Array:
     y += hiss * np.sqrt(np.mean(y**2)) * 10.0 ** (HISS_DB / 20)
     fade = np.hanning(2 * (sr // 50))[sr // 50 :]
     y[-fade.size :] *= fade
-    gain = levels.ANALYSIS_LEVEL_DB - levels.active_level(y[None], sr)
+    gain = audio_level.ANALYSIS_LEVEL_DB - audio_level.active_level(y[None], sr)
     return np.asarray(y * 10.0 ** (gain / 20), np.float32)
 
 

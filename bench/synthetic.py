@@ -25,14 +25,15 @@ from runs import TRIVIAL, Entry, stylise
 from synth import render
 from timbres import TIMBRES
 
-from audiostyle import metrics, spectral
-from audiostyle.config import TransferConfig
-from audiostyle.evaluation import PairJudge, baselines
-from audiostyle.loudness import match_loudness
-from audiostyle.recording import Recording
-from audiostyle.render import Piece, Renderer
-from audiostyle.starts import Starter, StyleSound
-from audiostyle.streams import ArraySource
+from audiostyle.audio.loudness import match_loudness
+from audiostyle.audio.streams import ArraySource
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.initialization import Initializer, StyleSamples
+from audiostyle.core.synthesis import SpectrogramSegment, Synthesizer
+from audiostyle.dsp import spectrogram
+from audiostyle.dsp.normalized_stream import NormalizedStream
+from audiostyle.evaluation import style_metrics
+from audiostyle.evaluation.scores import PairEvaluator, make_baselines
 
 Array = npt.NDArray[Any]
 
@@ -175,9 +176,9 @@ def mel_power(y: Array, sr: float) -> Array:
     """
     import librosa
 
-    slow = metrics.to_timbre_rate(metrics.prepare(y, sr))
-    slow = slow * (metrics.RMS_LEVEL / np.sqrt(np.mean(np.square(slow, dtype=np.float64))))
-    return np.asarray(librosa.feature.melspectrogram(y=slow, sr=metrics.TIMBRE_RATE))
+    slow = style_metrics.to_timbre_rate(style_metrics.prepare(y, sr))
+    slow = slow * (style_metrics.RMS_LEVEL / np.sqrt(np.mean(np.square(slow, dtype=np.float64))))
+    return np.asarray(librosa.feature.melspectrogram(y=slow, sr=style_metrics.TIMBRE_RATE))
 
 
 def lsd(power: Array, target: Array) -> float:
@@ -295,24 +296,24 @@ def invert_target(
     """
     config = TransferConfig(init="envelope", sr=sr)
     clip, model, wanted = (
-        Recording(ArraySource(y, sr, "clip"), config) for y in (content, style, target)
+        NormalizedStream(ArraySource(y, sr, "clip"), config) for y in (content, style, target)
     )
     D, D_target = (one.reader().stft(0, one.n_frames) for one in (clip, wanted))
-    power, S_target = spectral.channel_power(D), _mel_spectrogram(D_target, config)
+    power, S_target = spectrogram.channel_power(D), _mel_spectrogram(D_target, config)
     unused = np.zeros((1, 0), np.float32)  # this start takes nothing but the envelope
-    sound = StyleSound(model.mel_mean(), unused, unused)
-    starter = Starter(sound, clip.mel_mean(), clip.n_work, config)
+    sound = StyleSamples(model.mel_mean(), unused, unused)
+    starter = Initializer(sound, clip.mel_mean(), clip.n_work, config)
     start = starter.make(D, _mel_spectrogram(D, config), 0)
-    renderer = Renderer(clip, config)
-    pieces = iter([Piece(S_target, start.D, power, last=True)])
+    renderer = Synthesizer(clip, config)
+    pieces = iter([SpectrogramSegment(S_target, start.D, power, last=True)])
     y = np.concatenate(list(renderer.blocks(pieces)), axis=1)
     matched, _, _ = match_loudness(y, sr, clip.loudness)
     return matched[0], {**TRIVIAL, "convergence": renderer.convergence}
 
 
 def _mel_spectrogram(D: Array, config: TransferConfig) -> Array:
-    mel = spectral.mel_power(spectral.channel_power(D), config)
-    return spectral.power_to_db(mel, config)
+    mel = spectrogram.mel_power(spectrogram.channel_power(D), config)
+    return spectrogram.power_to_db(mel, config)
 
 
 def run_synthetic(pair: SyntheticPair, entries: Sequence[Entry], judged: bool) -> Iterator[Row]:
@@ -335,13 +336,13 @@ def run_synthetic(pair: SyntheticPair, entries: Sequence[Entry], judged: bool) -
     sr = SAMPLE_RATE
     content, style, target = pair.clips(sr)
     by_target = TargetJudge(content, target, sr)
-    by_pair = PairJudge(content, style, sr) if judged else None
+    by_pair = PairEvaluator(content, style, sr) if judged else None
 
     def measure(y: Array, known: dict[str, float]) -> dict[str, float]:
         blind = by_pair.evaluate(y) if by_pair else {}
         return {**by_target.evaluate(y), **blind, **known}
 
-    for name, y in baselines(content, style, sr).items():
+    for name, y in make_baselines(content, style, sr).items():
         yield Row(pair, name, measure(y, TRIVIAL))
     yield Row(pair, SECOND_TAKE, measure(pair.second_take(sr), TRIVIAL))
     yield Row(pair, ORACLE, measure(*invert_target(content, style, target, sr)))

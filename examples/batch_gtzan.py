@@ -11,7 +11,7 @@ from typing import Any
 
 import audiostyle
 from audiostyle import TransferConfig
-from audiostyle.engines import Done, Failed
+from audiostyle.batch.engine import Done, Failed
 
 
 def show(event: Any) -> None:

@@ -12,14 +12,14 @@ import soundfile as sf
 
 import audiostyle
 from audiostyle import TransferConfig
-from audiostyle.events import Iterate, Stage
+from audiostyle.events import Iteration, Stage
 
 HERE = Path(__file__).parent
 
 
-def show(event: Stage | Iterate) -> None:
+def show(event: Stage | Iteration) -> None:
     """Print every fifth step."""
-    if isinstance(event, Iterate) and event.step % 5 == 0:
+    if isinstance(event, Iteration) and event.step % 5 == 0:
         print(f"step {event.step}: content {event.content:.4f}, style {event.style:.4f}")
 
 

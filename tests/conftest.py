@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pytest
 import soundfile as sf
 
-from audiostyle import plugins, recording, windows
-from audiostyle.config import TransferConfig
+from audiostyle.config import plugins
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.dsp import normalized_stream, segmentation
 from audiostyle.events import TERMS
 
 Array = npt.NDArray[Any]
@@ -123,9 +124,9 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> SetWindows:
     """Make windows so small that a few seconds are several of them."""
 
     def change(size: int, overlap: int) -> None:
-        monkeypatch.setattr(recording, "WINDOW_FRAMES", size)
-        monkeypatch.setattr(windows.equal_parts, "__defaults__", (size,))
-        monkeypatch.setattr(windows.plan_windows, "__defaults__", (size, overlap))
+        monkeypatch.setattr(normalized_stream, "WINDOW_FRAMES", size)
+        monkeypatch.setattr(segmentation.split_frames, "__defaults__", (size,))
+        monkeypatch.setattr(segmentation.plan_windows, "__defaults__", (size, overlap))
 
     return change
 
@@ -156,8 +157,8 @@ def write_wav(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let batches compute with a `tests.fakes.FakeStylist`, which is returned."""
-    from tests.fakes import install  # it imports this module
+    """Let batches compute with a `tests.support.fakes.FakeStylist`, which is returned."""
+    from tests.support.fakes import install  # it imports this module
 
     return install(monkeypatch.setattr)
 
@@ -165,7 +166,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def gtzan_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: Any) -> Path:
     """Make a small GTZAN, 3 clips a genre and none broken, in the current folder."""
-    from tests.fakes import make_gtzan
+    from tests.support.fakes import make_gtzan
 
     make_gtzan(tmp_path, 3, broken=False)
     monkeypatch.chdir(tmp_path)

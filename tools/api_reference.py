@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import audiostyle
-from audiostyle.devices import load_tensorflow
+from audiostyle.nn.device import load_tensorflow
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python tools/api_reference.py"
 MORE = {
-    "events": ("Stage", "Iterate"),
+    "events": ("Stage", "Iteration"),
     "errors": (),
     "engines": ("Engine", "Started", "Done", "Failed", "Abandoned", "Lost", "Judged"),
     "networks": ("FeatureExtractor",),

@@ -18,8 +18,8 @@ from typing import Any
 
 import click
 
-from audiostyle.cli import cli
-from audiostyle.config import PRESET_HELP, PRESETS, TransferConfig
+from audiostyle.cli.main import cli
+from audiostyle.config.transfer_config import PRESET_HELP, PRESETS, TransferConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python tools/cli_reference.py"

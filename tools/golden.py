@@ -20,11 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 import audiostyle
-from audiostyle import TransferConfig, sidecar
+from audiostyle import TransferConfig
+from audiostyle.files import record
 
 Array = npt.NDArray[Any]
 
-FILE = Path(__file__).resolve().parents[1] / "tests" / "golden.json"
+FILE = Path(__file__).resolve().parents[1] / "tests" / "core" / "golden.json"
 PRESETS = ("fast", "classic")
 SR = 22050
 SECONDS = 1.5
@@ -145,7 +146,7 @@ def main() -> None:
             start, losses, level = deviation(found[preset], golden[preset])
             print(f"{preset}: start {start:.1e}, losses {losses:.1e}, levels {level:.3f} dB")
         return
-    about = {"versions": sidecar.versions("librosa", "numpy", "soundfile"), **found}
+    about = {"versions": record.package_versions("librosa", "numpy", "soundfile"), **found}
     del about["versions"]["platform"]
     FILE.write_text(json.dumps(about, indent=1) + "\n")
     print(f"wrote {FILE.name}")

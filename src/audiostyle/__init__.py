@@ -6,25 +6,25 @@ import time
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-IMPORTED = time.perf_counter()  # for `audiostyle.uptime`
+IMPORTED = time.perf_counter()  # for `audiostyle.cli.uptime`
 
 if TYPE_CHECKING:
-    from audiostyle.batch import run_batch
-    from audiostyle.cluster import Cluster
-    from audiostyle.config import TransferConfig
-    from audiostyle.evaluation import evaluate
-    from audiostyle.files import make_style_file, transfer_file
-    from audiostyle.hearing import Style
-    from audiostyle.judging import evaluate_files
-    from audiostyle.loss_table import register_loss
-    from audiostyle.network_table import register_network
-    from audiostyle.pipeline import Stylist, TransferResult, transfer
-    from audiostyle.report import write_report
+    from audiostyle.batch.ray.cluster import Cluster
+    from audiostyle.batch.run import run_batch
+    from audiostyle.config.loss_specs import register_loss
+    from audiostyle.config.network_specs import register_network
+    from audiostyle.config.transfer_config import TransferConfig
+    from audiostyle.core.style import Style
+    from audiostyle.core.transfer import StyleTransfer, TransferResult, transfer
+    from audiostyle.evaluation.evaluate_files import evaluate_files
+    from audiostyle.evaluation.scores import evaluate
+    from audiostyle.files.transfer import make_style_file, transfer_file
+    from audiostyle.report.write import write_report
 
 __all__ = [
     "Cluster",
     "Style",
-    "Stylist",
+    "StyleTransfer",
     "TransferConfig",
     "TransferResult",
     "__version__",
@@ -40,20 +40,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Cluster": "cluster",
-    "Style": "hearing",
-    "Stylist": "pipeline",
-    "TransferConfig": "config",
-    "TransferResult": "pipeline",
-    "evaluate": "evaluation",
-    "evaluate_files": "judging",
-    "make_style_file": "files",
-    "register_loss": "loss_table",
-    "register_network": "network_table",
-    "run_batch": "batch",
-    "transfer": "pipeline",
-    "transfer_file": "files",
-    "write_report": "report",
+    "Cluster": "batch.ray.cluster",
+    "Style": "core.style",
+    "StyleTransfer": "core.transfer",
+    "TransferConfig": "config.transfer_config",
+    "TransferResult": "core.transfer",
+    "evaluate": "evaluation.scores",
+    "evaluate_files": "evaluation.evaluate_files",
+    "make_style_file": "files.transfer",
+    "register_loss": "config.loss_specs",
+    "register_network": "config.network_specs",
+    "run_batch": "batch.run",
+    "transfer": "core.transfer",
+    "transfer_file": "files.transfer",
+    "write_report": "report.write",
 }
 
 

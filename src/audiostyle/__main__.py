@@ -7,7 +7,7 @@ import os
 import sys
 from typing import NoReturn
 
-from audiostyle.cli import main
+from audiostyle.cli.main import main
 
 
 def run() -> NoReturn:

@@ -27,7 +27,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Iterate:
+class Iteration:
     """One step of the descent.
 
     Attributes
@@ -75,7 +75,7 @@ class Iterate:
         of_window = self.step / self.n_steps if self.n_steps else 1.0
         return (self.window - 1 + of_window) / self.n_windows
 
-    def showing(self, look: Callable[[], Any]) -> Iterate:
+    def showing(self, look: Callable[[], Any]) -> Iteration:
         """Return a copy that can be asked for its spectrogram; no field of it changes.
 
         Parameters
@@ -85,7 +85,7 @@ class Iterate:
 
         Returns
         -------
-        Iterate
+        Iteration
         """
         copy = replace(self)
         object.__setattr__(copy, "_look", look)  # no field: it is no part of a record
@@ -103,17 +103,17 @@ class Iterate:
         return None if look is None else look()
 
 
-def merge(histories: Sequence[Sequence[Iterate]]) -> list[Iterate]:
+def merge_histories(histories: Sequence[Sequence[Iteration]]) -> list[Iteration]:
     """Average the descents of several windows, step by step.
 
     Parameters
     ----------
-    histories : sequence of sequence of Iterate
+    histories : sequence of sequence of Iteration
         A window that stopped early keeps its last losses.
 
     Returns
     -------
-    list of Iterate
+    list of Iteration
         Of one history, that itself; `seconds` are added up, and the whole counts as one window.
     """
     if len(histories) == 1:
@@ -138,5 +138,5 @@ def _mean(losses: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: sum(each[name] for each in losses) / len(losses) for name in losses[0]}
 
 
-Callback = Callable[["Stage | Iterate"], Any]
-"""Gets every event; a true value returned for an `Iterate` stops the descent there."""
+Callback = Callable[["Stage | Iteration"], Any]
+"""Gets every event; a true value returned for an `Iteration` stops the descent there."""

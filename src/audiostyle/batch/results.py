@@ -1,0 +1,185 @@
+"""What a batch has to show: a row for every pair, as JSON lines and as a table."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO, overload
+
+from audiostyle.batch.journal import JournalState, PairState
+from audiostyle.batch.pairing import Pair
+from audiostyle.utils import atomic_files
+
+JSONL_NAME = "results.jsonl"
+CSV_NAME = "results.csv"
+FIRST = (
+    "pair",
+    "status",
+    "kind",
+    "reason",
+    "content",
+    "style",
+    "content_genre",
+    "style_genre",
+    "seconds",
+)
+
+
+def summarize(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Take from the record of a transfer what the table of a batch shows.
+
+    Parameters
+    ----------
+    record : mapping
+        As `audiostyle.files.record.make_record` makes it.
+
+    Returns
+    -------
+    dict
+        Flat, but for ``notes``: ``loss_*`` at the end and ``start_loss_*`` at the start,
+        ``seconds_*`` of the stages, and ``sha256``, ``stopped``, ``steps``, ``device``,
+        ``precision``, ``inversion_convergence_db``, ``loudness_gain_db``, ``limiter_reduction_db``.
+    """
+    names = (
+        "stopped",
+        "restarts",
+        "device",
+        "precision",
+        "inversion_convergence_db",
+        "loudness_gain_db",
+        "limiter_reduction_db",
+        "notes",
+    )
+    summary = {"sha256": record["output"]["sha256"], "steps": max(len(record["losses"]) - 1, 0)}
+    summary |= {name: record[name] for name in names}
+    if record["losses"]:
+        for prefix, losses in (("start_", record["losses"][0]), ("", record["losses"][-1])):
+            summary |= {
+                f"{prefix}loss_{name}": value
+                for name, value in losses.items()
+                if name not in ("step", "n_steps", "seconds", "layers")
+            }
+    return summary | {f"seconds_{name}": lap for name, lap in record["timings"].items()}
+
+
+class ResultRows(Sequence[dict[str, Any]]):
+    """A row for every pair of a plan, sorted by name; each is made when it is asked for.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    state : State
+        Of the journal. It is not copied: what it says later, the rows say, too.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], state: JournalState) -> None:
+        self._pairs = sorted(pairs, key=lambda pair: pair.id)
+        self._state = state
+
+    def __len__(self) -> int:
+        """Count the pairs."""
+        return len(self._pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        """Make a row; its ``status`` is ``done``, ``failed`` or ``pending``."""
+        if isinstance(index, slice):
+            return [self._make(pair) for pair in self._pairs[index]]
+        return self._make(self._pairs[index])
+
+    def count_status(self) -> Counter[str]:
+        """Count the pairs of each status, without making a row.
+
+        Returns
+        -------
+        Counter[str]
+        """
+        known = (self._known(pair).status for pair in self._pairs)
+        return Counter(status if status in _ENDS else "pending" for status in known)
+
+    def failed(self) -> list[dict[str, Any]]:
+        """Make the rows of those that failed.
+
+        Returns
+        -------
+        list of dict
+        """
+        return [self._make(pair) for pair in self._pairs if self._known(pair).status == "failed"]
+
+    def _known(self, pair: Pair) -> PairState:
+        return self._state.pairs.get(pair.id, _UNKNOWN)
+
+    def _make(self, pair: Pair) -> dict[str, Any]:
+        known = self._known(pair)
+        facts = known.facts if known.status in _ENDS else {}
+        rest = {name: facts[name] for name in facts if name not in _JOURNAL_ONLY}
+        row: dict[str, Any] = {
+            "pair": pair.id,
+            "status": known.status if facts else "pending",
+            "kind": "",
+            "reason": "",
+            "content": pair.content.path.as_posix(),
+            "style": pair.style.path.as_posix(),
+            "content_genre": pair.content.genre,
+            "style_genre": pair.style.genre,
+            "seconds": None,
+        }
+        scores = known.scores if row["status"] == "done" else None
+        return row | rest | {f"score_{name}": v for name, v in (scores or {}).items()}
+
+
+_ENDS = ("done", "failed")
+_UNKNOWN = PairState()
+_JOURNAL_ONLY = ("event", "time", "pair", "fingerprint", "size", "settings")
+
+
+def write_results(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``results.jsonl`` and ``results.csv``, row by row.
+
+    Parameters
+    ----------
+    folder : Path
+    rows : sequence of mapping
+
+    Raises
+    ------
+    OutputError
+    """
+    names: set[str] = set()
+    with atomic_files.Staging() as staging:
+        with _open(staging, folder / JSONL_NAME) as stream:
+            for row in rows:
+                names.update(row)
+                stream.write(json.dumps(row, allow_nan=False) + "\n")
+        columns = list(FIRST) + sorted(names - set(FIRST))
+        with _open(staging, folder / CSV_NAME) as stream:
+            writer = csv.DictWriter(stream, columns, lineterminator="\n")
+            writer.writeheader()
+            for row in rows:
+                writer.writerow(
+                    {
+                        name: "; ".join(map(str, v)) if isinstance(v, list) else v
+                        for name, v in row.items()
+                    }
+                )
+        staging.publish()
+
+
+@contextlib.contextmanager
+def _open(staging: atomic_files.Staging, path: Path) -> Iterator[TextIO]:
+    part = staging.add(path)
+    try:
+        # Names of files may be bytes that are no text: they are given back as they are.
+        with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            yield stream
+    except OSError as error:
+        raise atomic_files.write_error(path, error, path.parent) from None

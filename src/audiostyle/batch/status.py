@@ -1,0 +1,119 @@
+"""How far a batch is, read from its journal alone: nothing is loaded, nothing is changed."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from audiostyle.batch import journal, plan
+from audiostyle.batch.journal import PairState
+from audiostyle.errors import AudioFileError
+
+SCHEMA = 1
+
+
+def batch_status(folder: Path) -> dict[str, Any]:
+    """Say how far the batch of a folder is.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the outputs.
+
+    Returns
+    -------
+    dict
+        ``planned``, ``done``, ``pending`` and ``failed`` pairs of the last plan; ``shards``: those
+        that were begun, as ``2/8``, if that plan was divided; ``missing``: done,
+        but the output is gone or of another size, so that they will be done again; ``failures``:
+        number and an example of each kind and reason; ``others``: pairs of earlier plans that are
+        done; ``running``; ``last``: when the journal was last written.
+
+    Raises
+    ------
+    AudioFileError
+        If there is no journal.
+    """
+    state = journal.read(folder)
+    if not state.time:
+        raise AudioFileError(
+            f"{folder / journal.NAME}: no such journal; name the folder of a batch's outputs"
+        )
+    counts: Counter[str] = Counter()
+    failures: dict[tuple[str, str], list[str]] = {}
+    missing = []
+    names = state.planned
+    for name in names:
+        known = state.pairs.get(name, PairState())
+        status = known.status if known.status in ("done", "failed") else "pending"
+        if status == "done" and not plan.matches(known, folder / name):
+            missing.append(name)
+            status = "missing"
+        elif status == "failed":
+            facts = known.facts
+            reason = str(facts["kind"]), str(facts["reason"])
+            failures.setdefault(reason, []).append(name)
+        counts[status] += 1
+    planned = set(names)
+    last = datetime.datetime.fromtimestamp(state.time, datetime.timezone.utc)
+    return {
+        "schema": SCHEMA,
+        "folder": str(folder),
+        "running": journal.is_busy(folder),
+        "last": last.isoformat(timespec="seconds"),
+        "planned": len(planned),
+        "shards": sorted(filter(None, state.plans), key=lambda shard: int(shard.split("/")[0])),
+        **{name: counts[name] for name in ("done", "failed", "pending")},
+        "missing": missing,
+        "failures": _listed(failures),
+        "others": sum(p.status == "done" for n, p in state.pairs.items() if n not in planned),
+        "unreadable_lines": state.unreadable,
+        "evaluated": sum(
+            state.pairs[name].scores is not None for name in names if name in state.pairs
+        ),
+    }
+
+
+def _listed(failures: dict[tuple[str, str], list[str]]) -> list[dict[str, Any]]:
+    return [
+        {"kind": kind, "reason": reason, "pairs": len(pairs), "first": pairs[0]}
+        for (kind, reason), pairs in sorted(failures.items())
+    ]
+
+
+def render_status(status: dict[str, Any]) -> str:
+    """Write a status for people.
+
+    Parameters
+    ----------
+    status : dict
+        From `batch_status`.
+
+    Returns
+    -------
+    str
+        Ends with a new line.
+    """
+    lines = [
+        f"{status['folder']}: {'running' if status['running'] else 'not running'}, "
+        f"last written {status['last']}",
+        f"planned {status['planned']}, done {status['done']}, failed {status['failed']}, "
+        f"pending {status['pending']}"
+        + (f", missing {len(status['missing'])}" if status["missing"] else ""),
+    ]
+    if status["shards"]:
+        of = status["shards"][0].partition("/")[2]
+        lines.append(f"shards begun: {len(status['shards'])} of {of}; the others are not counted")
+    if status["evaluated"]:
+        lines.append(f"evaluated {status['evaluated']}")
+    if status["others"]:
+        lines.append(f"done under other plans {status['others']}")
+    for failure in status["failures"]:
+        more = f" and {failure['pairs'] - 1} more" if failure["pairs"] > 1 else ""
+        lines.append(f"{failure['kind']}: {failure['reason']} ({failure['first']}{more})")
+    lines += [f"missing: {name}" for name in status["missing"][:10]]
+    if status["unreadable_lines"]:
+        lines.append(f"{status['unreadable_lines']} lines of the journal could not be read")
+    return "\n".join(lines) + "\n"

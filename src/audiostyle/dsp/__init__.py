@@ -1,0 +1,4 @@
+"""Mel spectrograms and their inversion, segmentation of long recordings, and the mosaic.
+
+May import `audiostyle.audio` and the packages below it.
+"""

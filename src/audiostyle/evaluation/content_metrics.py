@@ -1,0 +1,354 @@
+"""What a clip says: its notes, onsets and dynamics, and how much of another clip turned up in it.
+
+Everything here takes mono audio as from `audiostyle.evaluation.style_metrics.prepare`, returns plain NumPy arrays,
+and knows nothing of scores. librosa and mir_eval are imported only when a function needs them.
+
+References
+----------
+.. [1] A. Klapuri, "Multiple fundamental frequency estimation by summing harmonic amplitudes",
+   ISMIR 2006: harmonic summation, then cancellation of the note that was found.
+.. [2] C. Raffel et al., "mir_eval: a transparent implementation of common MIR metrics",
+   ISMIR 2014.
+.. [3] S. Barry, Y. Kim, "Style transfer for musical audio using multiple time-frequency
+   representations", 2018: the largest cross-correlation with the source tells copies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiostyle.errors import MissingPackageError
+from audiostyle.evaluation.style_metrics import HOP_LENGTH, SAMPLE_RATE, moving_average
+
+Array = npt.NDArray[Any]
+
+BINS_PER_OCTAVE = 36
+N_OCTAVES = 7
+FMIN_HZ = 65.406  # C2
+LEAST_CQT_S = 2.0
+HARMONICS = (0, 12, 19, 24, 28)  # of a note, in semitones above it
+N_NOTES = 12 * N_OCTAVES - HARMONICS[-1]
+MAX_POLYPHONY = 6
+STEADY_FRAMES = 7
+LEAST_SALIENCE_DB = 30.0  # sum of the harmonics above their surroundings
+LEAST_SHARE = 0.45  # of the salience of the strongest note of a frame
+ONSET_WINDOW_S = 0.05
+COPY_WINDOW_S = 0.5
+COPY_BLOCK = 1 << 16  # samples of the source that are searched at once: they fit into a cache
+
+
+def constant_q(y: Array) -> Array:
+    """Compute the magnitude of the constant-Q transform that the pitch measures share.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)]
+        Audio at `SAMPLE_RATE`.
+
+    Returns
+    -------
+    magnitude : np.ndarray [shape=(N_OCTAVES * BINS_PER_OCTAVE, t)]
+        One frame each `HOP_LENGTH` samples, from C2 upwards.
+    """
+    import librosa
+
+    # The longest filter is longer than a very short clip.
+    padded = np.pad(y, (0, max(0, int(LEAST_CQT_S * SAMPLE_RATE) - y.size)))
+    transform = librosa.cqt(
+        padded,
+        sr=SAMPLE_RATE,
+        hop_length=HOP_LENGTH,
+        fmin=FMIN_HZ,
+        n_bins=N_OCTAVES * BINS_PER_OCTAVE,
+        bins_per_octave=BINS_PER_OCTAVE,
+        tuning=0.0,  # a tuning estimate may differ between clips that should be compared
+    )
+    return np.asarray(np.abs(transform[:, : 1 + y.size // HOP_LENGTH]))
+
+
+def chroma(magnitude: Array) -> Array:
+    """Fold a constant-Q transform into twelve pitch classes.
+
+    Parameters
+    ----------
+    magnitude : np.ndarray [shape=(N_OCTAVES * BINS_PER_OCTAVE, t)]
+
+    Returns
+    -------
+    chroma : np.ndarray [shape=(12, t)]
+        Each frame of unit Euclidean norm, or zero where it is silent.
+    """
+    import librosa
+
+    folded = librosa.feature.chroma_cqt(
+        C=magnitude,
+        sr=SAMPLE_RATE,
+        fmin=FMIN_HZ,
+        n_octaves=N_OCTAVES,
+        bins_per_octave=BINS_PER_OCTAVE,
+        norm=2,
+    )
+    return np.asarray(folded)
+
+
+def note_frames(magnitude: Array) -> Array:
+    """Estimate the notes that sound in each frame, by harmonic summation and cancellation [1]_.
+
+    Parameters
+    ----------
+    magnitude : np.ndarray [shape=(N_OCTAVES * BINS_PER_OCTAVE, t)]
+        As from `constant_q`.
+
+    Returns
+    -------
+    notes : np.ndarray [shape=(N_NOTES, t), dtype=bool]
+        Semitones from C2 upwards; at most `MAX_POLYPHONY` in a frame.
+    """
+    left = _partials(magnitude)
+    templates = np.zeros((N_NOTES, len(left)))
+    for harmonic, semitones in enumerate(HARMONICS):
+        templates[np.arange(N_NOTES), np.arange(N_NOTES) + semitones] = 0.8**harmonic
+    notes = np.zeros((N_NOTES, left.shape[1]), bool)
+    frames = np.arange(left.shape[1])
+    least = np.full(len(frames), LEAST_SALIENCE_DB)
+    for _ in range(MAX_POLYPHONY):
+        salience = templates @ left
+        best = salience.argmax(axis=0)
+        strength = salience[best, frames]
+        found = strength > least
+        notes[best[found], frames[found]] = True
+        least = np.maximum(least, LEAST_SHARE * strength)  # of the first, the strongest note
+        left = left * (1.0 - 0.9 * (templates[best].T > 0))
+    # A note holds in most of the frames around: what flickers is no note.
+    return np.asarray(moving_average(notes, STEADY_FRAMES) > 0.5)
+
+
+def _partials(magnitude: Array) -> Array:
+    """Semitones [shape=(12 * N_OCTAVES, t)] in dB above the octave around, whatever the timbre."""
+    spectrum = 10.0 * np.log10(np.mean(magnitude**2, axis=1) + 1e-20)
+    envelope = moving_average(spectrum, BINS_PER_OCTAVE)
+    # Whitening undoes an equaliser; a limit keeps the noise of an empty band down.
+    envelope = np.maximum(envelope, envelope.max() - 40.0)
+    white = magnitude / 10.0 ** (envelope[:, None] / 20.0)
+    level = 20.0 * np.log10(np.maximum(white / (white.max() + 1e-20), 10.0**-2.5))
+    raised = np.maximum(0.0, level - moving_average(level.T, BINS_PER_OCTAVE).T)
+    # Bin 0 is C2 itself: move it to the middle of the bins of its semitone.
+    per_note = BINS_PER_OCTAVE // 12
+    centred = np.roll(raised, per_note // 2, axis=0)
+    semitones = centred.reshape(-1, per_note, centred.shape[1]).max(axis=1)
+    return moving_average(semitones, 3)
+
+
+def note_f_measure(reference: Array, estimate: Array) -> float:
+    """Compare the notes of two clips frame by frame.
+
+    Parameters
+    ----------
+    reference, estimate : np.ndarray [shape=(N_NOTES, t), dtype=bool]
+        As from `note_frames`.
+
+    Returns
+    -------
+    f_measure : float in [0, 1]
+        Harmonic mean of precision and recall over all notes of all frames; 1 where neither
+        clip has a note.
+    """
+    together = int(reference.sum() + estimate.sum())
+    return 2.0 * int((reference & estimate).sum()) / together if together else 1.0
+
+
+def chroma_similarity(reference: Array, estimate: Array) -> float:
+    """Compare the pitch classes of two clips frame by frame.
+
+    Parameters
+    ----------
+    reference, estimate : np.ndarray [shape=(12, t)]
+        As from `chroma`.
+
+    Returns
+    -------
+    similarity : float in [0, 1]
+        Mean cosine over the frames in which the reference sounds; 1 where it never does.
+    """
+    sounding = np.any(reference > 0, axis=0)
+    if not sounding.any():
+        return 1.0
+    return float(np.mean(np.sum(reference * estimate, axis=0)[sounding]))
+
+
+def onset_times(y: Array) -> Array:
+    """Detect onsets.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)]
+        Audio at `SAMPLE_RATE`.
+
+    Returns
+    -------
+    times : np.ndarray [shape=(k,)]
+        In seconds, ascending.
+    """
+    from librosa.onset import onset_detect
+
+    times = onset_detect(y=y, sr=SAMPLE_RATE, hop_length=HOP_LENGTH // 2, units="time")
+    return np.asarray(times, np.float64)
+
+
+def require_mir_eval() -> Any:
+    """Import mir_eval, or say how to get it.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    MissingPackageError
+        An `ImportError`: mir_eval comes with the extra ``evaluate``.
+    """
+    try:
+        import mir_eval
+    except ImportError as error:
+        raise MissingPackageError(
+            "the evaluation needs mir_eval, which is not installed; "
+            "run: pip install 'audiostyle[evaluate]'"
+        ) from error
+    return mir_eval
+
+
+def onset_f_measure(reference: Array, estimate: Array) -> float:
+    """Compare onsets with a tolerance of 50 ms [2]_.
+
+    Parameters
+    ----------
+    reference, estimate : np.ndarray [shape=(k,)]
+        In seconds, ascending.
+
+    Returns
+    -------
+    f_measure : float in [0, 1]
+        1 where neither clip has an onset.
+
+    Raises
+    ------
+    MissingPackageError
+        An `ImportError`: mir_eval is not installed.
+    """
+    mir_eval = require_mir_eval()
+    if not reference.size and not estimate.size:
+        return 1.0  # mir_eval calls two empty lists a failure
+    if not reference.size or not estimate.size:
+        return 0.0
+    return float(mir_eval.onset.f_measure(reference, estimate, window=ONSET_WINDOW_S)[0])
+
+
+def envelope_correlation(reference: Array, estimate: Array) -> float:
+    """Compute Pearson's correlation between the level curves of two clips.
+
+    Parameters
+    ----------
+    reference, estimate : np.ndarray [shape=(t,)]
+        In dB.
+
+    Returns
+    -------
+    correlation : float in [-1, 1]
+        0 where a curve is flat: it says nothing then.
+    """
+    a, b = reference - reference.mean(), estimate - estimate.mean()
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / norm if norm > 1e-9 else 0.0
+
+
+def waveform_match(y: Array, source: Array) -> Array:
+    """Find how much of each half second is a piece of another clip [3]_.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)]
+        Audio at `SAMPLE_RATE`.
+    source : np.ndarray [shape=(m,)]
+        Where to look for copies, any length.
+
+    Returns
+    -------
+    share : np.ndarray [shape=(windows,)]
+        For windows of `COPY_WINDOW_S` at half that step, the squared cross-correlation with the
+        best-fitting piece of the source, that is the share of the window's energy which a scaled
+        copy of the piece explains: between 0 and 1, NaN where the window is silent.
+    """
+    length = int(COPY_WINDOW_S * SAMPLE_RATE)
+    source = np.pad(source.astype(np.float64), (0, max(0, length - source.size)))
+    y = np.pad(y.astype(np.float64), (0, max(0, length - y.size)))
+    power = np.concatenate([[0.0], np.cumsum(source**2)])
+    quiet = 1e-4 * length  # 40 dB below the mean of the clip
+    pieces = np.maximum(power[length:] - power[:-length], quiet * np.mean(source**2))
+    # Circular, block by block, but only lags at which the window lies within the block are read.
+    step = COPY_BLOCK - length + 1
+    starts = range(0, pieces.size, step)
+    blocks = [np.fft.rfft(source[at : at + COPY_BLOCK], COPY_BLOCK) for at in starts]
+    shares = []
+    for start in range(0, y.size - length + 1, length // 2):
+        window = y[start : start + length]
+        energy = float(window @ window)
+        if energy < quiet * np.mean(y**2):
+            shares.append(np.nan)
+            continue
+        spectrum = np.conj(np.fft.rfft(window, COPY_BLOCK))
+        best = 0.0
+        for at, block in zip(starts, blocks, strict=True):
+            norms = pieces[at : at + step]
+            correlation = np.fft.irfft(block * spectrum, COPY_BLOCK)[: norms.size]
+            best = max(best, float(np.max(correlation**2 / norms)))
+        shares.append(best / energy)
+    return np.asarray(shares)
+
+
+def waveform_copying(output: Array, content: Array) -> float:
+    """Judge from waveforms how much of an output was copied.
+
+    Parameters
+    ----------
+    output, content : np.ndarray [shape=(windows,)]
+        Matches of the output and of the content with the style, as from `waveform_match`. What
+        the content has in common with the style is no copy.
+
+    Returns
+    -------
+    copying : float in [0, 1]
+    """
+    if not np.isfinite(output).any():
+        return 0.0
+    chance = float(np.nanmean(content)) if np.isfinite(content).any() else 0.0
+    return float(np.clip((np.nanmean(output) - chance) / max(1.0 - chance, 0.05), 0.0, 1.0))
+
+
+def note_copying(output: Array, content: Array, style: Array) -> float:
+    """Judge from notes how much of an output was copied.
+
+    Parameters
+    ----------
+    output, content, style : np.ndarray [shape=(N_NOTES, t), dtype=bool]
+        Notes of clips of one length, as from `note_frames`, the style's repeated to fill it.
+
+    Returns
+    -------
+    copying : float in [0, 1]
+        Share of the output's notes that the style has in the same frame and the content has
+        not, less the share that a style at another time would have by coincidence; as a part of
+        what a perfect copy of the style reaches.
+    """
+
+    def excess(notes: Array) -> float:
+        foreign = notes & ~content
+        shifts = np.linspace(0, style.shape[1], 9)[1:-1].astype(int)
+        chance = np.mean([np.sum(foreign & np.roll(style, s, axis=1)) for s in shifts])
+        return float(np.sum(foreign & style) - chance) / max(1, int(notes.sum()))
+
+    most = excess(style)
+    # Where the style's notes never change, or are the content's own, this measure is blind.
+    return float(np.clip(excess(output) / most, 0.0, 1.0)) if most > 0.05 else 0.0

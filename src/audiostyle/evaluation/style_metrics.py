@@ -1,0 +1,316 @@
+"""How a clip sounds: descriptions of its style and the distances between them.
+
+Everything here takes mono audio that `prepare` has brought to one rate and level, returns plain
+NumPy arrays, and knows nothing of scores; `audiostyle.evaluation.scores` turns distances into scores.
+librosa is imported only when a function needs it.
+
+References
+----------
+.. [1] J. McDermott, E. Simoncelli, "Sound texture perception via statistics of the auditory
+   periphery", Neuron 71(5), 2011: envelope variation, correlations and modulation power.
+.. [2] R. Bhatia, T. Jain, Y. Lim, "On the Bures-Wasserstein distance between positive definite
+   matrices", Expositiones Mathematicae 37(2), 2019.
+.. [3] B. Glasberg, B. Moore, "Derivation of auditory filter shapes from notched-noise data",
+   Hearing Research 47, 1990: the ERB-rate scale.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiostyle.errors import AudioFileError, ConfigError
+
+Array = npt.NDArray[Any]
+
+SAMPLE_RATE = 22_050
+"""Sampling rate of every analysis but the MFCC and the network, in Hz."""
+
+TIMBRE_RATE = 16_000
+"""Sampling rate of the MFCC and of the network, in Hz."""
+
+HOP_LENGTH = 512
+ACTIVE_DB = -50.0  # frames more than this below the loudest one are silence
+RMS_LEVEL = 0.1  # of every clip that is analysed, 20 dB below full scale
+
+N_BANDS = 32
+BAND_LIMITS_HZ = (80.0, 8_000.0)
+COMPRESSION = 0.3  # of amplitude, the cochlea's [1]_
+BAND_FLOOR = 1e-7  # of the mean power: an empty band is silence, not amplified rounding error
+MODULATION_EDGES_HZ = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+TEXTURE_FFT, TEXTURE_HOP = 1024, 128
+DRIFT_S = 0.5
+# Median distance between recordings of different kinds: with it, each group weighs the same.
+TEXTURE_SCALES = {"variation": 0.61, "modulation": 0.23, "correlation": 0.55}
+
+
+def prepare(y: Array, sr: float, name: str = "audio") -> Array:
+    """Average the channels, remove DC, resample to `SAMPLE_RATE` and normalise the level.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,) or (channels, n)]
+        Audio, any level.
+    sr : float > 0
+        Its sampling rate in Hz.
+    name : str
+        What to call the clip in an error.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(m,), dtype=float32]
+        Mono audio of root mean square `RMS_LEVEL`.
+
+    Raises
+    ------
+    AudioFileError
+        If the clip is silent, shorter than half a second or not finite.
+    ConfigError
+        If `sr` is not positive.
+    """
+    import librosa
+
+    y = np.asarray(y, np.float32)
+    if not sr > 0:
+        raise ConfigError(f"sr is {sr}, must be positive; pass the sampling rate in Hz")
+    if y.ndim not in (1, 2):
+        raise AudioFileError(
+            f"{name} has {y.ndim} dimensions, must have 1 or 2; pass (channels, n)"
+        )
+    mono = y if y.ndim == 1 else y.mean(axis=0)
+    if mono.size < 0.5 * sr:
+        raise AudioFileError(f"{name} lasts {mono.size / sr:.2f} s, at least 0.5 s are needed")
+    if not np.isfinite(mono).all():
+        raise AudioFileError(f"{name} has NaN or infinite samples; remove them first")
+    mono = librosa.resample(mono - mono.mean(), orig_sr=sr, target_sr=SAMPLE_RATE)
+    rms = float(np.sqrt(np.mean(np.square(mono, dtype=np.float64))))
+    if rms < 1e-6:
+        raise AudioFileError(
+            f"{name} is silent (RMS {rms:.1e}, must be at least 1e-6); check the file"
+        )
+    return np.asarray(mono * (RMS_LEVEL / rms), np.float32)
+
+
+def to_timbre_rate(y: Array) -> Array:
+    """Resample prepared audio to `TIMBRE_RATE`.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)]
+        Audio at `SAMPLE_RATE`.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(m,)]
+        The same at `TIMBRE_RATE`.
+    """
+    import librosa
+
+    return np.asarray(librosa.resample(y, orig_sr=SAMPLE_RATE, target_sr=TIMBRE_RATE))
+
+
+def log_envelope(y: Array) -> Array:
+    """Compute the level of each frame.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)]
+        Audio at any rate.
+
+    Returns
+    -------
+    level : np.ndarray [shape=(t,)]
+        RMS level in dB below the loudest frame, floored at `ACTIVE_DB`.
+    """
+    import librosa
+
+    rms = librosa.feature.rms(y=y, frame_length=4 * HOP_LENGTH, hop_length=HOP_LENGTH)[0]
+    return np.asarray(librosa.amplitude_to_db(rms, ref=np.max, top_db=-ACTIVE_DB))
+
+
+def moving_average(x: Array, length: int) -> Array:
+    """Average over a window along the last axis, with the ends held.
+
+    Parameters
+    ----------
+    x : np.ndarray [shape=(..., n)]
+    length : int > 0
+        Samples in the window, which is centred; even lengths look one sample further back.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(..., n)]
+    """
+    ends = [(0, 0)] * (x.ndim - 1) + [(length // 2 + 1, (length - 1) // 2)]
+    total = np.cumsum(np.pad(x.astype(np.float64), ends, mode="edge"), axis=-1)
+    return np.asarray((total[..., length:] - total[..., :-length]) / length)
+
+
+def mfcc_gaussian(y: Array) -> tuple[Array, Array]:
+    """Fit a Gaussian to the MFCC frames of a clip.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)]
+        Audio at `TIMBRE_RATE`.
+
+    Returns
+    -------
+    mean : np.ndarray [shape=(12,)]
+        Mean of coefficients 2 to 13 over the frames that are not silent.
+    covariance : np.ndarray [shape=(12, 12)]
+        Their covariance.
+    """
+    import librosa
+
+    frames = librosa.feature.mfcc(y=y, sr=TIMBRE_RATE, n_mfcc=13, n_fft=2048, hop_length=HOP_LENGTH)
+    active = log_envelope(y) > ACTIVE_DB
+    frames = np.asarray(frames[1:, active], np.float64)  # the first is the level
+    return frames.mean(axis=1), np.cov(frames, bias=True)
+
+
+def bures_distance(mean_a: Array, covariance_a: Array, mean_b: Array, covariance_b: Array) -> float:
+    r"""Compute the 2-Wasserstein distance between two Gaussians [2]_.
+
+    .. math:: W_2^2 = |m_a - m_b|^2 + \mathrm{tr}(A + B - 2 (A^{1/2} B A^{1/2})^{1/2})
+
+    Parameters
+    ----------
+    mean_a, mean_b : np.ndarray [shape=(d,)]
+    covariance_a, covariance_b : np.ndarray [shape=(d, d)]
+        Positive semi-definite.
+
+    Returns
+    -------
+    distance : float >= 0
+        In the unit of the data.
+    """
+    values, vectors = np.linalg.eigh(covariance_a)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    cross = np.linalg.eigvalsh(root @ covariance_b @ root)
+    overlap = float(np.sqrt(np.maximum(cross, 0.0)).sum())
+    shift = float(np.sum(np.square(mean_a - mean_b)))
+    spread = float(np.trace(covariance_a) + np.trace(covariance_b)) - 2.0 * overlap
+    return float(np.sqrt(max(0.0, shift + spread)))
+
+
+def cosine_distance(a: Array, b: Array) -> float:
+    """Compute one minus the cosine of the angle between two vectors.
+
+    Parameters
+    ----------
+    a, b : np.ndarray [shape=(d,)]
+
+    Returns
+    -------
+    distance : float in [0, 2]
+    """
+    return float(1.0 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+@lru_cache(maxsize=1)
+def erb_filters() -> Array:
+    """Make triangular filters that are equally spaced on the ERB-rate scale [3]_.
+
+    Returns
+    -------
+    filters : np.ndarray [shape=(N_BANDS, 1 + TEXTURE_FFT // 2)]
+        Weights of the power in each bin of a short-time Fourier transform.
+    """
+    low, high = (21.4 * np.log10(1.0 + 0.00437 * f) for f in BAND_LIMITS_HZ)
+    edges = (10.0 ** (np.linspace(low, high, N_BANDS + 2) / 21.4) - 1.0) / 0.00437
+    frequencies = np.fft.rfftfreq(TEXTURE_FFT, 1.0 / SAMPLE_RATE)
+    # The lowest bands are narrower than a bin: widen them so that each holds some.
+    width = np.maximum(np.diff(edges), SAMPLE_RATE / TEXTURE_FFT)[:, None]
+    centres = edges[1:-1, None]
+    rising = 1.0 - (centres - frequencies) / width[:-1]
+    falling = 1.0 - (frequencies - centres) / width[1:]
+    return np.asarray(np.maximum(0.0, np.minimum(rising, falling)))
+
+
+def texture_statistics(y: Array) -> dict[str, Array]:
+    """Compute texture statistics that no gain, overall or per band, can change.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)]
+        Audio at `SAMPLE_RATE`.
+
+    Returns
+    -------
+    statistics : dict of str to np.ndarray
+        Of the compressed envelopes of `N_BANDS` bands [1]_, without what is slower than about
+        1 Hz: ``"variation"`` [shape=(N_BANDS,)], deviation over mean; ``"modulation"``
+        [shape=(6 N_BANDS,)], logarithm of the share of the variance in each octave of
+        `MODULATION_EDGES_HZ`; ``"correlation"`` [shape=(N_BANDS (N_BANDS - 1) / 2,)], between
+        the envelopes of two bands. All are smoothed over neighbouring bands. The third and
+        fourth moments of [1]_ are left out: they differ more between two halves of a clip than
+        is of use.
+    """
+    import librosa
+
+    power = np.abs(librosa.stft(y, n_fft=TEXTURE_FFT, hop_length=TEXTURE_HOP)) ** 2
+    bands = erb_filters() @ power.astype(np.float64)
+    envelopes = (bands + BAND_FLOOR * bands.mean()) ** (COMPRESSION / 2.0)
+    # Slower changes are form, not texture, and a short clip holds too few of them to average.
+    fast = envelopes - moving_average(envelopes, round(DRIFT_S * SAMPLE_RATE / TEXTURE_HOP))
+    fast -= fast.mean(axis=1, keepdims=True)
+    mean = envelopes.mean(axis=1, keepdims=True)
+    deviation = np.sqrt(np.mean(fast**2, axis=1, keepdims=True)) + 1e-9 * mean
+    standard = fast / deviation
+    correlation = _smooth_bands(_smooth_bands(standard @ standard.T / standard.shape[1]).T)
+    return {
+        "variation": _smooth_bands(deviation / mean).ravel(),
+        "modulation": _smooth_bands(modulation_shares(standard)).ravel(),
+        "correlation": correlation[np.triu_indices(N_BANDS, k=1)],
+    }
+
+
+def _smooth_bands(values: Array) -> Array:
+    """Average over neighbouring bands (axis 0): they overlap, and single ones are noisy."""
+    return np.asarray(moving_average(moving_average(values.T, 3), 3).T)
+
+
+def modulation_shares(envelopes: Array) -> Array:
+    """Split the variance of envelopes by modulation frequency.
+
+    Parameters
+    ----------
+    envelopes : np.ndarray [shape=(bands, t)]
+        Of zero mean and any scale, one frame each `TEXTURE_HOP` samples.
+
+    Returns
+    -------
+    shares : np.ndarray [shape=(bands, 6)]
+        Decimal logarithm of the share of the variance in each octave, floored at -2.5.
+    """
+    frames = envelopes.shape[1]
+    spectrum = np.abs(np.fft.rfft(envelopes * np.hanning(frames), axis=1)) ** 2
+    octaves = np.digitize(np.fft.rfftfreq(frames, TEXTURE_HOP / SAMPLE_RATE), MODULATION_EDGES_HZ)
+    powers = np.stack([spectrum[:, octaves == i].sum(axis=1) for i in range(1, 7)], axis=1)
+    total = powers.sum(axis=1, keepdims=True) + 1e-30
+    return np.asarray(np.log10(powers / total + 10**-2.5))
+
+
+def texture_distance(a: dict[str, Array], b: dict[str, Array]) -> float:
+    """Compare texture statistics.
+
+    Parameters
+    ----------
+    a, b : dict of str to np.ndarray
+        As from `texture_statistics`.
+
+    Returns
+    -------
+    distance : float >= 0
+        About 1 between unrelated recordings. Root mean square, over the groups of statistics, of
+        the Euclidean distance as a share of the clips' norm, in units of `TEXTURE_SCALES`.
+    """
+    squares = [
+        np.sum((a[name] - b[name]) ** 2) / (0.5 * np.sum(a[name] ** 2 + b[name] ** 2)) / scale**2
+        for name, scale in TEXTURE_SCALES.items()
+    ]
+    return float(np.sqrt(np.mean(squares)))

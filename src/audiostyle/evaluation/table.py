@@ -1,0 +1,169 @@
+"""The table of an evaluation, for people: measures as rows, outputs and baselines as columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from audiostyle.evaluation.types import EvaluationReport, OutputScores
+
+WIDTH = 88
+LONGEST_NAME = 20  # of a file above a column; longer ones get a number and a key
+
+# Heading, what its numbers mean, and its rows: measure, label, factor, decimals.
+SECTIONS = (
+    (
+        "style",
+        "0 the content itself, 1 as close as two halves of the style",
+        (
+            ("style_mfcc", "mfcc", 1, 2),
+            ("style_network", "network", 1, 2),
+            ("style_texture", "texture", 1, 2),
+            ("style", "mean", 1, 2),
+        ),
+    ),
+    (
+        "content",
+        "0 an unrelated clip, 1 the content itself",
+        (
+            ("content_pitch", "pitch", 1, 2),
+            ("content_notes", "notes", 1, 2),
+            ("content_onsets", "onsets", 1, 2),
+            ("content_envelope", "envelope", 1, 2),
+            ("content", "mean", 1, 2),
+        ),
+    ),
+    (
+        "copying",
+        "0 nothing, 1 all of it is the style's own",
+        (
+            ("copying_waveform", "waveform", 1, 2),
+            ("copying_notes", "notes", 1, 2),
+            ("copying", "the larger", 1, 2),
+        ),
+    ),
+    (
+        "sound",
+        "consistency is the error of the inversion; loudness and noise are changes",
+        (
+            ("sound_consistency", "consistency, dB", 1, 1),
+            ("sound_clipping", "clipping, %", 100, 2),
+            ("sound_loudness", "loudness, dB", 1, 1),
+            ("sound_added_noise", "added noise, dB", 1, 1),
+        ),
+    ),
+    (
+        "score",
+        "sqrt(style x content) x (1 - copying); 0 content, style or noise given back",
+        (("score", "score", 1, 2),),
+    ),
+)
+LABEL_WIDTH = 2 + max(len(label) for _, _, rows in SECTIONS for _, label, _, _ in rows)
+
+
+def render_table(report: EvaluationReport, width: int = WIDTH) -> str:
+    """Draw the table.
+
+    Parameters
+    ----------
+    report : Report
+    width : int
+        Characters in a line; columns that do not fit go into further blocks below.
+
+    Returns
+    -------
+    str
+        Lines, the last one ended; names of files may be longer than `width`. Outputs that were
+        compared to another part of the content than the first one have blocks of their own.
+    """
+    labels = column_labels(report.verdicts)
+    columns = list(zip(labels, report.verdicts, strict=True))
+    lines = [f"content  {report.content['path']}", f"style    {report.style['path']}"]
+    for label, verdict in columns:
+        if not verdict.is_baseline and label != verdict.name:
+            lines.append(f"{label if label.isdigit() else 'output':9}{verdict.name}")
+    parts = list(dict.fromkeys((v.start_sample, v.samples) for v in report.verdicts))
+    legend = True
+    for start, samples in parts:
+        about = [c for c in columns if (c[1].start_sample, c[1].samples) == (start, samples)]
+        if len(parts) > 1:
+            begin, end = (n / report.content["sr"] for n in (start, start + samples))
+            lines += ["", f"against the content from {begin:.2f} s to {end:.2f} s"]
+        for block in _blocks(about, width):
+            lines += ["", *_render_block(block, legend)]
+            legend = False
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def column_labels(verdicts: Sequence[OutputScores]) -> list[str]:
+    """Name the columns.
+
+    Parameters
+    ----------
+    verdicts : sequence of Verdict
+        Outputs first.
+
+    Returns
+    -------
+    labels : list of str
+        Names of files without their folders, or numbers where these are long or not unique; names
+        of baselines as they are.
+    """
+    files = [os.path.basename(v.name) for v in verdicts if not v.is_baseline]
+    baselines = [v.name for v in verdicts if v.is_baseline]
+    unclear = len(set(files)) < len(files) or not set(files).isdisjoint(baselines)
+    if unclear or any(len(name) > LONGEST_NAME for name in files):
+        files = [str(number) for number in range(1, len(files) + 1)]
+    return [*files, *baselines]
+
+
+def format_value(value: float | None, factor: float, decimals: int) -> str:
+    """Write a number, or a dash for one that is not known.
+
+    Parameters
+    ----------
+    value : float or None
+    factor : float
+        From the measure to the unit that is shown.
+    decimals : int
+
+    Returns
+    -------
+    str
+    """
+    if value is None:
+        return "-"
+    return f"{round(value * factor, decimals) + 0.0:.{decimals}f}"  # + 0.0: no -0.00
+
+
+def _blocks(
+    columns: list[tuple[str, OutputScores]], width: int
+) -> list[list[tuple[str, OutputScores]]]:
+    """Cut the columns into blocks that fit into a line."""
+    blocks: list[list[tuple[str, OutputScores]]] = []
+    used = width + 1
+    for column in columns:
+        needed = _column_width(column[0])
+        if used + needed > width:
+            blocks.append([])
+            used = LABEL_WIDTH
+        blocks[-1].append(column)
+        used += needed
+    return blocks
+
+
+def _column_width(label: str) -> int:
+    return 2 + max(7, len(label))
+
+
+def _render_block(columns: list[tuple[str, OutputScores]], legend: bool) -> list[str]:
+    lines = [" " * LABEL_WIDTH + "".join(label.rjust(_column_width(label)) for label, _ in columns)]
+    for heading, meaning, rows in SECTIONS:
+        lines.append(f"{heading}: {meaning}" if legend else heading)
+        for measure, label, factor, decimals in rows:
+            cells = (
+                format_value(verdict.measures[measure], factor, decimals).rjust(_column_width(name))
+                for name, verdict in columns
+            )
+            lines.append(f"  {label}".ljust(LABEL_WIDTH) + "".join(cells))
+    return lines

@@ -1,0 +1,158 @@
+"""What the arrays of a style file must be: looked at when it is read, before TensorFlow is loaded.
+
+A file may be whole and still made up, or made for something else: what does not fit would end far
+from here, in an error that names no file, or in a result that means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.style import EXAMPLE_SECONDS, STATISTICS
+from audiostyle.dsp import mosaic
+from audiostyle.errors import AudioFileError
+from audiostyle.nn import style_statistics
+
+Array = npt.NDArray[Any]
+
+BY_LAYER = tuple(f"target/{kind}" for kind in STATISTICS)
+DOUBLE = ("target/mel_mean", "target/temporal", "sound/mel_mean")  # of float64; the rest float32
+# Sums in float32 differ by 1e-6 of the largest, the shorter ones of a GPU (TF32) by 1e-3.
+ROUNDING = 1e-2
+REMEDY = "make it anew"
+
+
+def check_arrays(
+    path: Path, arrays: Mapping[str, Array], config: TransferConfig, made_by: str
+) -> None:
+    """Make sure that arrays are those of a style for a transfer, as far as is known by now.
+
+    How many channels and bands the layers have, only the networks know: see `audiostyle.core.style`.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    arrays : mapping of str to np.ndarray
+    config : TransferConfig
+    made_by : str
+        Version of audiostyle, for messages.
+
+    Raises
+    ------
+    AudioFileError
+        If one is missing, is none of a style's, or has a type, a shape or values that cannot be.
+    """
+    sources = style_statistics.style_terms(config)
+    layers = {name: source.bands for source in sources for name, _ in source.layers}
+    shapes = _shapes(config) | {
+        f"{kind}/{name}": axes for name, n in layers.items() for kind, axes in _of_layer(n)
+    }
+    for name, shape in shapes.items():
+        if name not in arrays:
+            raise AudioFileError(
+                f"{path}: lacks {name}, as it was made by audiostyle {made_by}; {REMEDY}"
+            )
+        _check_kind(path, name, arrays[name])
+        _check_shape(path, name, arrays[name], shape)
+    for name in sorted(arrays.keys() - shapes.keys()):
+        raise AudioFileError(f"{path}: holds {name[:99]!r}, which no style has; {REMEDY}")
+    _check_ranges(path, arrays, config)
+    for layer in layers:
+        _check_statistics(path, layer, *(arrays[f"{kind}/{layer}"] for kind in BY_LAYER))
+
+
+def _shapes(config: TransferConfig) -> dict[str, tuple[range, ...]]:
+    """Sizes that each axis of an array may have."""
+
+    def exactly(n: int) -> range:
+        return range(n, n + 1)
+
+    seconds = int(EXAMPLE_SECONDS * config.sr)
+    mel, any_size = exactly(config.n_mels), range(1, 1 << 40)
+    return {
+        "S": (mel, range(1, 2 + seconds // config.hop_length)),
+        "target/mel_mean": (mel,),
+        "target/temporal": (any_size,),
+        "target/peak": (mel,),
+        "target/n_frames": (),
+        "sound/mel_mean": (mel,),
+        "sound/frames": (exactly(config.n_fft // 2 + 1), range(1, mosaic.MAX_FRAMES + 1)),
+        "sound/y": (exactly(1), range(1, 1 + seconds)),
+    }
+
+
+def _of_layer(bands: int) -> list[tuple[str, tuple[range, ...]]]:
+    """Sizes of the statistics of a layer; one with few rows has fewer bands than are asked for."""
+    few, any_size = range(1, bands + 1), range(1, 1 << 40)
+    return [(kind, (few, *[any_size] * (2 - i))) for i, kind in enumerate(BY_LAYER)]
+
+
+def _wrong(path: Path, name: str, found: str, expected: str) -> AudioFileError:
+    return AudioFileError(f"{path}: {name} {found}, it must {expected}; {REMEDY}")
+
+
+def _check_kind(path: Path, name: str, array: Array) -> None:
+    dtype = array.dtype
+    if name == "target/n_frames":
+        if dtype.kind not in "iu":
+            raise _wrong(path, name, f"is of type {dtype}", "be a whole number")
+        return
+    wanted = np.dtype(np.float64 if name in DOUBLE else np.float32)
+    if dtype != wanted:  # TensorFlow takes no other, and not in the other order of bytes
+        raise _wrong(path, name, f"is of type {dtype}", f"be {wanted}")
+    if not np.isfinite(array).all():
+        raise _wrong(path, name, "holds a value that is not finite", "be finite")
+
+
+def _check_shape(path: Path, name: str, array: Array, axes: tuple[range, ...]) -> None:
+    if len(array.shape) != len(axes) or any(
+        n not in sizes for n, sizes in zip(array.shape, axes, strict=True)
+    ):
+        wanted = ", ".join(_shown(sizes) for sizes in axes)
+        raise _wrong(path, name, f"has the shape {array.shape}", f"be ({wanted})")
+
+
+def _shown(sizes: range) -> str:
+    if len(sizes) == 1:
+        return str(sizes.start)
+    return f"{sizes.start} to {sizes.stop - 1}" if sizes.stop < 1 << 40 else "1 or more"
+
+
+def _check_ranges(path: Path, arrays: Mapping[str, Array], config: TransferConfig) -> None:
+    for name in ("target/mel_mean", "sound/mel_mean", "sound/frames"):
+        if (low := arrays[name].min()) < 0:
+            raise _wrong(path, name, f"holds the power {low:.4g}", "be at least 0")
+    for name in ("S", "target/peak"):
+        if (low := arrays[name].min()) < -config.top_db - ROUNDING:
+            raise _wrong(path, name, f"holds {low:.4g} dB", f"be at least {-config.top_db:g} dB")
+    if (count := int(arrays["target/n_frames"])) < 1:
+        raise _wrong(path, "target/n_frames", f"is {count}", "be at least 1")
+
+
+def _check_statistics(path: Path, layer: str, gram: Array, mean: Array) -> None:
+    """Gram matrices and means are those of some activations, if no variance is negative."""
+    grams, means = (f"{kind}/{layer}" for kind in BY_LAYER)
+    if gram.shape[1] != gram.shape[2]:
+        raise _wrong(path, grams, f"has the shape {gram.shape}", "be square")
+    if mean.shape != gram.shape[:2]:
+        raise _wrong(path, means, f"has the shape {mean.shape}", f"be {gram.shape[:2]}")
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as well
+        energy = np.trace(gram, axis1=1, axis2=2)[:, None, None]
+        slack = ROUNDING * np.abs(energy) + np.finfo(np.float32).tiny ** 0.5
+        odd = np.abs(gram - gram.transpose(0, 2, 1)).max(axis=(1, 2), keepdims=True)
+        if not (odd <= slack).all():
+            raise _wrong(path, grams, "is not symmetric", "be equal to its transpose")
+        covariance = gram - mean[:, :, None] * mean[:, None, :]
+        try:
+            np.linalg.cholesky(covariance + slack * np.eye(gram.shape[1], dtype=gram.dtype))
+        except np.linalg.LinAlgError:
+            raise _wrong(
+                path, grams, f"and {means} make a negative variance", "be no less than its square"
+            ) from None

@@ -1,0 +1,277 @@
+"""Load the weights that ship with audiostyle, or a user's own; refuse what is corrupt."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiostyle.config.network_specs import NETWORKS, VGG19_LAYERS
+from audiostyle.errors import WeightsError
+from audiostyle.utils import npz, safe_read
+
+Array = npt.NDArray[Any]
+
+WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
+SHIPPED = {"vgg19": "vgg19.npz", "musicnn-vgg": "musicnn-vgg.npz"}
+MAX_ARRAY_BYTES = 1 << 26  # no layer of a network has nearly as many weights
+SEEDED = ("random-1d",)  # networks that have a seed in place of weights
+
+
+def load_weights(network: str, path: str | None = None) -> dict[str, Array]:
+    """Load the weights of a network.
+
+    Parameters
+    ----------
+    network : str
+        A network of `audiostyle.config.transfer_config.NETWORKS` that has weights.
+    path : str, optional
+        A file in place of the one that ships: an ``.npz`` of the same layout, or for `vgg19`
+        Keras' own ``.h5``.
+
+    Returns
+    -------
+    dict of str to np.ndarray
+        ``{layer}/kernel`` [shape=(h, w, in, out)] and ``{layer}/bias`` for every convolution.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, corrupt, not finite, or does not fit the network.
+    """
+    if network in SEEDED:
+        if path is not None:
+            raise WeightsError(f"{path}: {network} has a seed in place of weights; omit --weights")
+        return {}
+    if path is None:
+        file = WEIGHTS_DIR / SHIPPED[network]
+        arrays = _load_npz(file, _read_shipped(file))
+    else:
+        file = Path(path)
+        data = _read(file)
+        arrays = _load_keras(file, data) if _is_hdf5(data) else _load_npz(file, data)
+    arrays = _dequantise(arrays, file)
+    return _check(network, arrays, file)
+
+
+def check_weights(network: str, path: str | None = None) -> None:
+    """Fail as `load_weights` would; for weights that ship, comparing their SHA-256 is enough.
+
+    Parameters
+    ----------
+    network : str
+    path : str, optional
+
+    Raises
+    ------
+    WeightsError
+    """
+    if network in SHIPPED and path is None:
+        _read_shipped(WEIGHTS_DIR / SHIPPED[network])
+    elif network not in (*SHIPPED, *SEEDED):
+        if path is not None:  # what is in it, only the network itself can tell
+            _read(Path(path))
+    else:
+        load_weights(network, path)
+
+
+def check_shipped() -> dict[str, str]:
+    """Compare every file of weights that ships with what was published.
+
+    Returns
+    -------
+    dict of str to str
+        What is wrong with each file of the manifest; empty where nothing is.
+
+    Raises
+    ------
+    WeightsError
+        If the manifest itself cannot be read.
+    """
+    found = {}
+    for name in _manifest():
+        try:
+            _read_shipped(WEIGHTS_DIR / name)
+            found[name] = ""
+        except WeightsError as error:
+            found[name] = str(error)
+    return found
+
+
+def provenance(network: str, path: str | None = None) -> dict[str, str]:
+    """Say which weights a network uses: source, licence, and SHA-256.
+
+    Parameters
+    ----------
+    network : str
+    path : str, optional
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    WeightsError
+        If the file is not there.
+    """
+    if network in SEEDED:
+        return {"source": "seeded random filters"}
+    if network not in SHIPPED:
+        return _provenance_registered(network, path)
+    if path is None:
+        return dict(_manifest()[SHIPPED[network]])
+    return {"source": str(path), "sha256": hashlib.sha256(_read(Path(path))).hexdigest()}
+
+
+def _provenance_registered(network: str, path: str | None) -> dict[str, str]:
+    """Like `provenance`; the code counts as much as the weights."""
+    found = NETWORKS[network].provenance()
+    if path is None:
+        return found
+    both = found.get("sha256", "").encode() + _read(Path(path))
+    return {**found, "weights": str(path), "sha256": hashlib.sha256(both).hexdigest()}
+
+
+def _manifest() -> dict[str, dict[str, str]]:
+    try:
+        manifest: dict[str, dict[str, str]] = json.loads(
+            (WEIGHTS_DIR / "MANIFEST.json").read_text()
+        )
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{WEIGHTS_DIR / 'MANIFEST.json'} cannot be read ({error}): reinstall audiostyle"
+        ) from None
+    return manifest
+
+
+def _expected_digest(file: Path) -> str:
+    try:
+        return _manifest()[file.name]["sha256"]
+    except (KeyError, TypeError):
+        raise WeightsError(
+            f"{WEIGHTS_DIR / 'MANIFEST.json'} does not name {file.name}: reinstall audiostyle"
+        ) from None
+
+
+def _read_shipped(file: Path) -> bytes:
+    data = _read(file)
+    if hashlib.sha256(data).hexdigest() != _expected_digest(file):
+        raise WeightsError(
+            f"weights file {file} is corrupt (its SHA-256 is not the published one): reinstall "
+            "audiostyle"
+        )
+    return data
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return safe_read.read_file(file)
+    except OSError as error:
+        raise WeightsError(
+            f"weights file {file} cannot be read ({error.strerror}); check its path"
+        ) from None
+
+
+def _is_hdf5(data: bytes) -> bool:
+    return data.startswith(b"\x89HDF\r\n\x1a\n")
+
+
+def _load_npz(file: Path, data: bytes) -> dict[str, Array]:
+    try:
+        return npz.read_npz(data)
+    except Exception:  # on broken bytes, NumPy and zipfile raise a dozen kinds
+        raise WeightsError(
+            f"weights file {file} is neither a converted .npz nor a Keras .h5 file, or is damaged"
+        ) from None
+
+
+def _load_keras(file: Path, data: bytes) -> dict[str, Array]:
+    try:
+        import h5py
+    except ImportError:
+        raise WeightsError(f"{file}: reading .h5 weights needs h5py: pip install h5py") from None
+    arrays: dict[str, Array] = {}
+    try:
+        with h5py.File(io.BytesIO(data), "r") as archive:
+            root = archive.get("model_weights", archive)
+            for layer in VGG19_LAYERS:
+                # A link to elsewhere would be followed out of the file.
+                if isinstance(root.get(layer, getlink=True), h5py.HardLink):
+                    root[layer].visititems(
+                        lambda _, item, layer=layer: _keras_item(arrays, layer, item)
+                    )
+    except Exception as error:  # on broken bytes, HDF5 raises a dozen kinds
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"weights file {file} is a damaged HDF5 file ({reason})") from None
+    return arrays
+
+
+def _keras_item(arrays: dict[str, Array], layer: str, item: Any) -> None:
+    """Take a kernel or a bias; the names below the layer differ between versions of Keras."""
+    ndim = getattr(item, "ndim", None)
+    if ndim in (1, 4):
+        # Of what is not stored, HDF5 makes up any amount, or reads it from other files.
+        if item.external is not None or item.is_virtual:
+            raise ValueError(f"{layer} lies in another file")
+        if math.prod(item.shape) * item.dtype.itemsize > MAX_ARRAY_BYTES:
+            raise ValueError(f"{layer} claims the shape {item.shape}")
+        arrays[f"{layer}/{'kernel' if ndim == 4 else 'bias'}"] = np.asarray(item)
+
+
+def _dequantise(arrays: dict[str, Array], file: Path) -> dict[str, Array]:
+    result = {}
+    for name, array in arrays.items():
+        layer, _, part = name.rpartition("/")
+        if part == "codes":
+            table = arrays.get(f"{layer}/table")
+            if table is None or table.shape != (256,) or array.dtype != np.uint8:
+                raise WeightsError(
+                    f"weights file {file}: {layer} has 8-bit codes without a table of 256 values"
+                )
+            result[f"{layer}/kernel"] = table[array]
+        elif part != "table":
+            result[name] = array
+    return result
+
+
+def _expected_shapes(network: str) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    if network == "vgg19":
+        n_in = 3
+        for layer, n_out in zip(
+            VGG19_LAYERS, (64, 64, 128, 128, 256, 256, 256, 256, *(5 * [512])), strict=True
+        ):
+            shapes[f"{layer}/kernel"], shapes[f"{layer}/bias"] = (3, 3, n_in, n_out), (n_out,)
+            n_in = n_out
+    else:
+        shapes["input/scale"] = shapes["input/shift"] = (1,)
+        for i in range(1, 6):
+            shapes[f"conv{i}/kernel"] = (3, 3, 1 if i == 1 else 128, 128)
+            for part in ("bias", "scale", "shift"):
+                shapes[f"conv{i}/{part}"] = (128,)
+    return shapes
+
+
+def _check(network: str, arrays: dict[str, Array], file: Path) -> dict[str, Array]:
+    checked = {}
+    for name, shape in _expected_shapes(network).items():
+        if name not in arrays:
+            raise WeightsError(f"weights file {file} lacks {name}: it is not made for {network}")
+        array = arrays[name]
+        if array.shape != shape:
+            raise WeightsError(
+                f"weights file {file}: {name} has shape {array.shape}, {network} needs {shape}"
+            )
+        if array.dtype.kind != "f":
+            raise WeightsError(f"weights file {file}: {name} is {array.dtype}, not floating-point")
+        checked[name] = array.astype(np.float32, copy=False)
+        if not np.isfinite(checked[name]).all():
+            raise WeightsError(f"weights file {file}: {name} holds values that are not finite")
+    return checked

@@ -1,0 +1,302 @@
+"""Loudness and peaks against the reference values of ITU-R BS.1770, and streams against wholes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from audiostyle.audio import loudness
+from audiostyle.audio.level import pieces
+from audiostyle.audio.limiter import Limiter, _sliding_minimum
+from tests.audio.test_level import cut, sine
+from tests.conftest import SR, Array, make_noise, make_tones
+
+
+def limit_peaks(
+    y: Array, sr: int, ceiling: float = 1.0, lookahead: float = 0.005
+) -> tuple[Array, float]:
+    """Limit a whole clip; return it with the largest reduction."""
+    limiter = Limiter(sr, ceiling, lookahead)
+    limited = np.concatenate(list(limiter.run(pieces(y))), axis=1)
+    return limited, limiter.reduction
+
+
+@pytest.mark.parametrize("sr", [44_100, 48_000, 96_000])
+def test_a_full_scale_sine_has_the_loudness_of_the_standard(sr: int) -> None:
+    # BS.1770-4, annex 1: a 0 dBFS 997 Hz sine in one channel reads -3.01 LKFS.
+    assert loudness.loudness(sine(sr=sr), sr) == pytest.approx(-3.01, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("frequency", "gain"),
+    # Response of the two biquads of BS.1770-4 at 48 kHz, relative to 997 Hz.
+    [(100.0, -1.8), (10_000.0, 3.3)],
+)
+def test_bass_counts_less_and_treble_more(frequency: float, gain: float) -> None:
+    relative = loudness.loudness(sine(frequency=frequency), 48_000) + 3.01
+    assert relative == pytest.approx(gain, abs=0.2)
+
+
+def test_the_filter_of_the_loudness_is_that_of_the_standard_in_the_time_domain() -> None:
+    y = make_noise(1.0, 48_000).astype(np.float64)
+    shelf = (
+        [1.53512485958697, -2.69169618940638, 1.19839281085285],
+        [-1.69065929318241, 0.73248077421585],
+    )
+    high_pass = ([1.0, -2.0, 1.0], [-1.99004745483398, 0.99007225036621])
+    padded = np.concatenate([y, np.zeros(48_000)])  # the filters ring on
+    for (b0, b1, b2), (a1, a2) in (shelf, high_pass):
+        filtered = np.zeros_like(padded)
+        x1 = x2 = y1 = y2 = 0.0
+        for i, x in enumerate(padded):
+            value = b0 * x + b1 * x1 + b2 * x2 - a1 * y1 - a2 * y2
+            x2, x1, y2, y1 = x1, x, y1, value
+            filtered[i] = value
+        padded = filtered
+    expected = -0.691 + 10 * np.log10(np.sum(padded**2) / len(y))
+    assert loudness.loudness(y[None], 48_000) == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("gain_db", [-30.0, -6.0, 12.0])
+def test_a_gain_moves_the_loudness_by_as_much(gain_db: float) -> None:
+    y = make_tones()[None].astype(np.float64)
+    louder = y * 10 ** (gain_db / 20)
+    moved = loudness.loudness(louder, SR) - loudness.loudness(y, SR)
+    assert moved == pytest.approx(gain_db, abs=1e-6)
+
+
+def test_two_equal_channels_are_three_decibels_louder_than_one() -> None:
+    y = make_tones()[None]
+    stereo = loudness.loudness(np.concatenate([y, y]), SR)
+    assert stereo - loudness.loudness(y, SR) == pytest.approx(10 * np.log10(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [1001, 1000])
+def test_the_loudness_of_any_length_obeys_parseval(n: int) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((1, n))
+    frequencies = np.fft.fftfreq(n, 1 / SR)  # both sides, written out
+    spectrum = np.fft.fft(y[0])
+    power = np.sum(loudness.k_weighting(np.abs(frequencies)) * np.abs(spectrum) ** 2) / n**2
+    assert loudness.loudness(y, SR) == pytest.approx(-0.691 + 10 * np.log10(power), abs=1e-9)
+
+
+def test_peaks_below_the_ceiling_are_left_alone() -> None:
+    y = make_tones()[None]
+    limited, reduction = limit_peaks(y, SR)
+    np.testing.assert_array_equal(limited, y)
+    assert reduction == 0
+
+
+@pytest.mark.parametrize("ceiling", [1.0, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_sample_exceeds_the_ceiling_and_the_length_stays(ceiling: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y = rng.laplace(size=(2, 5000)).astype(np.float32)
+    limited, reduction = limit_peaks(y, SR, ceiling)
+    assert limited.shape == y.shape
+    assert limited.dtype == y.dtype
+    assert np.abs(limited).max() <= ceiling
+    assert reduction == pytest.approx(20 * np.log10(np.abs(y).max() / ceiling), abs=1.0)
+    assert reduction >= 20 * np.log10(np.abs(y).max() / ceiling) - 1e-6
+
+
+def test_the_gain_of_the_limiter_is_smooth_and_ends_with_its_lookahead() -> None:
+    lookahead = 0.005
+    radius = int(lookahead * SR)
+    y = np.full((2, 4000), 0.5, np.float64)
+    y[1, 2000] = 4.0  # one channel's peak turns both down alike
+    limited, reduction = limit_peaks(y, SR, 1.0, lookahead)
+    gain = limited / y
+    np.testing.assert_allclose(gain[0], gain[1], rtol=1e-12)
+    assert gain[0, 2000] == pytest.approx(0.25)
+    assert reduction == pytest.approx(20 * np.log10(4))
+    # A unit-sum Hann window over 2 r + 1 samples has its maximum 1 / (r + 1) in the middle, and a
+    # mean of values in [0.25, 1] with it moves by at most that maximum times their range a step.
+    assert np.abs(np.diff(gain[0])).max() <= 0.75 / (radius + 1) + 1e-9
+    assert np.all(gain[0, : 2000 - 2 * radius] == 1)
+    assert np.all(gain[0, 2001 + 2 * radius :] == 1)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 21, 301])
+@pytest.mark.parametrize("n", [1, 2, 20, 100])
+def test_the_sliding_minimum_equals_brute_force(size: int, n: int) -> None:
+    x = np.random.default_rng(size * n).standard_normal(n)
+    radius = size // 2
+    expected = [x[max(0, i - radius) : i + radius + 1].min() for i in range(n)]
+    np.testing.assert_array_equal(_sliding_minimum(x, size), expected)
+
+
+def test_match_loudness_reaches_its_target_below_full_scale() -> None:
+    y = make_tones()[None]
+    target = loudness.loudness(y, SR) - 7
+    matched, gain, reduction = loudness.match_loudness(y, SR, target)
+    assert loudness.loudness(matched, SR) == pytest.approx(target, abs=0.02)
+    assert gain == pytest.approx(-7, abs=0.02)
+    assert reduction == 0
+
+
+def test_match_loudness_makes_up_for_what_the_limiter_takes() -> None:
+    y = make_noise()[None]
+    y = y / np.float32(np.abs(y).max())
+    target = loudness.loudness(y, SR) + 3
+    matched, gain, reduction = loudness.match_loudness(y, SR, target)
+    assert np.abs(matched).max() <= 1
+    assert reduction > 0
+    assert gain > 3
+    assert loudness.loudness(matched, SR) == pytest.approx(target, abs=0.1)
+
+
+def test_match_loudness_limits_what_needs_no_gain() -> None:
+    y = make_tones()[None]
+    y[0, 100] = 1.5
+    matched, gain, reduction = loudness.match_loudness(y, SR, loudness.loudness(y, SR))
+    assert gain == pytest.approx(0, abs=0.1)
+    assert np.abs(matched).max() <= 1
+    assert reduction == pytest.approx(20 * np.log10(1.5), abs=0.1)
+
+
+def clip(seconds: float = 2.0, sr: int = SR, peak: float = 0.5) -> Array:
+    y = np.stack([make_tones(seconds, sr), make_noise(seconds, sr)])
+    return y * np.float32(peak / np.abs(y).max())
+
+
+@pytest.mark.parametrize("n", [0, 1, 100, 8191, 8192, 8193, 12_288, 44_100])
+def test_the_meter_does_not_depend_on_how_the_stream_is_cut(n: int) -> None:
+    y = clip()[:, :n]
+    meter = loudness.LoudnessMeter(SR)
+    for block in cut(y):
+        meter.add(block)
+    assert meter.value() == loudness.loudness(y, SR)
+
+
+@pytest.mark.parametrize("sr", [8000, 22_050, 44_100, 96_000])
+@pytest.mark.parametrize("seconds", [0.5, 1.3, 10.0])
+def test_the_meter_agrees_with_the_spectrum_of_the_whole(sr: int, seconds: float) -> None:
+    y = clip(seconds, sr)
+    n = y.shape[1]
+    power = np.abs(np.fft.fft(y.astype(np.float64))) ** 2 / n**2
+    expected = np.sum(loudness.k_weighting(np.abs(np.fft.fftfreq(n, 1 / sr))) * power)
+    expected_db = -0.691 + 10 * np.log10(expected)
+    # The whole is a circle there, and has no ends.
+    assert loudness.loudness(y, sr) == pytest.approx(expected_db, abs=0.003 / min(seconds, 1))
+
+
+@pytest.mark.parametrize("at", [0, 100, 8192, 20_000, 44_099])
+def test_the_energy_of_every_sample_counts_once(at: int) -> None:
+    # One sample among silence: its spectrum is flat, wherever it lies.
+    y = np.zeros((1, 44_100))
+    y[0, at] = 1.0
+    flat = loudness.k_weighting(np.abs(np.fft.fftfreq(8192, 1 / SR))).mean() / 44_100
+    assert loudness.loudness(y, SR) == pytest.approx(-0.691 + 10 * np.log10(flat), abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [5000, 8192, 20_001, 44_100])
+def test_the_meter_takes_an_offset_out_afterwards(n: int) -> None:
+    y = clip()[:, :n].astype(np.float64)
+    offset = np.array([0.5, -0.25])
+    meter = loudness.LoudnessMeter(SR)
+    meter.add(y + offset[:, None])
+    assert meter.value(offset) == pytest.approx(loudness.loudness(y, SR), abs=1e-9)
+    assert meter.value() >= meter.value(offset)
+
+
+@pytest.mark.parametrize("n", [1, 100, 441, 2000, 30_000])
+@pytest.mark.parametrize("ceiling", [1.0, 0.3])
+def test_the_limiter_of_a_stream_is_that_of_the_whole_written_out(n: int, ceiling: float) -> None:
+    y = np.random.default_rng(n).laplace(scale=0.3, size=(2, n)).astype(np.float32)
+    y[0, 0] = 1.5  # the ends are limited, too
+    y[1, -1] = -2.0
+    radius = int(0.005 * SR)
+    needed = np.minimum(1.0, ceiling / np.abs(y).max(axis=0))
+    held = [needed[max(0, i - radius) : i + radius + 1].min() for i in range(n)]
+    kernel = np.hanning(2 * radius + 3)[1:-1]
+    gain = np.convolve(np.pad(held, radius, mode="edge"), kernel / kernel.sum(), mode="valid")
+    limiter = Limiter(SR, ceiling)
+    limited = [limiter.process(block) for block in cut(y)]
+    limited.append(limiter.flush())
+    np.testing.assert_allclose(
+        np.concatenate(limited, axis=1), np.clip(y * gain, -ceiling, ceiling), atol=1e-7
+    )
+    assert limiter.reduction == pytest.approx(-20 * np.log10(gain.min()))
+    np.testing.assert_array_equal(np.concatenate(limited, axis=1), limit_peaks(y, SR, ceiling)[0])
+
+
+def test_a_stream_below_the_ceiling_passes_the_limiter_untouched() -> None:
+    y = clip(peak=1.0)
+    limiter = Limiter(SR)
+    np.testing.assert_array_equal(np.concatenate(list(limiter.run(iter(cut(y)))), axis=1), y)
+    assert str(limiter.reduction) == "0.0"
+    assert Limiter(SR).flush().size == 0
+
+
+class Counted:
+    """Blocks that say how often they were asked for."""
+
+    def __init__(self, y: Array) -> None:
+        self.y = y
+        self.passes = 0
+
+    def __call__(self) -> Iterator[Array]:
+        self.passes += 1
+        return iter(cut(self.y))
+
+
+def matched(y: Array, change: float) -> tuple[Array, loudness.LoudnessMatchedStream, int]:
+    blocks, now = Counted(y), loudness.loudness(y, SR)
+    result = loudness.match_loudness_stream(blocks, SR, now, float(np.abs(y).max()), now + change)
+    return np.concatenate(list(result.blocks()), axis=1), result, blocks.passes
+
+
+@pytest.mark.parametrize(("change", "gain"), [(-7.0, -7.0), (5.9, 5.9), (-99.0, -60.0)])
+def test_a_stream_that_needs_no_limiting_is_read_once(change: float, gain: float) -> None:
+    y = clip(peak=0.5)
+    louder, result, passes = matched(y, change)
+    assert passes == 1
+    assert result.gain == pytest.approx(gain)
+    assert result.reduction == 0
+    np.testing.assert_allclose(louder, y * 10 ** (gain / 20), rtol=1e-6)
+
+
+def test_a_stream_at_its_loudness_passes_untouched() -> None:
+    y = clip(peak=1.0)
+    same, result, passes = matched(y, 0.005)
+    assert (result.gain, result.reduction, passes) == (0.0, 0.0, 1)
+    np.testing.assert_array_equal(same, y)
+
+
+def test_a_stream_that_is_loud_enough_is_only_limited() -> None:
+    y = clip(peak=1.5)
+    limited, result, passes = matched(y, 0.0)
+    assert (result.gain, passes) == (0.0, 2)
+    assert result.reduction == pytest.approx(20 * np.log10(1.5), abs=0.1)
+    np.testing.assert_array_equal(limited, limit_peaks(y, SR)[0])
+
+
+@pytest.mark.parametrize("change", [8.0, 12.0, 70.0])
+def test_a_stream_is_matched_as_the_whole_was_step_by_step(change: float) -> None:
+    y = clip(peak=0.5)
+    target = loudness.loudness(y, SR) + change
+    gain, limited, reduction = 0.0, y, 0.0
+    for _ in range(4):
+        missing = target - loudness.loudness(limited, SR)
+        if abs(missing) < 0.01:
+            break
+        gain = float(np.clip(gain + missing, -60, 60))
+        limited, reduction = limit_peaks(y * np.float32(10 ** (gain / 20)), SR)
+    louder, result, passes = matched(y, change)
+    assert passes <= 5
+    assert result.gain == pytest.approx(gain, abs=1e-6)
+    assert result.reduction == pytest.approx(reduction, abs=1e-6)
+    np.testing.assert_allclose(louder, limited, atol=1e-6)
+    assert np.abs(louder).max() <= 1
+    whole, *changes = loudness.match_loudness(y, SR, target)
+    assert changes == pytest.approx([gain, reduction], abs=1e-6)
+    np.testing.assert_allclose(whole, limited, atol=1e-6)
+
+
+def test_match_loudness_gives_the_input_itself_where_nothing_changes() -> None:
+    y = clip()
+    assert loudness.match_loudness(y, SR, loudness.loudness(y, SR))[0] is y

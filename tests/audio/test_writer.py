@@ -1,0 +1,277 @@
+"""Files that are written: formats, round trips, and writing that leaves no traces."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from audiostyle.audio import level, reader, writer
+from audiostyle.errors import AudioFileError, ConfigError, DiskError, OutputError
+from audiostyle.utils import atomic_files
+from tests.audio.test_level import cut
+from tests.audio.test_reader import LOSSLESS_ERROR, N, clip
+from tests.conftest import SR, Array
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("extension", reader.FORMATS)
+def test_round_trip_of_every_format(extension: str, channels: int, tmp_path: Path) -> None:
+    y, path = clip(channels), tmp_path / f"clip{extension}"
+    sr = 48_000 if extension == ".opus" else 44_100  # Opus knows no 44.1 kHz
+    container, subtype = writer.output_format(path, None, "PCM_16", y.size)
+    writer.check_writable(path, sr, channels, container, subtype)
+    assert listing(tmp_path) == {}
+    writer.save_audio(path, y, sr, container, subtype)
+    loaded = reader.load_audio(path)
+    assert (loaded.y.shape, loaded.y.dtype, loaded.sr) == (y.shape, np.float32, sr)
+    assert (loaded.format, loaded.subtype, loaded.start) == (container, subtype, 0)
+    assert loaded.notes == []
+    assert os.listdir(tmp_path) == [path.name]
+    if subtype == "PCM_16":
+        np.testing.assert_allclose(loaded.y, y, atol=LOSSLESS_ERROR)
+    elif subtype != "OPUS":  # whose error in the waveform says nothing
+        assert np.sqrt(np.mean((loaded.y - y) ** 2)) < 0.2 * np.sqrt(np.mean(y**2))
+
+
+@pytest.mark.parametrize(
+    ("subtype", "extension", "expected"),
+    [
+        ("PCM_16", ".wav", ("WAV", "PCM_16")),
+        ("PCM_24", ".wav", ("WAV", "PCM_24")),
+        ("FLOAT", ".wav", ("WAV", "FLOAT")),
+        ("PCM_U8", ".wav", ("WAV", "PCM_U8")),
+        ("DOUBLE", ".aiff", ("AIFF", "DOUBLE")),
+        ("PCM_24", ".WAV", ("WAV", "PCM_24")),
+        ("PCM_24", ".flac", ("FLAC", "PCM_24")),
+        ("FLOAT", ".flac", ("FLAC", "PCM_24")),
+        ("PCM_32", ".flac", ("FLAC", "PCM_24")),
+        ("PCM_U8", ".flac", ("FLAC", "PCM_16")),
+        ("ALAC_24", ".wav", ("WAV", "PCM_24")),
+        ("FLOAT", ".mp3", ("MP3", "MPEG_LAYER_III")),
+        ("FLOAT", ".ogg", ("OGG", "VORBIS")),
+        ("FLOAT", ".opus", ("OGG", "OPUS")),
+        # Compressed sound is not compressed once more: a WAV that holds MP3 plays almost nowhere.
+        ("MPEG_LAYER_III", ".wav", ("WAV", "PCM_16")),
+        ("MPEG_LAYER_III", ".flac", ("FLAC", "PCM_16")),
+        ("VORBIS", ".wav", ("WAV", "PCM_16")),
+        ("ULAW", ".wav", ("WAV", "PCM_16")),
+        ("MS_ADPCM", ".wav", ("WAV", "PCM_16")),
+    ],
+)
+def test_the_output_is_as_deep_as_the_source(
+    subtype: str, extension: str, expected: tuple[str, str]
+) -> None:
+    assert writer.output_format(f"out{extension}", None, subtype, 2 * N) == expected
+
+
+def test_a_subtype_that_is_asked_for_is_taken() -> None:
+    assert writer.output_format("o.wav", "float", "PCM_16", 2 * N) == ("WAV", "FLOAT")
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "message"),
+    [
+        ("o.wav", "PCM24", "subtype 'PCM24' is not known: did you mean PCM_24"),
+        ("o.flac", "FLOAT", "subtype 'FLOAT' is not known"),
+        ("o", None, "o: has no extension to name a format that can be written: use .wav, .flac"),
+        ("o.m4a", None, "the extension .m4a is not of a format that can be written: use .wav"),
+    ],
+)
+def test_an_unknown_format_is_refused(name: str, subtype: str | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        writer.output_format(name, subtype, "PCM_16", 2 * N)
+
+
+def test_a_clip_too_long_for_a_wav_file_becomes_rf64() -> None:
+    assert writer.output_format("o.wav", None, "PCM_16", 2**29) == ("RF64", "PCM_16")
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_samples_survive_to_the_depth_of_the_file(subtype: str, tmp_path: Path) -> None:
+    y = clip()
+    writer.save_audio(tmp_path / "a.wav", y, 44_100, "WAV", subtype)
+    step = {"PCM_16": 2.0**-15, "PCM_24": 2.0**-23, "FLOAT": 0.0}[subtype]
+    np.testing.assert_allclose(reader.load_audio(tmp_path / "a.wav").y, y, atol=step, rtol=1e-7)
+
+
+def test_samples_beyond_full_scale_are_clipped_and_never_wrapped(tmp_path: Path) -> None:
+    y = np.array([[1.5, -1.5, 1.0, -1.0] * 100], np.float32)
+    writer.save_audio(tmp_path / "a.wav", y, 44_100, "WAV", "PCM_16")
+    np.testing.assert_allclose(
+        reader.load_audio(tmp_path / "a.wav").y, np.clip(y, -1, 1), atol=LOSSLESS_ERROR
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sr", "channels", "remedy"),
+    [
+        ("o.mp3", 44_100, 3, "MP3 with MPEG_LAYER_III does not take 3 channel"),
+        ("o.opus", 44_100, 2, "OGG with OPUS does not take 2 channel.* at 44100 Hz"),
+        ("o.flac", 44_100, 9, "FLAC with PCM_16 does not take 9 channel"),
+    ],
+)
+def test_what_a_format_does_not_take_is_refused_before_any_work(
+    name: str, sr: int, channels: int, remedy: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    container, subtype = writer.output_format(path, None, "PCM_16", 2 * N)
+    with pytest.raises(OutputError, match=rf"{name}: {remedy}.*; use \.wav or \.flac"):
+        writer.check_writable(path, sr, channels, container, subtype)
+    assert listing(tmp_path) == {}
+
+
+class DiskFull(sf.SoundFile):  # type: ignore[misc]
+    """A file on a disk that is full after the first block."""
+
+    written = 0
+
+    def write(self, data: Any) -> None:
+        super().write(data)
+        self.written += 1
+        if self.written == 2:
+            raise OSError(28, "No space left on device")
+
+
+class Forgetful(sf.SoundFile):  # type: ignore[misc]
+    """A file that loses its last sample."""
+
+    def write(self, data: Any) -> None:
+        super().write(data[:-1])
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (DiskFull, r"cannot be written \(No space left on device\)"),
+        (Forgetful, f"reads back with {N - 1} samples in place of {N}"),
+    ],
+)
+def test_a_failing_save_leaves_the_old_file_and_nothing_else(
+    broken: type, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "o.wav"
+    path.write_bytes(b"the old one")
+    if broken is DiskFull:
+        monkeypatch.setattr(level, "BLOCK_SAMPLES", 1000)
+    monkeypatch.setattr(sf, "SoundFile", broken)
+    with pytest.raises(OutputError, match=rf"o\.wav: {message}"):
+        writer.save_audio(path, clip(), 44_100, "WAV", "PCM_16")
+    assert listing(tmp_path) == {"o.wav": b"the old one"}
+
+
+def test_samples_that_are_not_finite_are_not_published(tmp_path: Path) -> None:
+    y = clip()
+    y[1, 7] = np.nan
+    with pytest.raises(OutputError, match="reads back with samples that are not finite"):
+        writer.save_audio(tmp_path / "o.wav", y, 44_100, "WAV", "FLOAT")
+    assert listing(tmp_path) == {}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_files_get_the_permissions_that_the_umask_asks_for(
+    umask: int, mode: int, tmp_path: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        writer.save_audio(tmp_path / "o.wav", clip(), 44_100, "WAV", "PCM_16")
+    finally:
+        assert os.umask(before) == umask
+    assert stat.S_IMODE((tmp_path / "o.wav").stat().st_mode) == mode
+
+
+def test_staged_files_appear_together(tmp_path: Path) -> None:
+    with atomic_files.Staging() as staging:
+        staging.add(tmp_path / "a").write_bytes(b"1")
+        staging.write(tmp_path / "b", b"2")
+        assert not (tmp_path / "a").exists()
+        staging.publish()
+    assert listing(tmp_path) == {"a": b"1", "b": b"2"}
+
+
+def test_staged_files_that_are_not_published_leave_no_trace(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), atomic_files.Staging() as staging:
+        staging.write(tmp_path / "a", b"1")
+        staging.write(tmp_path / "b", b"2")
+        raise KeyboardInterrupt
+    assert listing(tmp_path) == {"a": b"old"}
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("none/o.wav", r"o\.wav: there is no folder .*none; create it first"),
+        (250 * "x" + ".json.wav", r"cannot be made in .* \(File name too long\)"),
+        ("file/o.wav", r"cannot be made in .*file \(Not a directory\)"),
+    ],
+)
+def test_a_place_that_takes_no_file_is_named(path: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=message), atomic_files.part_file(tmp_path / path):
+        pass
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_without_permission_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(atomic_files.tempfile, "mkstemp", refuse)
+    with pytest.raises(OutputError, match=r"o\.wav: cannot be made in .*Permission denied"):
+        writer.check_writable(tmp_path / "o.wav", 44_100, 1, "WAV", "PCM_16")
+
+
+def test_the_digest_is_sha256(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 10_000
+    (tmp_path / "a").write_bytes(data)
+    assert atomic_files.file_digest(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "RF64"])
+def test_a_stream_is_written_as_the_whole_is(container: str, tmp_path: Path) -> None:
+    y = clip()
+    written = writer.write_stream(
+        tmp_path / "a", iter(cut(y)), 44_100, 2, container, "PCM_24", "o.wav"
+    )
+    assert written == N
+    writer.write_stream(tmp_path / "b", [y], 44_100, 2, container, "PCM_24", "o.wav")
+    assert atomic_files.file_digest(tmp_path / "a") == atomic_files.file_digest(tmp_path / "b")
+    np.testing.assert_allclose(reader.load_audio(tmp_path / "a").y, y, atol=2.0**-23)
+
+
+def test_a_disk_that_fills_while_a_stream_is_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sf, "SoundFile", DiskFull)
+    with pytest.raises(DiskError, match=r"o\.wav: cannot be written \(No space left"):
+        writer.write_stream(
+            tmp_path / "a", np.split(clip()[:, :2000], 4, axis=1), SR, 2, "WAV", "PCM_16", "o.wav"
+        )
+
+
+def test_what_stops_a_stream_stops_its_writing(tmp_path: Path) -> None:
+    def failing() -> Iterator[Array]:
+        yield clip()
+        raise AudioFileError("a.flac: is damaged or incomplete; make it anew")
+
+    with pytest.raises(AudioFileError, match=r"a\.flac: is damaged"):
+        writer.write_stream(tmp_path / "a", failing(), SR, 2, "WAV", "PCM_16", "o.wav")

@@ -1,0 +1,210 @@
+"""The journal: what it remembers, whatever happened to it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audiostyle.batch import journal
+from audiostyle.batch.journal import Journal, JournalState, PairState, fingerprint
+from audiostyle.errors import AudioFileError, BusyError, DiskError
+
+
+def event(what: str, pair: str = "p.wav", mark: str = "f", **facts: Any) -> dict[str, Any]:
+    return {"event": what, "pair": pair, "fingerprint": mark, **facts}
+
+
+DONE = event("done", size=3, seconds=1.0)
+
+
+def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
+    with Journal(tmp_path) as log:
+        log.append({"event": "plan", "pairs": ["p.wav", "q.wav"]}, event("started"))
+        log.append(DONE, event("failed", "q.wav", kind="silent", reason="is silent"))
+        held = log.state
+    state = journal.read(tmp_path)
+    assert state == held
+    assert state.planned == ["p.wav", "q.wav"]
+    assert (state.pairs["p.wav"].status, state.pairs["p.wav"].facts["size"]) == ("done", 3)
+    assert state.pairs["q.wav"].facts["kind"] == "silent"
+    assert state.unreadable == 0
+
+
+def test_a_folder_without_a_journal_has_done_nothing(tmp_path: Path) -> None:
+    assert journal.read(tmp_path) == journal.read(tmp_path / "none") == JournalState()
+
+
+def test_cut_off_anywhere_it_holds_a_prefix_and_goes_on(tmp_path: Path) -> None:
+    """Whatever byte was the last on the disk: what is read is what the whole lines say."""
+    with Journal(tmp_path) as log:
+        for i in range(4):
+            log.append(event("started", f"{i}.wav"), {**DONE, "pair": f"{i}.wav"})
+    data = (tmp_path / journal.NAME).read_bytes()
+    rng = random.Random(0)
+    for cut in [0, 1, len(data) - 1, *(rng.randrange(len(data)) for _ in range(40))]:
+        (tmp_path / journal.NAME).write_bytes(data[:cut])
+        whole = data[:cut].count(b"\n")
+        with Journal(tmp_path) as log:
+            log.append({**DONE, "pair": "last.wav"})
+        state = journal.read(tmp_path)
+        assert state.pairs["last.wav"].status == "done"
+        complete = [json.loads(line) for line in data.splitlines()[:whole]]
+        expected = {e["pair"] for e in complete if e["event"] == "done"} | {"last.wav"}
+        found = {name for name, pair in state.pairs.items() if pair.status == "done"}
+        # A line that lacks nothing but its end is whole all the same.
+        assert expected <= found <= expected | {f"{i}.wav" for i in range(4)}
+        assert len(found) <= len(expected) + 1
+        assert state.unreadable <= 1
+
+
+def test_damaged_lines_cost_themselves_only(tmp_path: Path) -> None:
+    with Journal(tmp_path) as log:
+        log.append(DONE)
+    with (tmp_path / journal.NAME).open("ab") as stream:
+        stream.write(b'\xff\xfe\n[]\n{"event": "done"}\n{"event": "done", "pair": 3, "time"\n\n')
+    with Journal(tmp_path) as log:
+        log.append(event("started", "q.wav"))
+    state = journal.read(tmp_path)
+    assert state.unreadable == 4
+    assert {n: p.status for n, p in state.pairs.items()} == {"p.wav": "done", "q.wav": "started"}
+
+
+def follow(*events: dict[str, Any]) -> PairState:
+    state = PairState()
+    for line in events:
+        state.take(line)
+    return state
+
+
+def test_starts_are_counted_until_an_end_or_a_change() -> None:
+    start = event("started")
+    assert follow(start).starts == 1
+    assert follow(start, start).starts == 2
+    assert follow(start, event("interrupted"), start).starts == 1
+    assert follow(start, event("failed", kind="output", reason=""), start).starts == 1
+    assert follow(start, start, DONE).starts == 0
+    assert follow(start, start, event("started", mark="g")).starts == 1
+
+
+def test_scores_belong_to_the_output_that_is_there() -> None:
+    scored = event("scored", scores={"style": 0.5})
+    assert follow(DONE, scored).scores == {"style": 0.5}
+    assert follow(DONE, scored, DONE).scores is None
+    assert follow(DONE, scored, event("started", mark="g")).scores is None
+
+
+def test_a_fingerprint_changes_with_everything_that_matters_and_nothing_else() -> None:
+    same = [fingerprint({"a": 1, "b": 2}, "c", ["s", "t"]) for _ in range(2)]
+    same.append(fingerprint({"b": 2, "a": 1}, "c", ("s", "t")))
+    others = [
+        fingerprint({"a": 1, "b": 3}, "c", ["s", "t"]),
+        fingerprint({"a": 1, "b": 2}, "d", ["s", "t"]),
+        fingerprint({"a": 1, "b": 2}, "c", ["t", "s"]),
+        fingerprint({"a": 1, "b": 2}, "c", ["st"]),
+    ]
+    assert len(set(same)) == 1
+    assert len({*same, *others}) == 1 + len(others)
+
+
+def test_an_input_is_remembered_until_it_changes(tmp_path: Path) -> None:
+    clip = tmp_path / "a.wav"
+    clip.write_bytes(b"sound")
+    with Journal(tmp_path) as log:
+        log.append(journal.input_event(clip, "digest", {"sr": 8000}))
+    state = journal.read(tmp_path)
+    assert journal.known_digests(state, [clip])[clip]["sha256"] == "digest"
+    assert journal.known_digests(state, [tmp_path / "b.wav"]) == {}
+    found = clip.stat()
+    clip.write_bytes(b"other")  # as long, and later
+    os.utime(clip, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
+    assert journal.known_digests(state, [clip]) == {}
+    clip.unlink()
+    assert journal.known_digests(state, [clip]) == {}
+
+
+HOLD = """
+import sys, pathlib
+from audiostyle.batch.journal import Journal
+with Journal(pathlib.Path(sys.argv[1])):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", ["kill", "close"])
+def test_one_process_at_a_time_and_a_dead_one_holds_nothing(end: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdin is not None
+        assert holder.stdout.readline().strip() == b"open"
+        assert journal.is_busy(tmp_path)
+        with pytest.raises(BusyError, match="another process works in this folder"):
+            Journal(tmp_path).__enter__()
+        if end == "kill":
+            holder.kill()
+        else:
+            holder.stdin.close()
+        holder.wait()
+    assert not journal.is_busy(tmp_path)
+    with Journal(tmp_path) as log:
+        log.append(DONE)
+
+
+def test_a_full_disk_is_told_from_other_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a line fits; the journal is what it was, and goes on when there is space again."""
+    real = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        if len(data) > 50:
+            return real(descriptor, bytes(data)[:50])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Journal(tmp_path) as log:
+        log.append(DONE)
+        monkeypatch.setattr(os, "write", write)
+        with pytest.raises(DiskError, match=r"journal\.jsonl: cannot be written \(No space left"):
+            log.append(event("started", "q.wav"))
+        monkeypatch.setattr(os, "write", real)
+        log.append(event("started", "r.wav"))
+    state = journal.read(tmp_path)
+    assert {n: p.status for n, p in state.pairs.items()} == {"p.wav": "done", "r.wav": "started"}
+
+
+def test_a_journal_that_is_a_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / journal.NAME).mkdir()
+    with pytest.raises(AudioFileError, match="cannot be read"):
+        journal.read(tmp_path)
+
+
+def test_a_watched_start_counts_only_if_whoever_watched_says_so() -> None:
+    """A driver that is killed takes no pair with it: only its workers can die of a pair."""
+    watched, lost = event("started", watched=True), event("lost", reason="the worker died")
+    assert follow(watched, watched, watched).starts == 0
+    assert follow(watched, lost, watched).starts == 1
+    assert follow(watched, lost, watched, lost).starts == 2
+    assert follow(watched, lost, watched, DONE).starts == 0
+    assert follow(event("started"), watched).starts == 1
+
+
+def test_facts_are_given_back_as_they_were() -> None:
+    facts = {
+        "kind": "silent",
+        "reason": 'ä "quoted"\n',
+        "notes": ["a", "b"],
+        "loss": 1 / 3,
+        "n": None,
+    }
+    state = follow(event("failed", **facts))
+    assert state.facts == facts
+    assert PairState().facts == {}
+    assert len(follow({**DONE, "notes": []}).packed) < 60

@@ -1,0 +1,393 @@
+"""The command ``evaluate``, from files to the table: against arrays, and against known outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile as sf
+
+import audiostyle
+from audiostyle.audio.streams import resample
+from audiostyle.cli.main import main
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.evaluation import evaluate_files, scores, table
+from audiostyle.evaluation.types import EvaluationReport
+from audiostyle.utils import atomic_files
+from tests.conftest import SR, make_noise, make_tones
+
+Array = npt.NDArray[Any]
+Call = Callable[..., tuple[int, str, list[str]]]
+
+CONTENT = np.concatenate([make_tones(1.5), make_tones(1.5, base=330.0)])
+STYLE = np.concatenate([make_noise(2.0), 0.3 * make_noise(1.5, seed=3)]) + 0.5 * np.concatenate(
+    [make_tones(1.8, base=233.1), make_tones(1.7, base=277.2)]
+)
+
+
+def write(path: Path, y: Array, sr: int = SR) -> None:
+    sf.write(path, y.T, sr, subtype="FLOAT")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    write(folder / "content.wav", CONTENT)
+    write(folder / "style.wav", STYLE)
+    write(folder / "mixed.wav", 0.5 * CONTENT + 0.5 * STYLE[: CONTENT.size])
+    return folder
+
+
+@pytest.fixture
+def folder(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(clips, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def call(folder: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+    def run(*arguments: str) -> tuple[int, str, list[str]]:
+        with pytest.raises(SystemExit) as exit_info:
+            main(["evaluate", *arguments])
+        out, err = capsys.readouterr()
+        assert isinstance(exit_info.value.code, int)
+        return exit_info.value.code, out, err.splitlines()
+
+    return run
+
+
+def record_for(output: Path, content: Path, start: int, samples: int, /, **changes: Any) -> None:
+    """Lay a record beside an output, as a transfer of a part of a clip does."""
+    record = {
+        "output": {"sha256": atomic_files.file_digest(output)},
+        "content": {
+            "path": str(content),
+            "sha256": atomic_files.file_digest(content),
+            "sr": SR,
+            "start_sample": start,
+            "samples": samples,
+        },
+        "request": {"start": 0.0, "duration": None, "preview": samples / SR},
+        "inversion_convergence_db": -12.34,
+    }
+    atomic_files.record_path(output).write_text(json.dumps({**record, **changes}))
+
+
+def measures_of(out: str, group: str = "outputs") -> list[dict[str, Any]]:
+    return [entry["measures"] for entry in json.loads(out)[group]]
+
+
+# --- what the numbers are ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def everything(clips: Path) -> EvaluationReport:
+    paths = [clips / "content.wav", clips / "mixed.wav"]
+    return evaluate_files.evaluate_files(
+        clips / "content.wav", clips / "style.wav", paths, baselines=True
+    )
+
+
+def test_the_measures_are_those_of_evaluate_on_the_loaded_arrays(
+    everything: EvaluationReport, clips: Path
+) -> None:
+    expected = audiostyle.evaluate(CONTENT, STYLE, sf.read(clips / "mixed.wav")[0], SR)
+    measures = dict(everything.verdicts[1].measures)
+    assert measures.pop("sound_consistency") is None
+    assert measures == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_ends_of_the_scale_are_where_the_legend_says(everything: EvaluationReport) -> None:
+    verdicts = {verdict.name: verdict.measures for verdict in everything.verdicts[2:]}
+    assert list(verdicts) == ["identity", "style_copy", "mix", "eq_match"]
+    identity, copy = verdicts["identity"], verdicts["style_copy"]
+    for name in scoreboard_measures("style", "copying", "score"):
+        assert identity[name] == pytest.approx(0.0, abs=1e-6), name
+    for name in scoreboard_measures("content"):
+        assert identity[name] == pytest.approx(1.0, abs=1e-6), name
+    assert copy["style"] == pytest.approx(1.0, abs=0.05)
+    assert copy["content"] == pytest.approx(0.0, abs=0.05)
+    assert copy["copying"] == pytest.approx(1.0, abs=0.05)
+    assert copy["score"] == pytest.approx(0.0, abs=0.05)
+    assert everything.verdicts[0].measures == pytest.approx(identity, abs=1e-5, nan_ok=True)
+
+
+def scoreboard_measures(*headings: str) -> list[str]:
+    return [row[0] for section in table.SECTIONS if section[0] in headings for row in section[2]]
+
+
+def test_the_table_holds_every_number_of_the_record(everything: EvaluationReport) -> None:
+    record = everything.to_record()
+    assert {row for s in table.SECTIONS for row, *_ in s[2]} == set(
+        record["outputs"][0]["measures"]
+    )
+    lines = table.render_table(everything).splitlines()
+    header = next(line for line in lines if "identity" in line)
+    assert header.split() == [
+        "content.wav", "mixed.wav", "identity", "style_copy", "mix", "eq_match"
+    ]  # fmt: skip
+    columns = [entry["measures"] for entry in record["outputs"] + record["baselines"]]
+    at = lines.index(header) + 1
+    for _, _, rows in table.SECTIONS:
+        for offset, (measure, label, factor, decimals) in enumerate(rows, 1):
+            line = lines[at + offset]
+            assert line[: table.LABEL_WIDTH].strip() == label
+            for cell, column in zip(line[table.LABEL_WIDTH :].split(), columns, strict=True):
+                if column[measure] is None:
+                    assert cell == "-"
+                else:
+                    error = abs(float(cell) - factor * column[measure])
+                    assert error <= 0.5 * 10**-decimals + 1e-9, measure
+        at += 1 + len(rows)
+    assert at == len(lines)
+
+
+# --- what a person sees ------------------------------------------------------------------------
+
+
+def test_the_table_names_the_pair_and_says_nothing_else(call: Call) -> None:
+    code, out, err = call("content.wav", "style.wav", "mixed.wav")
+    assert code == 0
+    assert out.splitlines()[:3] == [
+        "content  content.wav", "style    style.wav", ""
+    ]  # fmt: skip
+    assert "0 the content itself, 1 as close as two halves of the style" in out
+    assert err == [
+        "step 1/3: reading style.wav",
+        "step 2/3: listening to content and style",
+        "step 3/3: judging mixed.wav",
+    ]
+
+
+def test_json_says_what_was_compared_with_what(call: Call, folder: Path) -> None:
+    code, out, err = call("content.wav", "style.wav", "mixed.wav", "--json", "--quiet")
+    assert (code, err) == (0, [])
+    record = json.loads(out)
+    assert record["audiostyle"] == audiostyle.__version__
+    assert {"python", "tensorflow", "librosa", "mir_eval"} <= set(record["versions"])
+    for entry in (record["content"], record["outputs"][0], record["style"]["clips"][0]):
+        assert entry["sha256"] == atomic_files.file_digest(entry["path"])
+        assert entry["sr"] == SR
+    assert record["outputs"][0]["compared_to"] == {"start_sample": 0, "samples": CONTENT.size}
+    assert record["style"]["seconds"] == pytest.approx(3.5)
+    assert (record["baselines"], record["failed"], record["notes"]) == ([], [], [])
+
+
+# --- which part of the content ----------------------------------------------------------------
+
+
+def test_an_excerpt_is_compared_to_the_part_that_its_record_names(call: Call, folder: Path) -> None:
+    start, samples = round(1.1 * SR), round(1.2 * SR)
+    write(folder / "part.wav", CONTENT[start : start + samples])
+    record_for(folder / "part.wav", folder / "content.wav", start, samples)
+    write(folder / "bare.wav", CONTENT[start : start + samples])
+    code, out, err = call("content.wav", "style.wav", "part.wav", "bare.wav", "--json")
+    assert code == 0
+    part, bare = measures_of(out)
+    assert part["content"] == pytest.approx(1.0, abs=1e-6)
+    assert part["style"] == pytest.approx(0.0, abs=1e-6)
+    assert part["sound_consistency"] == -12.34
+    assert bare["content"] < 0.7
+    assert bare["sound_consistency"] is None
+    assert json.loads(out)["outputs"][0]["compared_to"] == {
+        "start_sample": start, "samples": samples
+    }  # fmt: skip
+    assert any("part.wav: compared to 1.2 s of the content from 1.10 s on" in e for e in err)
+    assert any(e.endswith("compared to 3.000 s: padded with silence") for e in err)
+
+    _, out, _ = call("content.wav", "style.wav", "part.wav", "bare.wav", "--baselines", "-q")
+    first, second = out.split("against the content from ")[1:]
+    assert first.startswith("1.10 s to 2.30 s")
+    assert second.startswith("0.00 s to 3.00 s")
+    assert "-12.3" in first
+    assert first.count("identity") == second.count("identity") == 1
+
+    options = ["--start=1.1", "--duration=1.2"]
+    _, out, _ = call("content.wav", "style.wav", "bare.wav", "--json", *options)
+    assert measures_of(out)[0]["content"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_record_of_a_real_transfer_is_understood(
+    call: Call, folder: Path, tiny_config: TransferConfig
+) -> None:
+    config = dataclasses.replace(tiny_config, strength=0.0)  # the result is the content
+    audiostyle.transfer_file(
+        "content.wav", "style.wav", "try.wav", config, preview=1.0, device="cpu"
+    )
+    record = json.loads(Path("try.wav.json").read_text())
+    assert record["content"]["start_sample"] > 0
+    code, out, err = call("content.wav", "style.wav", "try.wav", "--json")
+    assert code == 0
+    (entry,) = json.loads(out)["outputs"]
+    assert entry["compared_to"] == {
+        "start_sample": record["content"]["start_sample"], "samples": SR
+    }  # fmt: skip
+    assert entry["measures"]["sound_consistency"] == record["inversion_convergence_db"]
+    assert entry["measures"]["content"] == pytest.approx(1.0, abs=0.01)
+    assert entry["measures"]["style"] == pytest.approx(0.0, abs=0.01)
+    assert not any("lasts" in line for line in err)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"output": {"sha256": "0" * 64}}, "mixed.wav.json: is the record of another file; ignor"),
+        ({"output": None}, "mixed.wav.json: is no record of a transfer; ignored"),
+        ({"content": {"sr": 0}}, "mixed.wav.json: is no record of a transfer; ignored"),
+    ],
+)
+def test_a_record_that_does_not_fit_is_ignored_and_said(
+    changes: dict[str, Any], message: str, folder: Path
+) -> None:
+    record_for(folder / "mixed.wav", folder / "content.wav", SR, SR, **changes)
+    report = evaluate_files.evaluate_files("content.wav", "style.wav", "mixed.wav")
+    (found,) = report.verdicts
+    assert (found.start_sample, found.samples) == (0, CONTENT.size)
+    assert found.measures["sound_consistency"] is None
+    (note,) = found.notes
+    assert note.startswith(message)
+
+
+def test_an_output_of_another_content_is_compared_all_the_same_and_said(folder: Path) -> None:
+    record_for(folder / "mixed.wav", folder / "style.wav", SR, SR)
+    (found,) = evaluate_files.evaluate_files("content.wav", "style.wav", "mixed.wav").verdicts
+    assert found.start_sample == 0
+    assert "was made from another content" in found.notes[0]
+
+
+# --- rates, channels, lengths, folders --------------------------------------------------------
+
+
+def test_rates_channels_and_lengths_may_differ(call: Call, folder: Path) -> None:
+    faster = resample(CONTENT[None], SR, 44_100)
+    write(
+        folder / "stereo.wav", np.repeat(np.pad(faster, ((0, 0), (0, 44_100))), 2, axis=0), 44_100
+    )
+    write(folder / "slow.wav", resample(STYLE[None], SR, 16_000), 16_000)
+    code, out, err = call("content.wav", "slow.wav", "stereo.wav", "--json")
+    assert code == 0
+    (measures,) = measures_of(out)
+    assert measures["content"] == pytest.approx(1.0, abs=0.02)
+    assert measures["style"] == pytest.approx(0.0, abs=0.02)
+    assert measures["sound_loudness"] == pytest.approx(0.0, abs=0.05)
+    assert (
+        "stereo.wav: brought from 44100 Hz to the content's 22050 Hz; what it has above" in err[3]
+    )
+    assert err[4].endswith("lasts 4.000 s, what it is compared to 3.000 s: cut")
+
+
+def test_clipping_is_counted_in_the_samples_that_the_file_holds(folder: Path) -> None:
+    loud = np.clip(20.0 * resample(CONTENT[None], SR, 44_100), -1.0, 1.0)
+    write(folder / "loud.wav", loud, 44_100)
+    (found,) = evaluate_files.evaluate_files("content.wav", "style.wav", "loud.wav").verdicts
+    assert found.measures["sound_clipping"] == np.mean(np.abs(loud) >= scores.FULL_SCALE)
+
+
+def test_a_folder_is_one_style_up_to_a_limit_that_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "genre").mkdir()
+    (folder / "genre" / "a.wav").write_text("no sound")
+    parts = [STYLE[: 2 * SR], STYLE[2 * SR :], STYLE]
+    for name, part in zip("bcd", parts, strict=True):
+        write(folder / "genre" / f"{name}.wav", part)
+    monkeypatch.setattr(evaluate_files, "STYLE_SECONDS", 3.0)
+    report = evaluate_files.evaluate_files("content.wav", "genre", "mixed.wav")
+    assert report.style["cut"] is True
+    assert report.style["seconds"] == 3.0
+    assert [Path(clip["path"]).name for clip in report.style["clips"]] == ["b.wav", "c.wav"]
+    assert report.notes[0] == "genre: only its first 3 s count (2 of 4 clips)"
+    assert report.notes[1].startswith("skipped genre/a.wav: is not an audio file")
+    levelled = [part / np.sqrt(np.mean(part**2)) for part in parts[:2]]
+    expected = audiostyle.evaluate(
+        CONTENT, np.concatenate(levelled)[: 3 * SR], sf.read("mixed.wav")[0], SR
+    )
+    assert report.verdicts[0].measures == pytest.approx(
+        {"sound_consistency": None, **expected}, abs=1e-4
+    )
+
+
+# --- what can go wrong ------------------------------------------------------------------------
+
+
+def test_a_broken_output_does_not_hide_the_others(call: Call, folder: Path) -> None:
+    (folder / "broken.wav").write_text("no sound")
+    # Silent where it is compared: that shows only later.
+    write(folder / "late.wav", np.concatenate([np.zeros_like(CONTENT), CONTENT]))
+    code, out, err = call("content.wav", "style.wav", "broken.wav", "late.wav", "mixed.wav", "-q")
+    assert code == 1
+    assert out.splitlines()[3].split() == ["mixed.wav"]
+    assert [line.split(": ")[:3] for line in err] == [
+        ["audiostyle", "error", "broken.wav"],
+        ["audiostyle", "error", "late.wav"],
+    ]
+    code, out, _ = call("content.wav", "style.wav", "broken.wav", "mixed.wav", "--json")
+    assert code == 1
+    assert [entry["path"] for entry in json.loads(out)["failed"]] == ["broken.wav"]
+    assert len(measures_of(out)) == 1
+
+
+def never(*_: Any, **__: Any) -> None:
+    raise AssertionError("this is slow, and was in vain")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "message"),
+    [
+        ("none.wav style.wav mixed.wav", 1, r"none\.wav: no such file"),
+        ("content.wav none.wav mixed.wav", 1, r"none\.wav: no such file"),
+        ("content.wav style.wav none.wav", 1, r"none\.wav: no such file"),
+        ("content.wav style.wav .", 1, r"\.: is a folder, where an audio file is needed"),
+        ("content.wav style.wav mixed.wav --start 9", 1, r"content\.wav: start=9 s lies beyond"),
+        ("content.wav style.wav mixed.wav --start -1", 2, r"start=-1 must be at least 0 seconds"),
+        ("content.wav style.wav mixed.wav --duration 0.1", 2, r"duration=0\.1 must be at least"),
+        ("content.wav style.wav", 2, r"Missing argument 'OUTPUT...'"),
+    ],
+)
+def test_errors_are_one_line_and_come_before_the_work(
+    arguments: str, expected: int, message: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scores, "PairEvaluator", never)
+    code, out, err = call(*arguments.split())
+    assert (code, out) == (expected, "")
+    (line,) = err
+    assert re.match(f"audiostyle: error: {message}", line)
+
+
+def test_without_mir_eval_nothing_begins(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mir_eval", None)
+    monkeypatch.setattr(evaluate_files, "_load", never)
+    code, out, err = call("content.wav", "style.wav", "mixed.wav")
+    assert (code, out) == (1, "")
+    assert err == [
+        "audiostyle: error: the evaluation needs mir_eval, which is not installed; "
+        "run: pip install 'audiostyle[evaluate]'"
+    ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_ctrl_c_stops_at_once(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(scores, "PairEvaluator", interrupt)
+    code, out, err = call("content.wav", "style.wav", "mixed.wav", "--quiet")
+    assert (code, out) == (130, "")
+    assert err == ["audiostyle: error: interrupted; nothing was written"]
+
+
+def test_the_help_names_the_limit_of_the_style(call: Call) -> None:
+    _, out, _ = call("--help")
+    assert f"first {evaluate_files.STYLE_SECONDS:g} s count" in " ".join(out.split())

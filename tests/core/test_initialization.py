@@ -1,0 +1,108 @@
+"""Where the descent starts: what `TransferConfig.init` promises, in one window and in several."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+import pytest
+
+from audiostyle.audio.streams import ArraySource
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.initialization import Initialization, Initializer, StyleSamples
+from audiostyle.dsp import mosaic, spectrogram
+from audiostyle.dsp.normalized_stream import NormalizedStream
+from tests.conftest import SR, make_noise, make_tones
+
+CONFIG = TransferConfig(n_fft=1024, hop_length=256, n_mels=64, bands=4)
+INITS = ["content", "envelope", "mosaic", "style", "noise"]
+
+
+class Clip:
+    """A clip as it is analysed, in one piece."""
+
+    def __init__(self, y: np.ndarray, config: TransferConfig = CONFIG) -> None:
+        recording = NormalizedStream(ArraySource(y, SR, "y"), config)
+        self.y = np.concatenate(list(recording.levelled()), axis=1)
+        self.n_work = recording.n_work
+        self.D = spectrogram.stft(self.y, config)
+        self.mel = spectrogram.mel_power(spectrogram.channel_power(self.D), config)
+        self.S = spectrogram.power_to_db(self.mel, config)
+
+    def sound(self) -> StyleSamples:
+        pool = mosaic.FrameReservoir(0)
+        pool.add(spectrogram.channel_power(self.D))
+        return StyleSamples(self.mel.mean(axis=1), pool.take(1.0), self.y)
+
+
+def starter(content: Clip, style: Clip, config: TransferConfig) -> Initializer:
+    return Initializer(style.sound(), content.mel.mean(axis=1), content.n_work, config)
+
+
+def make_start(content: Clip, style: Clip, config: TransferConfig) -> Initialization:
+    return starter(content, style, config).make(content.D, content.S, 0)
+
+
+def test_the_envelope_start_has_the_spectrum_of_the_style() -> None:
+    rng = np.random.default_rng(0)
+    white = rng.normal(0, 0.1, (2, SR))
+    content = Clip(white[:1])
+    style = Clip(white[1:] + 0.8 * np.roll(white[1:], 1))  # less treble
+    start = make_start(content, style, dataclasses.replace(CONFIG, init="envelope"))
+    reached = 10 * np.log10(spectrogram.db_to_power(start.S).mean(axis=1))
+    wanted = 10 * np.log10(style.mel.mean(axis=1))
+    before = 10 * np.log10(content.mel.mean(axis=1))
+    assert np.abs(reached - wanted)[4:-4].mean() < 0.15 * np.abs(before - wanted)[4:-4].mean()
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_every_start_at_strength_0_is_the_content(init: str) -> None:
+    config = dataclasses.replace(CONFIG, init=init, strength=0.0)
+    content = Clip(make_tones()[None])
+    start = make_start(content, Clip(make_noise()[None]), config)
+    np.testing.assert_allclose(start.S, content.S, atol=1e-3)
+    np.testing.assert_allclose(start.D, content.D, atol=1e-5)
+
+
+def test_the_style_start_repeats_a_short_style_and_cuts_a_long_one() -> None:
+    config = dataclasses.replace(CONFIG, init="style")
+    content = Clip(make_tones(2.0)[None])
+    short, long = (Clip(make_noise(s)[None]) for s in (0.6, 3.0))
+    for style, t in ((short, short.S.shape[1] - 4), (long, content.S.shape[1] - 4)):
+        start = make_start(content, style, config)
+        assert start.S.shape == content.S.shape
+        np.testing.assert_allclose(start.S[:, :t], style.S[:, :t], atol=1e-3)
+    repeated = np.resize(short.y[0], content.n_work)[None]
+    start = make_start(content, short, config)
+    np.testing.assert_allclose(start.D, spectrogram.stft(repeated, config), atol=1e-4)
+
+
+def test_the_noise_start_depends_on_the_seed_alone() -> None:
+    content = Clip(make_tones()[None])
+    config = dataclasses.replace(CONFIG, init="noise")
+    a, b, c = (
+        make_start(content, content, dataclasses.replace(config, seed=seed)).S for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(a - c).mean() > 10
+
+
+@pytest.mark.parametrize("init", [name for name in INITS if name != "noise"])
+def test_a_window_starts_as_the_same_stretch_of_the_whole(init: str) -> None:
+    config = dataclasses.replace(CONFIG, init=init)
+    content = Clip(make_tones(2.0)[None])
+    make = partial(starter(content, Clip(make_noise(0.6)[None]), config).make)
+    whole = make(content.D, content.S, 0)
+    first, last = 60, 140
+    window = make(content.D[:, :, first:last], content.S[:, first:last], first)
+    np.testing.assert_allclose(window.D, whole.D[:, :, first:last], atol=1e-4)
+    np.testing.assert_allclose(window.S, whole.S[:, first:last], atol=0.05)
+
+
+def test_no_two_windows_start_from_the_same_noise() -> None:
+    config = dataclasses.replace(CONFIG, init="noise")
+    content = Clip(make_tones()[None])
+    make = starter(content, content, config).make
+    first, second = (make(content.D, content.S, frame).S for frame in (0, 40))
+    assert np.abs(first - second).mean() > 10

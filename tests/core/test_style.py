@@ -1,0 +1,113 @@
+"""Styles of any length and in any number of files: the statistics are those of the sound."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audiostyle.audio.streams import ArraySource
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core import style
+from audiostyle.core.style import AnalyzedStyle, Style, analyze_style
+from audiostyle.dsp import spectrogram
+from audiostyle.dsp.normalized_stream import NormalizedStream
+from audiostyle.dsp.segmentation import split_frames
+from audiostyle.files.transfer import find_style_source
+from audiostyle.nn.backbones import build_network
+from audiostyle.nn.features import FeatureAnalyzer
+from tests.conftest import SR, Array, SetWindows, make_noise
+from tests.support.long import make_music
+
+HUGE = 100_000
+
+
+@pytest.fixture
+def analyzer(tiny_config: TransferConfig) -> FeatureAnalyzer:
+    config = dataclasses.replace(tiny_config, music_weight=0.0)
+    return FeatureAnalyzer(build_network(config), config)
+
+
+def listen(analyzer: FeatureAnalyzer, *clips: Array) -> AnalyzedStyle:
+    return analyze_style(Style([(y, SR) for y in clips]), analyzer, lambda event: None)
+
+
+def distance(a: AnalyzedStyle, b: AnalyzedStyle) -> float:
+    """Relative distance of the layers' statistics, the largest of them."""
+    found = []
+    for kind in ("grams", "means"):
+        first, second = (getattr(heard.target, kind) for heard in (a, b))
+        assert first.keys() == second.keys()
+        found += [
+            np.linalg.norm(second[name] - first[name]) / np.linalg.norm(first[name])
+            for name in first
+        ]
+    return float(max(found))
+
+
+def mel_distance(a: AnalyzedStyle, b: AnalyzedStyle) -> float:
+    return float(np.abs(10 * np.log10(a.target.mel_mean / b.target.mel_mean)).max())
+
+
+def test_a_style_in_one_file_or_two_is_the_same_style(
+    analyzer: FeatureAnalyzer, write_wav: Callable[..., Path]
+) -> None:
+    y = make_music(6.0)
+    whole = write_wav("whole.wav", y, subtype="FLOAT")
+    halves = [write_wav(f"genre/{i}.wav", half) for i, half in enumerate(np.split(y, 2))]
+    heard = [
+        analyze_style(
+            find_style_source(path, 1.0, analyzer.config).as_style(analyzer.config), analyzer, print
+        )
+        for path in (whole, halves[0].parent)
+    ]
+    other = listen(analyzer, make_noise(3.0))
+    assert distance(*heard) < 0.03 < 0.1 * distance(heard[0], other)
+    assert mel_distance(*heard) < 0.1
+    assert abs(heard[1].target.n_frames - heard[0].target.n_frames) <= 1
+
+
+def test_a_long_style_is_the_pool_of_its_windows(
+    analyzer: FeatureAnalyzer, small_windows: SetWindows
+) -> None:
+    y = make_music(6.0)
+    small_windows(HUGE, 0)
+    whole = listen(analyzer, y)
+    small_windows(160, 48)
+    long = listen(analyzer, y)
+    config = analyzer.config
+    recording = NormalizedStream(ArraySource(y, SR, "y"), config)
+    S = spectrogram.mel_spectrogram(np.concatenate(list(recording.levelled()), axis=1), config)
+    parts = [S[:, start:stop] for start, stop in split_frames(S.shape[1])]
+    assert len(parts) == 4
+    pooled = analyzer.style_target(parts)
+    assert long.target.n_frames == whole.target.n_frames == S.shape[1]
+    for name in pooled.grams:
+        np.testing.assert_allclose(
+            long.target.grams[name], pooled.grams[name], rtol=1e-3, atol=1e-3
+        )
+    np.testing.assert_allclose(long.target.mel_mean, pooled.mel_mean, rtol=1e-4)
+    # What the ends of windows cost is little beside what sets styles apart.
+    small_windows(HUGE, 0)
+    other = listen(analyzer, make_noise(3.0))
+    assert distance(whole, long) < 0.03 < 0.1 * distance(whole, other)
+    assert mel_distance(whole, long) < 0.1
+
+
+def test_of_a_long_style_the_beginning_is_kept_to_look_at(
+    analyzer: FeatureAnalyzer, small_windows: SetWindows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_windows(160, 48)
+    monkeypatch.setattr(style, "EXAMPLE_SECONDS", 3.0)
+    y = make_music(6.0)
+    heard = listen(analyzer, y, make_noise(1.0))
+    recording = NormalizedStream(ArraySource(y, SR, "y"), analyzer.config)
+    levelled = np.concatenate(list(recording.levelled()), axis=1)
+    np.testing.assert_array_equal(heard.sound.y, levelled[:, : 3 * SR])
+    S = spectrogram.mel_spectrogram(levelled, analyzer.config)
+    n_frames = 1 + 3 * SR // analyzer.config.hop_length
+    assert heard.S.shape[1] == n_frames
+    np.testing.assert_allclose(heard.S, S[:, :n_frames], atol=1e-3)

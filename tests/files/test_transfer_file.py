@@ -1,0 +1,309 @@
+"""From files to files, with the transfer itself replaced: what is read, written and recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from audiostyle import transfer_file
+from audiostyle.audio.buffer import AudioBuffer
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core import plots
+from audiostyle.core.transfer import TransferResult
+from audiostyle.errors import AudioFileError, ConfigError, OptimizationError, OutputError
+from audiostyle.events import TERMS, Iteration
+from audiostyle.files import transfer
+from tests.conftest import SR, Array, make_noise, make_tones
+from tests.support.fakes import make_result, samples
+
+HISTORY = [
+    Iteration(
+        step=i,
+        n_steps=2,
+        total=3.0 - i,
+        layers={"block1_conv1": 2.0 - i},
+        seconds=0.1,
+        **(dict.fromkeys(TERMS, 0.0) | {"content": 1.0, "style": 2.0 - i}),
+    )
+    for i in (0, 1)
+]
+
+
+class FakeStylist:
+    """Takes the place of `audiostyle.core.transfer.StyleTransfer`: keeps what it got, returns the content."""
+
+    content: ClassVar[Array] = np.zeros(0)
+    styles: ClassVar[list[list[Array]]] = []
+    weights: ClassVar[list[float]] = []
+    changes: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, config: TransferConfig, device: str, threads: int) -> None:
+        self.config = config
+
+    def run(self, recording: Any, styles: Any, spool: Any, callback: Any) -> TransferResult:
+        kind = type(self)
+        kind.content = samples(recording)
+        kind.styles = [[samples(clip) for clip in style.clips] for style in styles]
+        kind.weights = [style.weight for style in styles]
+        spool.append(kind.content)
+        return fake_result(recording.sr, self.config, spool, **self.changes)
+
+
+def fake_result(
+    sr: int, config: TransferConfig, spool: AudioBuffer, **changes: Any
+) -> TransferResult:
+    S = np.linspace(-80, 0, 64 * 9, dtype=np.float32).reshape(64, 9)
+    values: dict[str, Any] = dict(S_content=S, S_style=S, S_result=S, history=HISTORY)
+    values |= dict(convergence=-20.0, gain=0.5, timings={})
+    return make_result(sr, config, spool, **{**values, **changes})
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeStylist]:
+    class Fresh(FakeStylist):
+        pass
+
+    monkeypatch.setattr(transfer, "StyleTransfer", Fresh)
+    monkeypatch.setattr(transfer.nn_weights, "check_weights", lambda *_: None)
+    return Fresh
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    sf.write("content.wav", make_tones(2.0), SR, subtype="FLOAT")
+    sf.write("style.wav", make_noise(), SR)
+    yield tmp_path
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def listing(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+INPUTS = {"content.wav", "style.wav"}
+
+
+def test_the_output_and_its_record(folder: Path, fake: type[FakeStylist]) -> None:
+    config = TransferConfig(iterations=2, seed=3)
+    result, record = transfer_file("content.wav", "style.wav", "o.wav", config, preset="fast")
+    assert listing(folder) == INPUTS | {"o.wav", "o.wav.json"}
+    y, sr = sf.read("o.wav", dtype="float32")
+    np.testing.assert_array_equal(y, make_tones(2.0))
+    assert sr == SR
+    assert json.loads(Path("o.wav.json").read_text()) == record
+    digests = {
+        name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in [*INPUTS, "o.wav"]
+    }
+    assert record["output"] == {
+        "path": "o.wav",
+        "sha256": digests["o.wav"],
+        "sr": SR,
+        "channels": 1,
+        "samples": 2 * SR,
+        "format": "WAV",
+        "subtype": "FLOAT",
+    }
+    assert record["content"]["sha256"] == digests["content.wav"]
+    assert record["content"]["samples"] == 2 * SR
+    (style,) = record["styles"]
+    assert style["clips"][0]["sha256"] == digests["style.wav"]
+    assert (style["weight"], style["skipped"]) == (1.0, [])
+    assert TransferConfig(**record["parameters"]) == config
+    assert (record["status"], record["seed"], record["preset"]) == ("complete", 3, "fast")
+    assert [loss["total"] for loss in record["losses"]] == [3.0, 2.0]
+    assert record["losses"][0]["layers"] == {"block1_conv1": 2.0}
+    assert record["notes"] == []
+    assert result.history == HISTORY
+
+
+def test_what_json_has_no_number_for_becomes_null(folder: Path, fake: type[FakeStylist]) -> None:
+    fake.changes = {"convergence": -math.inf, "gain": np.float32(1.5)}
+    _, record = transfer_file("content.wav", "style.wav", "o.wav")
+    text = Path("o.wav.json").read_text()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name)) == record
+    assert record["inversion_convergence_db"] is None
+    assert record["loudness_gain_db"] == 1.5
+
+
+def test_an_interrupted_descent_is_marked(folder: Path, fake: type[FakeStylist]) -> None:
+    fake.changes = {"stopped": "interrupted"}
+    _, record = transfer_file("content.wav", "style.wav", "o.wav")
+    assert record["status"] == record["stopped"] == "interrupted"
+
+
+def test_notes_say_what_was_resampled_limited_and_repaired(
+    folder: Path, fake: type[FakeStylist]
+) -> None:
+    sf.write("content.wav", make_tones(1.0, 44_100), 44_100)
+    sf.write("style.wav", make_noise(1.0, 8000), 8000)
+    data = Path("style.wav").read_bytes()
+    Path("style.wav").write_bytes(data[:-2000])
+    fake.changes = {"reduction": 1.234, "restarts": 1}
+    _, record = transfer_file("content.wav", "style.wav", "o.wav")
+    assert record["notes"] == [
+        "content analysed at 22050 Hz; the output keeps its 44100 Hz",
+        "style resampled from 8000 Hz to 22050 Hz",
+        "style.wav: was cut off: its header says 16000 bytes of sound, 14000 are there",
+        "peaks limited by up to 1.23 dB",
+        "a loss was not finite once; the descent began again with smaller steps",
+    ]
+
+
+def test_start_and_duration_reach_the_transfer(folder: Path, fake: type[FakeStylist]) -> None:
+    _, record = transfer_file("content.wav", "style.wav", "o.wav", start=0.5, duration=0.75)
+    first, n = round(0.5 * SR), round(0.75 * SR)
+    np.testing.assert_array_equal(fake.content, make_tones(2.0)[None, first : first + n])
+    assert sf.info("o.wav").frames == n
+    assert record["content"]["start_sample"] == first
+    assert record["request"] == {"start": 0.5, "duration": 0.75, "preview": None, "subtype": None}
+
+
+def test_a_preview_takes_the_loudest_excerpt(folder: Path, fake: type[FakeStylist]) -> None:
+    y = 0.01 * np.random.default_rng(0).standard_normal(4 * SR)
+    y[round(2.2 * SR) : round(2.8 * SR)] *= 30
+    sf.write("content.wav", y, SR)
+    _, record = transfer_file("content.wav", "style.wav", "o.wav", preview=1.0, start=1.0)
+    assert sf.info("o.wav").frames == SR
+    first = record["content"]["start_sample"]
+    assert round(1.8 * SR) <= first <= round(2.2 * SR)  # all of what is loud lies inside
+    whole = sf.read("content.wav", dtype="float32")[0]
+    np.testing.assert_array_equal(fake.content[0], whole[first : first + SR])
+    assert record["notes"] == [f"a preview: the loudest 1 s, from {first / SR:.2f} s on"]
+
+
+def test_a_preview_longer_than_the_content_is_the_content(
+    folder: Path, fake: type[FakeStylist]
+) -> None:
+    transfer_file("content.wav", "style.wav", "o.wav", preview=60.0)
+    assert sf.info("o.wav").frames == 2 * SR
+
+
+def test_nan_outside_the_preview_is_found_too(folder: Path, fake: type[FakeStylist]) -> None:
+    y = make_tones(2.0)
+    y[-1] = np.nan
+    sf.write("content.wav", y, SR, subtype="FLOAT")
+    with pytest.raises(AudioFileError, match=r"content\.wav: holds NaN"):
+        transfer_file("content.wav", "style.wav", "o.wav", preview=0.6)
+    assert listing(folder) == INPUTS
+
+
+def test_a_broken_clip_in_a_folder_is_skipped_and_noted(
+    folder: Path, fake: type[FakeStylist]
+) -> None:
+    Path("genre/sub").mkdir(parents=True)
+    Path("genre/a.wav").write_text("no sound")
+    sf.write("genre/b.wav", make_noise(seed=1), SR)
+    sf.write("genre/c.wav", make_noise(0.3), SR)
+    sf.write("genre/sub/d.wav", make_noise(seed=2), SR)
+    _, record = transfer_file("content.wav", "genre", "o.wav")
+    (style,) = record["styles"]
+    assert [clip["path"] for clip in style["clips"]] == ["genre/b.wav", "genre/sub/d.wav"]
+    assert [clip["path"] for clip in style["skipped"]] == ["genre/a.wav", "genre/c.wav"]
+    assert [len(clips) for clips in fake.styles] == [2]
+    assert record["notes"][0].startswith("skipped genre/a.wav: is not an audio file")
+    assert record["notes"][1].startswith("skipped genre/c.wav: 0.3 s is too short")
+
+
+def test_several_styles_are_blended_in_their_order(folder: Path, fake: type[FakeStylist]) -> None:
+    sf.write("other.wav", make_noise(0.7, seed=5), SR)
+    styles = ["style.wav", Path("other.wav")]
+    _, record = transfer_file("content.wav", styles, "o.wav", style_weights=[2.0, 1.0])
+    assert fake.weights == [2.0, 1.0]
+    assert [clips[0].shape[1] for clips in fake.styles] == [SR, round(0.7 * SR)]
+    assert [style["weight"] for style in record["styles"]] == [2.0, 1.0]
+    transfer_file("content.wav", styles, "p.wav")
+    assert fake.weights == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"style_weights": [1.0, 2.0]}, "2 blend weights do not fit 1 styles"),
+        ({"style_weights": [math.nan]}, "blend=nan must be finite"),
+        ({"device": "tpu"}, "device 'tpu' is not known: did you mean"),
+        ({"plot": "a.pdf"}, r"plot=a\.pdf must end in \.png"),
+    ],
+)
+def test_python_callers_get_the_same_checks(
+    options: dict[str, Any], message: str, folder: Path, fake: type[FakeStylist]
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        transfer_file("content.wav", "style.wav", "o.wav", **options)
+    with pytest.raises(ConfigError, match="no style given"):
+        transfer_file("content.wav", [], "o.wav")
+    assert listing(folder) == INPUTS
+
+
+def test_force_replaces_everything_of_an_older_run(folder: Path, fake: type[FakeStylist]) -> None:
+    for name in ("o.wav", "o.wav.json", "o.png"):
+        Path(name).write_text("old")
+    transfer_file("content.wav", "style.wav", "o.wav", plot="o.png", force=True)
+    assert sf.info("o.wav").frames == 2 * SR
+    assert json.loads(Path("o.wav.json").read_text())["status"] == "complete"
+    assert Path("o.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_failing_transfer_leaves_nothing(
+    folder: Path, fake: type[FakeStylist], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OptimizationError("the loss is not finite")
+
+    monkeypatch.setattr(fake, "run", fail)
+    with pytest.raises(OptimizationError):
+        transfer_file("content.wav", "style.wav", "o.wav", plot="o.png")
+    assert listing(folder) == INPUTS
+
+
+@pytest.mark.parametrize("name", ["o.wav", "o.wav.json", "o.png"])
+def test_a_disk_that_is_full_leaves_nothing(
+    name: str, folder: Path, fake: type[FakeStylist], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All three files appear or none, whichever of them fails."""
+    original = transfer.atomic_files.Staging.add
+
+    def add(self: Any, path: Path) -> Path:
+        if path.name == name:
+            raise OutputError(f"{path}: cannot be written (No space left on device)")
+        return original(self, path)
+
+    monkeypatch.setattr(transfer.atomic_files.Staging, "add", add)
+    with pytest.raises(OutputError, match="No space left on device"):
+        transfer_file("content.wav", "style.wav", "o.wav", plot="o.png")
+    assert listing(folder) == INPUTS
+
+
+def test_a_picture_of_any_name_and_length() -> None:
+    """Names of files are no mathematics, and hours of sound are no reason to draw for hours."""
+    rng = np.random.default_rng(0)
+    S = rng.uniform(-80, 0, (64, 10 * plots.MAX_COLUMNS + 3)).astype(np.float32)
+    result = fake_result(SR, TransferConfig(), AudioBuffer(1), S_content=S, S_result=S)
+    figure = plots.transfer_figure(result, "$x_^{$ in the style of 日本 \udc80 " + 200 * "n")
+    png = plots.transfer_png(result, "$x_^{$ in the style of 日本 \udc80 " + 200 * "n")
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    content, style, _, _, losses = figure.axes  # with the result and the colour bar between
+    assert content.get_title() == "content"
+    mesh = content.collections[0]
+    assert mesh.get_array().shape[1] <= plots.MAX_COLUMNS
+    # The columns that are left are means over the ones that were there, and so is the last.
+    step = -(-S.shape[1] // plots.MAX_COLUMNS)
+    drawn = np.asarray(mesh.get_array())
+    np.testing.assert_allclose(drawn[:, 0], S[:, :step].mean(axis=1), rtol=1e-4)
+    last = S[:, (drawn.shape[1] - 1) * step :]
+    np.testing.assert_allclose(drawn[:, -1], last.mean(axis=1), rtol=1e-4)
+    # The whole length is on the axis, to a frame.
+    seconds = S.shape[1] * 512 / SR
+    assert content.get_xlim()[1] == pytest.approx(seconds, rel=0.01)
+    assert style.collections[0].get_array().shape[1] == 9
+    assert {line.get_label() for line in losses.lines} == {"total", *TERMS} - {"envelope"}
+    total = next(line for line in losses.lines if line.get_label() == "total")
+    assert list(total.get_ydata()) == [3.0, 2.0]

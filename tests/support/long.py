@@ -1,0 +1,142 @@
+"""Long transfers that take no time: a descent that is one known change of the spectrogram."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from audiostyle.audio.buffer import AudioBuffer
+from audiostyle.audio.streams import ArraySource, AudioSource
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.initialization import StyleSamples
+from audiostyle.core.style import AnalyzedStyle, Style
+from audiostyle.core.transfer import StyleTransfer, TransferResult
+from audiostyle.core.windowed import WindowedTransfer
+from audiostyle.dsp.normalized_stream import NormalizedStream
+from audiostyle.events import Iteration, Stage
+from audiostyle.nn.device import Device
+from audiostyle.nn.style_statistics import StyleStatistics
+from tests.conftest import CHORDS, REED, SR, Array, make_chords, make_noise
+from tests.support.fakes import iterate
+
+CONFIG = TransferConfig(
+    precision="float32",
+    n_fft=1024,
+    hop_length=256,
+    n_mels=64,
+    bands=4,
+    init="content",
+    inversion_iterations=4,
+)
+CPU = Device("/CPU:0", "no device")
+Change = Callable[[Array], Array]
+
+
+class FakeStyler:
+    """Stands in for `audiostyle.core.spectrogram_optimizer.SpectrogramOptimizer`: three steps, and a change that is known."""
+
+    def __init__(self, config: TransferConfig, change: Change = lambda S: S) -> None:
+        self.config = config
+        self.precision = "float32"
+        self.analyzer = SimpleNamespace(config=config, min_frames=1, target_shapes=dict)
+        self.seconds = 0.0
+        self.sizes: list[int] = []
+        self._change = change
+
+    def prepare(self, S_content: Array, S_start: Array, target: StyleStatistics) -> Any:
+        assert S_content.shape == S_start.shape
+        return SimpleNamespace(S=S_start, seconds=self.seconds)
+
+    def descend(self, problem: Any, callback: Callable[[Iteration], Any]) -> tuple[Array, Any]:
+        self.sizes.append(len(problem.S))
+        history: list[Iteration] = []
+        stopped = "iterations"
+        for step in range(3):
+            history.append(iterate(step))
+            if callback(history[-1]):
+                stopped = "interrupted"
+                break
+        descent = SimpleNamespace(history=history, stopped=stopped, restarts=0)
+        return self._change(problem.S), descent
+
+
+def make_music(seconds: float, seed: int = 0) -> Array:
+    """Chords of half a second, drawn at random, over a little noise."""
+    order = np.random.default_rng(seed).integers(0, len(CHORDS), int(2 * seconds) + 1)
+    chords = make_chords([CHORDS[i] for i in order], REED, 0.5)[: round(seconds * SR)]
+    return (chords + 0.1 * make_noise(seconds, seed=seed)[: len(chords)]).astype(np.float32)
+
+
+def content_of(n_frames: int, config: TransferConfig = CONFIG) -> Array:
+    """Make music of so many frames [shape=(1, n)]."""
+    n = (n_frames - 1) * config.hop_length + config.hop_length // 2
+    return make_music(n / SR + 1)[None, :n]
+
+
+def record(
+    source: Array | AudioSource, config: TransferConfig = CONFIG, sr: int = SR
+) -> NormalizedStream:
+    if isinstance(source, np.ndarray):
+        source = ArraySource(source, sr, "content")
+    return NormalizedStream(source, config)
+
+
+def known_style(config: TransferConfig = CONFIG) -> Style:
+    """Make a style that nobody has to listen to."""
+    mel_mean = np.ones(config.n_mels)
+    target = StyleStatistics({}, {}, mel_mean, np.zeros(1), np.zeros(config.n_mels), 10)
+    frames = np.ones((config.n_fft // 2 + 1, 10), np.float32)
+    sound = StyleSamples(mel_mean, frames, np.ones((1, SR), np.float32))
+    heard = AnalyzedStyle(target, sound, np.zeros((config.n_mels, 10), np.float32))
+    return Style([], heard=lambda: heard)
+
+
+def traverse(
+    recording: NormalizedStream,
+    styler: Any,
+    report: Callable[[Stage | Iteration], Any] = lambda _: None,
+) -> WindowedTransfer:
+    """Prepare a transfer whose pieces are taken one by one."""
+    run = WindowedTransfer(recording, styler, CPU, report, lambda name: None)
+    run.listen([known_style(styler.config)])
+    return run
+
+
+def fake_stylist(styler: FakeStyler) -> StyleTransfer:
+    stylist = StyleTransfer(styler.config)
+    stylist._styler, stylist._device = styler, CPU  # type: ignore[assignment]
+    return stylist
+
+
+def style(
+    source: Array | AudioSource,
+    styler: FakeStyler,
+    report: Callable[[Stage | Iteration], Any] | None = None,
+    sr: int = SR,
+    **options: Any,
+) -> TransferResult:
+    """Style all of a content with a known change."""
+    recording = record(source, styler.config, sr)
+    with AudioBuffer(recording.channels) as spool:
+        styles = [known_style(styler.config)]
+        result = fake_stylist(styler).run(recording, styles, spool, report, **options)
+        y = np.concatenate(list(result.blocks()), axis=1)
+    return replace(result, y=y, matched=None)
+
+
+class Generated:
+    """A content that is nowhere: blocks of noise, made when they are asked for."""
+
+    sr, channels, name = SR, 1, "content"
+
+    def __init__(self, n_blocks: int, block: int) -> None:
+        self._n_blocks, self._block = n_blocks, block
+
+    def blocks(self) -> Iterator[Array]:
+        for i in range(self._n_blocks):
+            noise = np.random.default_rng(i).standard_normal((1, self._block))
+            yield (0.1 * noise).astype(np.float32)

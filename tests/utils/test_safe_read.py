@@ -1,0 +1,219 @@
+"""Archives that want to run, write, or fill the memory; every reader of archives refuses them."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.errors import AudioFileError, AudioStyleError, WeightsError
+from audiostyle.evaluation import tagger
+from audiostyle.files import style_file
+from audiostyle.nn import weights
+from audiostyle.utils import npz, safe_read
+from tests.support.mutations import archive, keras_file, musicnn_archive, style_archive
+
+CONFIG = TransferConfig()
+MEMORY = 64 << 20  # that refusing a bomb may take at most
+
+
+class Mark:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        """Say what is to be called."""
+        return os.mkdir, (str(self.path),)
+
+
+def load_style(path: Path) -> None:
+    style_file.load_style(path, CONFIG)
+
+
+def load_weights(path: Path) -> None:
+    weights.load_weights("musicnn-vgg", str(path))
+
+
+READERS: dict[str, tuple[Callable[[Path], None], type[AudioStyleError]]] = {
+    "x.style.npz": (load_style, AudioFileError),
+    "x.npz": (load_weights, WeightsError),
+}
+
+
+def member(header: bytes, rest: bytes = b"") -> bytes:
+    """Begin an array as NumPy does."""
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + rest
+
+
+def zipped(*members: tuple[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members:
+            file.writestr(name, data)
+    return stream.getvalue()
+
+
+def claiming(shape: str) -> bytes:
+    return member(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode())
+
+
+@pytest.fixture(params=READERS)
+def refuses(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], str]:
+    """Give bytes to a reader of archives, which refuses them in one line and leaves no trace."""
+    read, kind = READERS[request.param]
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / request.param
+
+    def check(data: bytes) -> str:
+        path.write_bytes(data)
+        with pytest.raises(kind) as error:
+            read(path)
+        assert [p.name for p in tmp_path.rglob("*")] == ["in", request.param]
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    return check
+
+
+def test_nothing_is_unpickled(refuses: Callable[[bytes], str], tmp_path: Path) -> None:
+    mark = np.array([Mark(tmp_path / "mark")], dtype=object)
+    refuses(archive({"about": mark, "S": mark}))
+    refuses(style_archive(CONFIG, S=mark))
+    refuses(musicnn_archive(**{"conv1/bias": mark}))
+    stream = io.BytesIO()
+    np.save(stream, mark)
+    refuses(stream.getvalue())
+    np.load(io.BytesIO(stream.getvalue()), allow_pickle=True)
+    assert (tmp_path / "mark").is_dir(), "it would have left a mark"
+
+
+@pytest.mark.parametrize("name", ["../gone.npy", "/tmp/gone.npy", "..\\gone.npy", "a/../../gone"])
+def test_nothing_is_written_wherever_a_member_says(
+    name: str, refuses: Callable[[bytes], str]
+) -> None:
+    refuses(
+        zipped((name, member(b"{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}", b"x")))
+    )
+
+
+def resident() -> int:
+    """Peak memory of this process, in bytes."""
+    resource = pytest.importorskip("resource", reason="this system does not say")
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
+
+
+def test_a_bomb_is_refused_before_it_goes_off(refuses: Callable[[bytes], str]) -> None:
+    """A hundred thousand times its size once unpacked, as its own directory says."""
+    chunk = b"\0" * (1 << 20)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+        with file.open("S.npy", "w", force_zip64=True) as bomb:
+            for _ in range(1100):
+                bomb.write(chunk)
+    assert len(stream.getvalue()) < 2 << 20
+    before = resident()
+    refuses(stream.getvalue())
+    assert resident() < before + MEMORY
+
+
+def test_a_bomb_that_lies_of_its_size_is_not_unpacked_either(
+    refuses: Callable[[bytes], str],
+) -> None:
+    data = bytearray(zipped(("S.npy", b"\0" * (200 << 20))))
+    sizes = struct.pack("<I", 200 << 20)
+    while (at := data.find(sizes)) >= 0:
+        data[at : at + 4] = struct.pack("<I", 1000)
+    before = resident()
+    refuses(bytes(data))
+    assert resident() < before + MEMORY
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["(1 << 40,)", f"({1 << 40},)", "(-1,)", "(4, -4)", f"({1 << 62}, 4)", "(99,)", "('a',)", "3"],
+)
+def test_an_array_is_as_large_as_it_claims(shape: str, refuses: Callable[[bytes], str]) -> None:
+    before = resident()
+    refuses(zipped(("S.npy", claiming(shape)), ("about.npy", claiming(shape))))
+    assert resident() < before + MEMORY
+
+
+def test_arrays_come_back_as_they_were() -> None:
+    arrays = {
+        "a/b": np.arange(6.0).reshape(2, 3),
+        "f": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "none": np.zeros((0, 3), np.float32),
+        "scalar": np.float32(2.5),
+        "text": np.array(["ab", "c"]),
+    }
+    for packed in (True, False):
+        found = npz.read_npz(archive(arrays, packed))
+        assert list(found) == list(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array)
+            assert found[name].dtype == np.asarray(array).dtype
+
+
+def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.toml"
+    with path.open("wb") as file:
+        file.truncate(safe_read.FILE_BYTES + 1)
+    with pytest.raises(OSError, match=r"at most \d+ are read"):
+        safe_read.read_file(path)
+
+
+def test_weights_in_hdf5_lie_in_the_file_itself(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "other.h5").write_bytes(keras_file())
+    (tmp_path / "secret").write_bytes(bytes(10_000))
+    shape = (3, 3, 3, 64)
+
+    def refused(fill: Callable[[Any], Any]) -> str:
+        with h5py.File(tmp_path / "x.h5", "w") as file:
+            fill(file)
+        before = resident()
+        with pytest.raises(WeightsError) as error:
+            weights.load_weights("vgg19", str(tmp_path / "x.h5"))
+        assert resident() < before + MEMORY
+        return str(error.value)
+
+    def link(file: Any) -> None:
+        file["block1_conv1"] = h5py.ExternalLink(
+            str(tmp_path / "other.h5"), "/model_weights/block1_conv1"
+        )
+
+    assert "lacks block1_conv1/kernel" in refused(link)
+    outside = [(str(tmp_path / "secret"), 0, 6912)]
+    assert "lies in another file" in refused(
+        lambda file: file.create_dataset("block1_conv1/kernel", shape, "f4", external=outside)
+    )
+    huge = (1 << 10, 1 << 10, 1 << 10, 1 << 5)
+    assert "claims the shape" in refused(
+        lambda file: file.create_dataset("block1_conv1/kernel", huge, "f4")
+    )
+
+
+def test_every_reader_of_arrays_forbids_pickles() -> None:
+    """Who calls NumPy's own reader says so; the default is said, too, as it was another once."""
+    root = Path(tagger.__file__).parent
+    calls = [
+        line
+        for path in root.rglob("*.py")
+        for line in path.read_text().splitlines()
+        if "np.load(" in line or "format.read_array(" in line
+    ]
+    assert calls
+    assert all("allow_pickle=False" in line for line in calls)
+    words = ("import pickle", "cPickle", "joblib", "dill", "allow_pickle=True")
+    text = "".join(path.read_text() for path in root.rglob("*.py"))
+    assert not [word for word in words if word in text]
