@@ -140,7 +140,7 @@ def make_record(content: Path, style: Path, output: Path, seconds: float) -> Row
         "weights": {"network": "none"},
         "losses": losses,
         "stopped": "iterations",
-        "timings": {"descent": 8.0, "inversion": 5.0},
+        "timings": {"optimization": 8.0, "inversion": 5.0},
         "notes": [],
     }
 

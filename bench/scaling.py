@@ -24,12 +24,11 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from audiostyle.batch import plan
+from audiostyle.batch import plan, run
 from audiostyle.batch.engine import Done, InProcess
 from audiostyle.batch.ray.cluster import Cluster
 from audiostyle.batch.ray.engine import RayEngine
 from audiostyle.batch.request import BatchRequest
-from audiostyle.batch import run
 from audiostyle.config.transfer_config import TransferConfig
 from bench import machine
 from bench.arguments import make_parser, whole
@@ -38,7 +37,7 @@ SR = 8000
 SIDE = 400  # contents at most: few are read again and again, as in a cross product
 SAMPLES = 10  # of the memory, evenly spaced
 LOSSES = ("total", "content", "style", "texture", "energy", "pitch", "onsets", "music")
-STAGES = ("load", "analyse", "start", "trace", "descent", "inversion", "write")
+STAGES = ("load", "analyse", "start", "trace", "optimization", "inversion", "write")
 
 
 class Idle:
@@ -67,7 +66,7 @@ class Idle:
         job.output.touch()
         return self._record
 
-    def judge(self, job: Any) -> dict[str, Any]:
+    def evaluate(self, job: Any) -> dict[str, Any]:
         """Judge nothing."""
         return {}
 

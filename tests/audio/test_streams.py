@@ -15,8 +15,8 @@ import soxr
 from audiostyle.audio import buffer as spool_module
 from audiostyle.audio import level, loudness, streams
 from audiostyle.audio.buffer import AudioBuffer
+from audiostyle.audio.streams import check_clip
 from audiostyle.config.transfer_config import MAX_CHANNELS
-from audiostyle.core.style import check_clip
 from audiostyle.errors import AudioFileError, DiskError, OutputError
 from tests.audio.test_level import cut
 from tests.conftest import SR, Array, make_noise, make_tones

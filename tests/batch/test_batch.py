@@ -205,13 +205,13 @@ def test_scores_are_in_the_results_and_added_to_what_is_done(
 ) -> None:
     judged: list[str] = []
 
-    def judge(self: Any, job: Any) -> dict[str, Any]:
+    def evaluate(self: Any, job: Any) -> dict[str, Any]:
         judged.append(job.pair.id)
         if len(judged) == 2:
             raise ValueError("no opinion")
         return {"style_mean": 0.25, "content_mean": None}
 
-    monkeypatch.setattr(worker.PairWorker, "judge", judge)
+    monkeypatch.setattr(worker.PairWorker, "evaluate", evaluate)
     monkeypatch.setattr("audiostyle.evaluation.content_metrics.require_mir_eval", lambda: None)
     assert run("--limit=2") == 0
     assert judged == []

@@ -130,10 +130,10 @@ def test_what_was_judged_is_kept_with_its_pair_and_what_could_not_be_is_told(
 
     result, _ = run_script(said, limit=3)
     scores = {name: state.scores for name, state in pair_states().items()}
-    unjudged = [name for name, found in scores.items() if found is None]
-    assert len(scores) == 3 and len(unjudged) == 1
+    unevaluated = [name for name, found in scores.items() if found is None]
+    assert len(scores) == 3 and len(unevaluated) == 1
     assert [found for found in scores.values() if found] == [{"style": 0.5}] * 2
-    assert result.unjudged == [f"{unjudged[0]}: no ears"]
+    assert result.unevaluated == [f"{unevaluated[0]}: no ears"]
     assert (result.count("done"), result.exit_code) == (3, 1)
     lines = [line for line in journal_lines(Path("out")) if line["event"] == "scored"]
     assert sorted(line["reason"] for line in lines) == ["", "", "no ears"]
@@ -345,7 +345,7 @@ def test_failures_are_a_line_a_reason_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_done", "n_pairs", "unjudged", "code"),
+    ("n_done", "n_pairs", "unevaluated", "code"),
     [
         (2, 2, [], 0),
         (0, 0, [], 0),
@@ -356,11 +356,11 @@ def test_failures_are_a_line_a_reason_in_order() -> None:
     ],
 )
 def test_the_exit_code_says_whether_all_some_or_nothing_succeeded(
-    n_done: int, n_pairs: int, unjudged: list[str], code: int
+    n_done: int, n_pairs: int, unevaluated: list[str], code: int
 ) -> None:
     class Table(list[Any]):
         def count_status(self) -> dict[str, int]:
             return {"done": n_done}
 
     rows: Any = Table([{}] * n_pairs)
-    assert batch_run.BatchResult(Path("out"), rows, 0, unjudged).exit_code == code
+    assert batch_run.BatchResult(Path("out"), rows, 0, unevaluated).exit_code == code

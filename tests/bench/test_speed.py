@@ -181,7 +181,7 @@ def test_a_run_is_taken_apart_without_a_rest() -> None:
             "start-up": 3.0,
             "style": 0.5,
             "features": 0.7,
-            "descent": 3.1,
+            "optimization": 3.1,
             "inversion": 0.9,
         },
     }

@@ -345,7 +345,7 @@ def test_the_record_is_complete(smoke: Smoke) -> None:
     assert losses[-1]["total"] < losses[0]["total"]
     assert set(losses[0]["layers"]) == {"block1_conv1", "block2_conv1"}
     assert all(seconds >= 0 for seconds in record["timings"].values())
-    assert {"style", "descent", "inversion"} <= set(record["timings"])
+    assert {"style", "optimization", "inversion"} <= set(record["timings"])
 
 
 def test_the_picture_is_a_png_of_plausible_size(smoke: Smoke) -> None:

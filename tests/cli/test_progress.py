@@ -28,7 +28,11 @@ def make_progress(
 
 
 def events() -> list[Stage | Iteration]:
-    stages = [Stage("style", "a.wav, clip 1"), Stage("features", "x"), Stage("descent", "CPU: x")]
+    stages = [
+        Stage("style", "a.wav, clip 1"),
+        Stage("features", "x"),
+        Stage("optimization", "CPU: x"),
+    ]
     return [*stages, *(step(i) for i in range(6)), Stage("inversion")]
 
 
@@ -75,7 +79,7 @@ def windows() -> list[Stage | Iteration]:
     """Three windows, of which the second stops early."""
     estimate = Stage("estimate", "about 12 min")
     steps = [step(i, 5, w, 3) for w, n in ((1, 6), (2, 3), (3, 6)) for i in range(n)]
-    return [estimate, Stage("descent", "CPU: x"), *steps, Stage("inversion")]
+    return [estimate, Stage("optimization", "CPU: x"), *steps, Stage("inversion")]
 
 
 def test_several_windows_are_one_bar_that_never_goes_back(

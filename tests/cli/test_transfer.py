@@ -126,7 +126,7 @@ def test_before_the_descent_a_signal_stops_at_once(stage: str, interrupt: Handle
 
 
 @pytest.mark.parametrize(
-    ("stage", "what"), [("descent", "the best so far"), ("inversion", "the result")]
+    ("stage", "what"), [("optimization", "the best so far"), ("inversion", "the result")]
 )
 def test_during_the_work_the_first_signal_asks_and_the_second_stops(
     stage: str, what: str, interrupt: Handler
@@ -182,7 +182,7 @@ def test_a_signal_stops_the_descent_and_decides_the_exit_code(
     def work(
         _: Any, __: Any, callback: Callable[[Stage | Iteration], Any], *, laps: dict[str, float]
     ) -> Any:
-        callback(Stage("descent", "CPU"))
+        callback(Stage("optimization", "CPU"))
         assert list(laps) == ["to command"]
         answers.append(callback(iterate(0)))
         assert 0 < laps["to command"] <= laps["to first step"]

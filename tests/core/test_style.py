@@ -39,7 +39,7 @@ def distance(a: AnalyzedStyle, b: AnalyzedStyle) -> float:
     """Relative distance of the layers' statistics, the largest of them."""
     found = []
     for kind in ("grams", "means"):
-        first, second = (getattr(heard.target, kind) for heard in (a, b))
+        first, second = (getattr(heard.statistics, kind) for heard in (a, b))
         assert first.keys() == second.keys()
         found += [
             np.linalg.norm(second[name] - first[name]) / np.linalg.norm(first[name])
@@ -49,7 +49,7 @@ def distance(a: AnalyzedStyle, b: AnalyzedStyle) -> float:
 
 
 def mel_distance(a: AnalyzedStyle, b: AnalyzedStyle) -> float:
-    return float(np.abs(10 * np.log10(a.target.mel_mean / b.target.mel_mean)).max())
+    return float(np.abs(10 * np.log10(a.statistics.mel_mean / b.statistics.mel_mean)).max())
 
 
 def test_a_style_in_one_file_or_two_is_the_same_style(
@@ -67,7 +67,7 @@ def test_a_style_in_one_file_or_two_is_the_same_style(
     other = listen(analyzer, make_noise(3.0))
     assert distance(*heard) < 0.03 < 0.1 * distance(heard[0], other)
     assert mel_distance(*heard) < 0.1
-    assert abs(heard[1].target.n_frames - heard[0].target.n_frames) <= 1
+    assert abs(heard[1].statistics.n_frames - heard[0].statistics.n_frames) <= 1
 
 
 def test_a_long_style_is_the_pool_of_its_windows(
@@ -84,12 +84,12 @@ def test_a_long_style_is_the_pool_of_its_windows(
     parts = [S[:, start:stop] for start, stop in split_frames(S.shape[1])]
     assert len(parts) == 4
     pooled = analyzer.style_target(parts)
-    assert long.target.n_frames == whole.target.n_frames == S.shape[1]
+    assert long.statistics.n_frames == whole.statistics.n_frames == S.shape[1]
     for name in pooled.grams:
         np.testing.assert_allclose(
-            long.target.grams[name], pooled.grams[name], rtol=1e-3, atol=1e-3
+            long.statistics.grams[name], pooled.grams[name], rtol=1e-3, atol=1e-3
         )
-    np.testing.assert_allclose(long.target.mel_mean, pooled.mel_mean, rtol=1e-4)
+    np.testing.assert_allclose(long.statistics.mel_mean, pooled.mel_mean, rtol=1e-4)
     # What the ends of windows cost is little beside what sets styles apart.
     small_windows(HUGE, 0)
     other = listen(analyzer, make_noise(3.0))
@@ -106,7 +106,7 @@ def test_of_a_long_style_the_beginning_is_kept_to_look_at(
     heard = listen(analyzer, y, make_noise(1.0))
     recording = NormalizedStream(ArraySource(y, SR, "y"), analyzer.config)
     levelled = np.concatenate(list(recording.levelled()), axis=1)
-    np.testing.assert_array_equal(heard.sound.y, levelled[:, : 3 * SR])
+    np.testing.assert_array_equal(heard.samples.y, levelled[:, : 3 * SR])
     S = spectrogram.mel_spectrogram(levelled, analyzer.config)
     n_frames = 1 + 3 * SR // analyzer.config.hop_length
     assert heard.S.shape[1] == n_frames

@@ -190,7 +190,7 @@ def test_events_come_in_order_and_the_callback_can_stop(tiny_config: TransferCon
 
     result = run(tiny_config, callback=callback)
     stages = [event.name for event in events if isinstance(event, Stage)]
-    assert stages == ["style", "features", "descent", "inversion"]
+    assert stages == ["style", "features", "optimization", "inversion"]
     assert [e.step for e in events if isinstance(e, Iteration)] == [0, 1]
     assert result.stopped == "interrupted"
     assert result.history == [e for e in events if isinstance(e, Iteration)]

@@ -174,7 +174,7 @@ def test_steps_say_how_much_of_the_whole_is_done(
     expected = [(i + step / 2) / n for i in range(n) for step in range(3)]
     np.testing.assert_allclose([s.done for s in steps], expected)
     stages = [event.name for event in events if isinstance(event, Stage)]
-    assert stages == ["features", "descent", "inversion"]
+    assert stages == ["features", "optimization", "inversion"]
     assert result.n_windows == 4
     assert len(result.history) == 3
 
@@ -222,7 +222,7 @@ def test_what_takes_long_is_announced(
     sound = windowed.SOUND_SHARE * 480 * CONFIG.hop_length / SR
     assert estimates == [f"about {round((4 * steps + sound) / 60)} min"]
     names = [stage.name for stage in stages]
-    assert names.index("estimate") < names.index("descent")
+    assert names.index("estimate") < names.index("optimization")
 
 
 def peak_memory(n_windows: int, folder: Path, small_windows: Callable[[int, int], None]) -> int:

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from audiostyle.audio import level as audio_level
 from audiostyle.audio import loudness
 from audiostyle.audio.reader import FileSource
-from audiostyle.audio.streams import ArraySource
+from audiostyle.audio.streams import ArraySource, StreamReader
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.normalized_stream import (
     FrameReader,
     NormalizedStream,
-    StreamReader,
     check_frames,
 )
 from audiostyle.errors import AudioFileError

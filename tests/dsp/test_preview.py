@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core.windowed import SpectrogramPreview
 from audiostyle.dsp import spectrogram
+from audiostyle.dsp.preview import SpectrogramPreview
 from tests.conftest import Array, make_noise, make_tones
 
 CONFIG = TransferConfig(n_fft=1024, hop_length=256, n_mels=64, bands=4)
@@ -22,7 +22,7 @@ def test_a_sound_in_blocks_has_the_spectrogram_of_the_whole(size: int) -> None:
     y = np.stack([make_tones(0.6), make_noise(0.6)])
     picture = SpectrogramPreview(CONFIG, 2, None)
     for block in cut(y, size):
-        picture.hear(block)
+        picture.add_audio(block)
     picture.end()
     assert picture.fold == 1
     np.testing.assert_allclose(picture.S(), spectrogram.mel_spectrogram(y, CONFIG), atol=1e-3)

@@ -63,7 +63,7 @@ def test_a_style_file_gives_what_its_folder_gives(genre: Path, tmp_path: Path) -
 def test_what_was_saved_is_what_is_restored(genre: Path) -> None:
     saved = style_file.load_style(genre / "genre.style.npz", TINY)
     heard = saved.restore()
-    for part, start in ((heard.target, "target"), (heard.sound, "sound")):
+    for part, start in ((heard.statistics, "statistics"), (heard.samples, "samples")):
         for field in dataclasses.fields(part):
             if field.metadata.get("derived"):  # computed where they are needed
                 continue
@@ -76,7 +76,7 @@ def test_what_was_saved_is_what_is_restored(genre: Path) -> None:
                 pairs = [(value, stored[f"{start}/{field.name}"])]
             for ours, theirs in pairs:
                 np.testing.assert_array_equal(np.asarray(ours), theirs)
-    assert isinstance(heard.target.n_frames, int)
+    assert isinstance(heard.statistics.n_frames, int)
     assert saved.about["audiostyle"] == audiostyle.__version__
     assert saved.about["seconds"] == pytest.approx(2.0)
 

@@ -35,7 +35,7 @@ def genre(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 Spoil = Callable[[dict[str, Any]], None]
-GRAMS, MEANS = "target/grams/block1_conv1", "target/means/block1_conv1"
+GRAMS, MEANS = "statistics/grams/block1_conv1", "statistics/means/block1_conv1"
 
 
 def without(name: str) -> Spoil:
@@ -86,11 +86,11 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
     "older statistics": (saying(schema=2), "has layout 2, this audiostyle reads 3; make it anew"),
     "a later layout": (saying(schema=99), "has layout 99, this audiostyle reads 3"),
     "no S": (without("S"), "lacks S, as it was made by audiostyle"),
-    "no peak": (without("target/peak"), "lacks target/peak, as it was made by audiostyle"),
+    "no peak": (without("statistics/peak"), "lacks statistics/peak, as it was made by audiostyle"),
     "no layer": (without(MEANS), f"lacks {MEANS}, as"),
     "a layer too many": (
-        lambda arrays: arrays.update({"target/grams/block9_conv9": arrays[GRAMS]}),
-        "holds 'target/grams/block9_conv9', which no style has",
+        lambda arrays: arrays.update({"statistics/grams/block9_conv9": arrays[GRAMS]}),
+        "holds 'statistics/grams/block9_conv9', which no style has",
     ),
     "S of NaN": (put("S", np.nan, (3, 4)), "S holds a value that is not finite, it must be finite"),
     "infinite means": (put(MEANS, np.inf), f"{MEANS} holds a value that is not finite"),
@@ -107,20 +107,20 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
         f"{GRAMS} is of type float64, it must be float32",
     ),
     "bytes the other way": (
-        changed("target/temporal", lambda t: t.astype(">f8")),
-        "target/temporal is of type >f8, it must be float64",
+        changed("statistics/temporal", lambda t: t.astype(">f8")),
+        "statistics/temporal is of type >f8, it must be float64",
     ),
     "a broken count": (
-        changed("target/n_frames", lambda n: np.float32(n)),
-        "target/n_frames is of type float32, it must be a whole number",
+        changed("statistics/n_frames", lambda n: np.float32(n)),
+        "statistics/n_frames is of type float32, it must be a whole number",
     ),
     "counts": (
-        changed("target/n_frames", lambda n: np.repeat(n, 2)),
-        "target/n_frames has the shape (2,), it must be ()",
+        changed("statistics/n_frames", lambda n: np.repeat(n, 2)),
+        "statistics/n_frames has the shape (2,), it must be ()",
     ),
     "count of nothing": (
-        changed("target/n_frames", lambda n: 0 * n),
-        "target/n_frames is 0, it must be at least 1",
+        changed("statistics/n_frames", lambda n: 0 * n),
+        "statistics/n_frames is 0, it must be at least 1",
     ),
     "S of other bands": (
         changed("S", lambda S: S[:60]),
@@ -130,38 +130,44 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
     "S of a row": (changed("S", lambda S: S[:, 0]), "S has the shape (64,), it must be (64, 1 to"),
     "S too low": (put("S", -81.0, (0, 0)), "S holds -81 dB, it must be at least -80 dB"),
     "peak of other bands": (
-        changed("target/peak", lambda p: p[1:]),
-        "target/peak has the shape (63,), it must be (64)",
+        changed("statistics/peak", lambda p: p[1:]),
+        "statistics/peak has the shape (63,), it must be (64)",
     ),
-    "peak too low": (put("target/peak", -1e9), "target/peak holds -1e+09 dB, it must be at least"),
+    "peak too low": (
+        put("statistics/peak", -1e9),
+        "statistics/peak holds -1e+09 dB, it must be at least",
+    ),
     "no envelope": (
-        changed("target/temporal", lambda t: t[:0]),
-        "target/temporal has the shape (0,), it must be (1 or more)",
+        changed("statistics/temporal", lambda t: t[:0]),
+        "statistics/temporal has the shape (0,), it must be (1 or more)",
     ),
     "negative power": (
-        put("target/mel_mean", -1.5),
-        "target/mel_mean holds the power -1.5, it must be at least 0",
+        put("statistics/mel_mean", -1.5),
+        "statistics/mel_mean holds the power -1.5, it must be at least 0",
     ),
     "other bands of the sound": (
-        changed("sound/mel_mean", lambda m: m[:-1]),
-        "sound/mel_mean has the shape (63,), it must be (64)",
+        changed("samples/mel_mean", lambda m: m[:-1]),
+        "samples/mel_mean has the shape (63,), it must be (64)",
     ),
     "frames of another n_fft": (
-        changed("sound/frames", lambda f: f[:-1]),
-        "sound/frames has the shape (512, ",
+        changed("samples/frames", lambda f: f[:-1]),
+        "samples/frames has the shape (512, ",
     ),
     "no frames": (
-        changed("sound/frames", lambda f: f[:, :0]),
-        "sound/frames has the shape (513, 0), it must be (513, 1 to 300)",
+        changed("samples/frames", lambda f: f[:, :0]),
+        "samples/frames has the shape (513, 0), it must be (513, 1 to 300)",
     ),
-    "negative frames": (put("sound/frames", -1.0, (0, 0)), "sound/frames holds the power -1, it"),
+    "negative frames": (
+        put("samples/frames", -1.0, (0, 0)),
+        "samples/frames holds the power -1, it",
+    ),
     "a sound of two channels": (
-        changed("sound/y", lambda y: np.concatenate([y, y])),
-        "sound/y has the shape (2, ",
+        changed("samples/y", lambda y: np.concatenate([y, y])),
+        "samples/y has the shape (2, ",
     ),
     "no sound": (
-        changed("sound/y", lambda y: y[:, :0]),
-        "sound/y has the shape (1, 0), it must be (1, 1 to 1323000)",
+        changed("samples/y", lambda y: y[:, :0]),
+        "samples/y has the shape (1, 0), it must be (1, 1 to 1323000)",
     ),
     "grams not square": (
         changed(GRAMS, lambda G: G[:, :, :-1]),
@@ -227,15 +233,15 @@ def every(*spoils: Spoil) -> Spoil:
     [
         (
             every(changed(GRAMS, lambda G: G[:, :9, :9]), changed(MEANS, lambda m: m[:, :9])),
-            "target/grams/block1_conv1 has the shape (4, 9, 9), the networks give (4, 64, 64)",
+            "statistics/grams/block1_conv1 has the shape (4, 9, 9), the networks give (4, 64, 64)",
         ),
         (
             every(changed(GRAMS, lambda G: G[:3]), changed(MEANS, lambda m: m[:3])),
-            "target/grams/block1_conv1 has the shape (3, 64, 64), the networks give (4, 64, 64)",
+            "statistics/grams/block1_conv1 has the shape (3, 64, 64), the networks give (4, 64, 64)",
         ),
         (
-            changed("target/temporal", lambda t: t[:5]),
-            "target/temporal has the shape (5,), the networks give (64,)",
+            changed("statistics/temporal", lambda t: t[:5]),
+            "statistics/temporal has the shape (5,), the networks give (64,)",
         ),
     ],
     ids=["channels", "bands", "envelope"],

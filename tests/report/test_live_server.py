@@ -143,11 +143,11 @@ def test_it_tells_the_stage_and_the_losses_that_are_new(page: LivePage) -> None:
     assert state(page.address)["detail"] == "Starting"
     page(Stage("style", "clip.wav"))
     assert state(page.address)["detail"] == "Listening to the style: clip.wav"
-    page(Stage("descent", "CPU"))
+    page(Stage("optimization", "CPU"))
     for number in range(4):
         page(step(number, 2.0 - number / 4))
     found = state(page.address)
-    assert (found["stage"], found["step"], found["steps"]) == ("descent", 3, 10)
+    assert (found["stage"], found["step"], found["steps"]) == ("optimization", 3, 10)
     assert [row[:2] for row in found["losses"]] == [[0, 2.0], [1, 1.75], [2, 1.5], [3, 1.25]]
     row = dict(zip(TERMS, found["losses"][0][2:], strict=True))
     assert row["content"] == pytest.approx(0.2 * CONFIG.content_weight)
@@ -248,7 +248,7 @@ def test_a_stop_does_what_the_first_signal_does() -> None:
         interrupt.stage = stage
         assert not interrupt.ask()
     assert (interrupt.signals, said) == (0, [])
-    interrupt.stage = "descent"
+    interrupt.stage = "optimization"
     assert interrupt.ask()
     assert not interrupt.ask()
     assert interrupt.signals == 1
@@ -374,7 +374,7 @@ def test_a_browser_shows_the_descent_and_stops_it() -> None:
         page.get_by_text("Analysing the content").wait_for()
         assert page.locator("h1").inner_text() == "<i>t</i>"
         assert page.locator(".stop").is_disabled()
-        run(Stage("descent", "CPU"))
+        run(Stage("optimization", "CPU"))
         for number in range(5):
             run(step(number, 1 / (number + 1)))
         page.get_by_text("step 4 of 10").wait_for()

@@ -85,17 +85,17 @@ class FakeStylist:
     def __init__(self, config: TransferConfig, device: str = "auto", threads: int = 0) -> None:
         self.config = config
 
-    def hear(self, style: Any, callback: Any) -> Any:
-        if style.heard is not None:
-            return style.heard()
+    def analyze_style(self, style: Any, callback: Any) -> Any:
+        if style.analyzed is not None:
+            return style.analyzed()
         type(self).heard[style.name] += 1
         callback(Stage("style", style.name))
         levels = [float(np.abs(samples(recording)).mean()) for recording in style.clips]
         return SimpleNamespace(level=round(float(np.mean(levels)), 3))
 
     def run(self, recording: Any, styles: Any, spool: Any, callback: Any) -> TransferResult:
-        (heard,) = (self.hear(style, callback) for style in styles)
-        callback(Stage("descent", "no device"))
+        (heard,) = (self.analyze_style(style, callback) for style in styles)
+        callback(Stage("optimization", "no device"))
         content = samples(recording)
         if self.fail is not None:
             type(self).fail(content)  # type: ignore[misc]
@@ -125,7 +125,9 @@ def make_result(sr: int, config: TransferConfig, spool: Any, **changes: Any) -> 
         **dict(y=None, sr=sr, config=config, S_content=S, S_style=S, S_result=S),
         **dict(history=[], stopped="iterations", restarts=0, device="/CPU:0"),
         **dict(precision="float32", convergence=-9.0, gain=0.0, reduction=0.0),
-        **dict(timings={"descent": 0.0}, matched=LoudnessMatchedStream(spool.blocks, sr, 0.0, 0.0)),
+        **dict(
+            timings={"optimization": 0.0}, matched=LoudnessMatchedStream(spool.blocks, sr, 0.0, 0.0)
+        ),
     }
     return TransferResult(**{**values, **changes})
 

@@ -92,7 +92,7 @@ def known_style(config: TransferConfig = CONFIG) -> Style:
     frames = np.ones((config.n_fft // 2 + 1, 10), np.float32)
     sound = StyleSamples(mel_mean, frames, np.ones((1, SR), np.float32))
     heard = AnalyzedStyle(target, sound, np.zeros((config.n_mels, 10), np.float32))
-    return Style([], heard=lambda: heard)
+    return Style([], analyzed=lambda: heard)
 
 
 def traverse(

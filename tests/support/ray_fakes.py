@@ -46,7 +46,7 @@ class FatefulWorkshop(PairWorker):
 
         return super().make(job, watch)
 
-    def judge(self, job: Any) -> dict[str, Any]:
+    def evaluate(self, job: Any) -> dict[str, Any]:
         return {"size": float(Path(job.output).stat().st_size)}
 
 

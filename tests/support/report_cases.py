@@ -53,7 +53,7 @@ def make_record(
         **{"seed": 0, "device": "/CPU:0", "precision": "float32", "stopped": "iterations"},
         "versions": {"python": "3.11.0", "librosa": "0.11.0"},
         "losses": losses(),
-        "timings": {"to command": 9.0, "style": 0.5, "descent": 1.5},
+        "timings": {"to command": 9.0, "style": 0.5, "optimization": 1.5},
         "notes": ["a note of the run"],
     }
     return record | changes

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audiostyle.audio import reader
+from audiostyle.audio.streams import check_clip
 from audiostyle.config.transfer_config import MAX_CHANNELS, MIN_SECONDS
-from audiostyle.core.style import check_clip
 from audiostyle.errors import AudioFileError
 
 Array = npt.NDArray[Any]

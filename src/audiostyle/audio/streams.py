@@ -278,3 +278,71 @@ def resample(y: Array, orig_sr: int, target_sr: int) -> Array:
     if orig_sr == target_sr or not y.size:
         return y
     return np.concatenate(list(resample_stream(iter([y]), orig_sr, target_sr, len(y))), axis=1)
+
+
+class StreamReader:
+    """Any stretch of a stream, as long as each begins no earlier than the one before.
+
+    Parameters
+    ----------
+    blocks : iterator of np.ndarray [shape=(channels, n)]
+    channels : int
+    """
+
+    def __init__(self, blocks: Iterator[Array], channels: int) -> None:
+        self._blocks = blocks
+        self._buffer: Array = np.zeros((channels, 0), np.float32)
+        self._first = 0
+
+    def read(self, start: int, stop: int) -> Array:
+        """Give samples; what lies outside the stream is silence.
+
+        Parameters
+        ----------
+        start, stop : int, in samples
+
+        Returns
+        -------
+        np.ndarray [shape=(channels, stop - start)]
+        """
+        waiting, held, base = [self._buffer], self._buffer.shape[1], self._first
+        while base + held < stop:
+            block = next(self._blocks, None)
+            if block is None:
+                break
+            waiting.append(block)
+            held += block.shape[1]
+        buffer = np.concatenate(waiting, axis=1) if len(waiting) > 1 else self._buffer
+        dropped = min(max(0, start - base), held)
+        self._buffer, self._first = buffer[:, dropped:].copy(), base + dropped
+        wanted = buffer[:, dropped : max(dropped, stop - base)]
+        before = min(max(0, base - start), stop - start)
+        after = stop - start - before - wanted.shape[1]
+        return np.pad(wanted, ((0, 0), (before, after))) if before or after else wanted
+
+
+def check_clip(y: Any, sr: int, name: str) -> Array:
+    """Return a clip as channels by samples without DC offset, or say what is wrong with it.
+
+    Parameters
+    ----------
+    y : array_like [shape=(n,) or (channels, n)]
+    sr : int > 0, in Hz
+    name : str
+        For messages: the file, or the parameter.
+
+    Returns
+    -------
+    np.ndarray [shape=(channels, n), float32]
+
+    Raises
+    ------
+    AudioFileError
+        If it is of another shape, too short, not finite, or silent.
+    """
+    source = ArraySource(y, sr, name)
+    tally = StreamChecker(sr, source.channels)
+    for block in source.blocks():
+        tally.add(block)
+    offset, _ = tally.check(name)
+    return np.asarray(source.y - offset[:, None]) if offset.any() else source.y

@@ -130,7 +130,7 @@ class Worker(Protocol):
         dict of str to object
         """
 
-    def judge(self, job: Job) -> dict[str, Any]:
+    def evaluate(self, job: Job) -> dict[str, Any]:
         """Evaluate an output that is there.
 
         Parameters
@@ -189,8 +189,8 @@ class InProcess:
                 yield outcome
                 if isinstance(outcome, Failed):
                     continue
-            if job.judge:
-                yield self._judge(job)
+            if job.evaluate:
+                yield self._evaluate(job)
 
     def _make(self, job: Job, report: Report) -> Done | Failed:
         began = time.perf_counter()
@@ -207,9 +207,9 @@ class InProcess:
             return Failed(job, kind, reason, time.perf_counter() - began, trace)
         return Done(job, summarize(record), time.perf_counter() - began, size)
 
-    def _judge(self, job: Job) -> Evaluated:
+    def _evaluate(self, job: Job) -> Evaluated:
         try:
-            return Evaluated(job, self._worker.judge(job))
+            return Evaluated(job, self._worker.evaluate(job))
         except ENVIRONMENT:
             raise
         except Exception as error:

@@ -49,7 +49,7 @@ class Job:
     fingerprint : str
     digests : dict of str to str
         SHA-256 of every input, by absolute path.
-    compute, judge : bool
+    compute, evaluate : bool
     seconds : float
         How much of the content is styled.
     n_bytes : int
@@ -61,7 +61,7 @@ class Job:
     fingerprint: str
     digests: Mapping[str, str]
     compute: bool
-    judge: bool
+    evaluate: bool
     seconds: float
     n_bytes: int
 
@@ -155,11 +155,11 @@ def make_batch_plan(
             schedule.failed.append(failed)
             continue
         done = not request.force and is_done(known, fingerprint, request.out_dir / pair.id)
-        judge = request.evaluate and not (done and known.scores is not None)
+        evaluate = request.evaluate and not (done and known.scores is not None)
         if done:
             schedule.done.append(pair.id)
-        if not done or judge:
-            job = _job(pair, request, fingerprint, facts, digests, not done, judge)
+        if not done or evaluate:
+            job = _job(pair, request, fingerprint, facts, digests, not done, evaluate)
             # What took the process down with it once shall not stand before all others again.
             (suspects if known.starts else schedule.jobs).append(job)
     schedule.jobs += suspects
@@ -333,7 +333,7 @@ def _job(
     facts: Mapping[Path, ClipInfo],
     digests: Mapping[str, str],
     compute: bool,
-    judge: bool,
+    evaluate: bool,
 ) -> Job:
     style = dataclasses.replace(pair.style, clips=tuple(_good_clips(pair.style, facts)))
     pair = dataclasses.replace(pair, style=style)
@@ -346,7 +346,7 @@ def _job(
     n_bytes = round(seconds * content.sr) * content.channels * sample + RECORD_BYTES
     named = {os.path.abspath(path): digests[os.path.abspath(path)] for path in pair.inputs}
     output = request.out_dir / pair.id
-    return Job(pair, output, fingerprint, named, compute, judge, seconds, n_bytes)
+    return Job(pair, output, fingerprint, named, compute, evaluate, seconds, n_bytes)
 
 
 def _check_existing(

@@ -51,14 +51,14 @@ class BatchResult:
         One a pair of the plan, or of the shard; see `audiostyle.batch.results.ResultRows`.
     computed : int
         Pairs that were computed in this run.
-    unjudged : list of str
+    unevaluated : list of str
         Why outputs could not be evaluated.
     """
 
     out_dir: Path
     rows: results.ResultRows
     computed: int
-    unjudged: list[str]
+    unevaluated: list[str]
 
     def count(self, status: str) -> int:
         """Say how many pairs are ``done``, ``failed`` or ``pending``.
@@ -84,7 +84,7 @@ class BatchResult:
     @property
     def exit_code(self) -> int:
         """0 all is done; 1 some failed; 3 nothing succeeded."""
-        if self.count("done") == len(self.rows) and not self.unjudged:
+        if self.count("done") == len(self.rows) and not self.unevaluated:
             return 0
         return 1 if self.count("done") else 3
 
@@ -168,9 +168,9 @@ def run_batch_request(
         except BaseException:
             with contextlib.suppress(OutputError):  # what is on its way already says more
                 _write_results(journal, todo, rows)
-            report(BatchResult(request.out_dir, rows, driver.computed, driver.unjudged))
+            report(BatchResult(request.out_dir, rows, driver.computed, driver.unevaluated))
             raise
-        result = BatchResult(request.out_dir, rows, driver.computed, driver.unjudged)
+        result = BatchResult(request.out_dir, rows, driver.computed, driver.unevaluated)
         try:
             _write_results(journal, todo, rows)
         except OutputError as error:  # of no pair, but of the folder
@@ -201,7 +201,7 @@ def _make_engine(
         return RayEngine(request, config, engine)
     if engine is not None:
         return engine
-    if any(job.judge for job in todo.jobs):
+    if any(job.evaluate for job in todo.jobs):
         from audiostyle.evaluation.content_metrics import require_mir_eval
 
         require_mir_eval()
@@ -250,7 +250,7 @@ class _Driver:
         self, journal: Journal, request: BatchRequest, config: TransferConfig, report: Callback
     ) -> None:
         self.computed = 0
-        self.unjudged: list[str] = []
+        self.unevaluated: list[str] = []
         self._journal = journal
         self._report = report
         self._folder = request.out_dir
@@ -286,7 +286,7 @@ class _Driver:
             self._log(event, "lost", reason=event.reason)
         elif isinstance(event, Evaluated):
             if event.scores is None:
-                self.unjudged.append(f"{event.job.pair.id}: {event.reason}")
+                self.unevaluated.append(f"{event.job.pair.id}: {event.reason}")
             self._log(event, "scored", scores=event.scores, reason=event.reason)
         elif isinstance(event, Abandoned):
             # Not a crash. If the disk is full, this line fails, and the error that comes is better.

@@ -93,7 +93,7 @@ class PairWorker:
         self._check_inputs(job, record)
         return record
 
-    def judge(self, job: Job) -> dict[str, Any]:
+    def evaluate(self, job: Job) -> dict[str, Any]:
         """Evaluate an output that is there.
 
         Parameters
@@ -134,8 +134,8 @@ class PairWorker:
             else:
                 style = StyleSource(job.pair.style.path, 1.0, list(clips))
             assert self._stylist is not None
-            heard = self._stylist.hear(style.as_style(self._config), callback)
-            self._styles[clips] = replace(style, heard=lambda: heard)
+            heard = self._stylist.analyze_style(style.as_style(self._config), callback)
+            self._styles[clips] = replace(style, analyzed=lambda: heard)
         self._styles.move_to_end(clips)
         while len(self._styles) > STYLES_KEPT:
             self._styles.popitem(last=False)

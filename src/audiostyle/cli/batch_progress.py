@@ -44,7 +44,7 @@ class BatchProgress(ProgressDisplay):
             self._step(event)
         elif isinstance(event, (Done, Failed, Abandoned)):
             self._end(event)
-        elif isinstance(event, Stage) and event.name == "descent" and not self._ended:
+        elif isinstance(event, Stage) and event.name == "optimization" and not self._ended:
             self._say(event.detail)
         elif isinstance(event, Lost):
             self._say(f"{event.job.pair.id}: is tried again: {event.reason}")
@@ -173,7 +173,7 @@ def _plan_event(event: BatchPlan, names: bool) -> dict[str, Any]:
         "pairs": len(event.pairs),
         "done": len(event.done),
         "to_compute": sum(job.compute for job in event.jobs),
-        "to_evaluate": sum(job.judge for job in event.jobs),
+        "to_evaluate": sum(job.evaluate for job in event.jobs),
         "failed": event.failed,
         "notes": event.notes,
         "bytes_needed": event.n_bytes,

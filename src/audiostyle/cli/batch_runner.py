@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from audiostyle.batch import engine as batch_engine
-from audiostyle.batch import journal, plan, shards
+from audiostyle.batch import journal, plan, run, shards
 from audiostyle.batch.engine import Engine, Started, Waiting
 from audiostyle.batch.plan import BatchPlan
 from audiostyle.batch.ray.cluster import Cluster
 from audiostyle.batch.request import BatchRequest
-from audiostyle.batch import run
 from audiostyle.batch.status import batch_status, render_status
 from audiostyle.cli.batch_progress import BatchProgress, as_event, duration_text
 from audiostyle.config.plugins import check_portable
@@ -185,7 +184,7 @@ def _counts(results: list[run.BatchResult]) -> dict[str, int]:
 def _report(result: run.BatchResult, say: Echo, echo: Echo) -> None:
     for line in run.failed_lines(result):
         echo(f"failed: {line}")
-    for line in result.unjudged:
+    for line in result.unevaluated:
         echo(f"not evaluated: {line}")
     pending = result.count("pending")
     say(
@@ -210,7 +209,7 @@ def _to_line(event: dict[str, Any]) -> str:
 def _show_plan(planned: BatchPlan) -> str:
     """Write a plan for people: names, then the sums."""
     computed = sum(job.compute for job in planned.jobs)
-    judged = sum(job.judge for job in planned.jobs)
+    judged = sum(job.evaluate for job in planned.jobs)
     lines = [f"{job.pair.id}" for job in planned.jobs]
     lines += [f"cannot be done: {f['pair']} ({f['kind']}: {f['reason']})" for f in planned.failed]
     lines += planned.notes

@@ -43,7 +43,7 @@ class TransferProgress(ProgressDisplay):
             self._echo(f"listening to {event.detail}")
         elif event.name == "estimate":
             self._echo(f"this will take {event.detail}")
-        elif event.name == "descent":
+        elif event.name == "optimization":
             self._echo(event.detail)
         elif event.name == "inversion":
             self._echo("turning the spectrogram into sound")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.audio.streams import ArraySource, StreamChecker
+from audiostyle.audio.streams import ArraySource, StreamChecker, StreamReader
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.initialization import StyleSamples
 from audiostyle.dsp import mosaic, spectrogram
-from audiostyle.dsp.normalized_stream import NormalizedStream, StreamReader, check_frames
+from audiostyle.dsp.normalized_stream import NormalizedStream, check_frames
 from audiostyle.dsp.segmentation import split_frames
 from audiostyle.errors import AudioFileError
 from audiostyle.events import Callback, Stage
@@ -44,14 +44,14 @@ class Style:
         Share of this style among several.
     name : str
         For messages.
-    heard : callable, optional
+    analyzed : callable, optional
         Gives the style as it was analysed before; `clips` are not read then.
     """
 
     clips: Iterable[tuple[Array, int] | NormalizedStream]
     weight: float = 1.0
     name: str = "style"
-    heard: Callable[[], AnalyzedStyle] | None = None
+    analyzed: Callable[[], AnalyzedStyle] | None = None
 
 
 @dataclass
@@ -60,42 +60,15 @@ class AnalyzedStyle:
 
     Attributes
     ----------
-    target : StyleStatistics
-    sound : StyleSamples
+    statistics : StyleStatistics
+    samples : StyleSamples
     S : np.ndarray [shape=(n_mels, t), dB]
         Spectrogram of the first minute of its first clip.
     """
 
-    target: StyleStatistics
-    sound: StyleSamples
+    statistics: StyleStatistics
+    samples: StyleSamples
     S: Array
-
-
-def check_clip(y: Any, sr: int, name: str) -> Array:
-    """Return a clip as channels by samples without DC offset, or say what is wrong with it.
-
-    Parameters
-    ----------
-    y : array_like [shape=(n,) or (channels, n)]
-    sr : int > 0, in Hz
-    name : str
-        For messages: the file, or the parameter.
-
-    Returns
-    -------
-    np.ndarray [shape=(channels, n), float32]
-
-    Raises
-    ------
-    AudioFileError
-        If it is of another shape, too short, not finite, or silent.
-    """
-    source = ArraySource(y, sr, name)
-    tally = StreamChecker(sr, source.channels)
-    for block in source.blocks():
-        tally.add(block)
-    offset, _ = tally.check(name)
-    return np.asarray(source.y - offset[:, None]) if offset.any() else source.y
 
 
 def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> AnalyzedStyle:
@@ -116,8 +89,8 @@ def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> 
     AudioFileError
         If a clip of it cannot be used, or what was heard before is no work of these networks.
     """
-    if style.heard is not None:
-        return _fitting(style.heard(), analyzer, style.name)
+    if style.analyzed is not None:
+        return _fitting(style.analyzed(), analyzer, style.name)
     config = analyzer.config
     statistics, pool = StyleStatisticsAccumulator(), mosaic.FrameReservoir(config.seed)
     example: _Example | None = None
@@ -147,11 +120,11 @@ def _fitting(heard: AnalyzedStyle, analyzer: FeatureAnalyzer, name: str) -> Anal
     """Return what was heard elsewhere, if it has the shapes that these networks give."""
     for field, wanted in analyzer.target_shapes().items():
         kind, _, layer = field.partition("/")
-        found = getattr(heard.target, kind)
+        found = getattr(heard.statistics, kind)
         shape = (found[layer] if layer else found).shape
         if shape != wanted:
             raise AudioFileError(
-                f"{name}: target/{field} has the shape {shape}, the networks give {wanted}; "
+                f"{name}: statistics/{field} has the shape {shape}, the networks give {wanted}; "
                 "make it anew"
             )
     return heard
@@ -197,22 +170,22 @@ def analyze_styles(
 
     Returns
     -------
-    target : StyleStatistics
-    sound : StyleSamples
+    statistics : StyleStatistics
+    samples : StyleSamples
     S : np.ndarray [shape=(n_mels, t), dB]
         Spectrogram of the first minute of the first style.
     """
     used = [style for style in styles if style.weight > 0]
     heard = [analyze_style(style, analyzer, report) for style in used]
     if len(heard) == 1:  # itself, with what is kept of it
-        return heard[0].target, heard[0].sound, heard[0].S
+        return heard[0].statistics, heard[0].samples, heard[0].S
     total = sum(style.weight for style in used)
     shares = [style.weight / total for style in used]
-    target = blend_statistics([h.target for h in heard], shares)
+    target = blend_statistics([h.statistics for h in heard], shares)
     # Of each style its share of a full pool of frames, the first of which are drawn best.
     counts = [max(1, round(share * mosaic.MAX_FRAMES)) for share in shares]
     frames = np.concatenate(
-        [h.sound.frames[:, :n] for h, n in zip(heard, counts, strict=True)], axis=1
+        [h.samples.frames[:, :n] for h, n in zip(heard, counts, strict=True)], axis=1
     )
-    sound = StyleSamples(target.mel_mean, frames, heard[0].sound.y)
+    sound = StyleSamples(target.mel_mean, frames, heard[0].samples.y)
     return target, sound, heard[0].S

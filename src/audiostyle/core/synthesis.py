@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.audio.streams import resample_stream
+from audiostyle.audio.streams import StreamReader, resample_stream
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
-from audiostyle.dsp.normalized_stream import NormalizedStream, StreamReader
+from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.dsp.segmentation import fade_in
 
 Array = npt.NDArray[Any]

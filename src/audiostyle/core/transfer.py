@@ -16,8 +16,9 @@ from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.style import AnalyzedStyle, Style, analyze_style
 from audiostyle.core.synthesis import Synthesizer
-from audiostyle.core.windowed import PREVIEW_FRAMES, SpectrogramPreview, WindowedTransfer
+from audiostyle.core.windowed import WindowedTransfer
 from audiostyle.dsp.normalized_stream import NormalizedStream
+from audiostyle.dsp.preview import PREVIEW_FRAMES, SpectrogramPreview
 from audiostyle.errors import ConfigError
 from audiostyle.events import Callback, Iteration, merge_histories
 from audiostyle.nn import device as nn_device
@@ -173,8 +174,8 @@ class StyleTransfer:
         self._device: nn_device.Device | None = None
         self._styler: SpectrogramOptimizer | None = None
 
-    def hear(self, style: Style, callback: Callback | None = None) -> AnalyzedStyle:
-        """Analyse a style once, to use it in several transfers as `Style.heard`.
+    def analyze_style(self, style: Style, callback: Callback | None = None) -> AnalyzedStyle:
+        """Analyse a style once, to use it in several transfers as `Style.analyzed`.
 
         Parameters
         ----------
@@ -242,7 +243,7 @@ class StyleTransfer:
         run.listen(styles)
         result = SpectrogramPreview(self.config, recording.channels, pictured)
         renderer = Synthesizer(recording, self.config)
-        sound = renderer.blocks(run.pieces(pictured), result.hear)
+        sound = renderer.blocks(run.pieces(pictured), result.add_audio)
         matched = _put_aside(sound, spool, recording)
         result.end()
         clock.lap("inversion")

@@ -10,54 +10,19 @@ import numpy.typing as npt
 
 from audiostyle.audio.level import ActiveLevelMeter
 from audiostyle.audio.loudness import LoudnessMeter
-from audiostyle.audio.streams import AudioSource, StreamChecker, check_channels, resample_stream
+from audiostyle.audio.streams import (
+    AudioSource,
+    StreamChecker,
+    StreamReader,
+    check_channels,
+    resample_stream,
+)
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.segmentation import WINDOW_FRAMES, split_frames
 from audiostyle.errors import AudioFileError
 
 Array = npt.NDArray[Any]
-
-
-class StreamReader:
-    """Any stretch of a stream, as long as each begins no earlier than the one before.
-
-    Parameters
-    ----------
-    blocks : iterator of np.ndarray [shape=(channels, n)]
-    channels : int
-    """
-
-    def __init__(self, blocks: Iterator[Array], channels: int) -> None:
-        self._blocks = blocks
-        self._buffer: Array = np.zeros((channels, 0), np.float32)
-        self._first = 0
-
-    def read(self, start: int, stop: int) -> Array:
-        """Give samples; what lies outside the stream is silence.
-
-        Parameters
-        ----------
-        start, stop : int, in samples
-
-        Returns
-        -------
-        np.ndarray [shape=(channels, stop - start)]
-        """
-        waiting, held, base = [self._buffer], self._buffer.shape[1], self._first
-        while base + held < stop:
-            block = next(self._blocks, None)
-            if block is None:
-                break
-            waiting.append(block)
-            held += block.shape[1]
-        buffer = np.concatenate(waiting, axis=1) if len(waiting) > 1 else self._buffer
-        dropped = min(max(0, start - base), held)
-        self._buffer, self._first = buffer[:, dropped:].copy(), base + dropped
-        wanted = buffer[:, dropped : max(dropped, stop - base)]
-        before = min(max(0, base - start), stop - start)
-        after = stop - start - before - wanted.shape[1]
-        return np.pad(wanted, ((0, 0), (before, after))) if before or after else wanted
 
 
 class NormalizedStream:

@@ -23,7 +23,7 @@ from audiostyle.files.request import StyleSource, TransferRequest, describe_clip
 from audiostyle.nn import weights
 from audiostyle.utils import atomic_files
 
-SCHEMA = 1
+SCHEMA = 2  # 2: timings["optimization"], which was ["descent"]
 
 
 def make_record(

@@ -142,7 +142,7 @@ class StyleSource:
     notes : list of str
     sha256 : str or None
         Of a style file.
-    heard : callable or None
+    analyzed : callable or None
         Gives the style without reading a clip, if it was analysed before.
     """
 
@@ -153,7 +153,7 @@ class StyleSource:
     skipped: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     sha256: str | None = None
-    heard: Callable[[], AnalyzedStyle] | None = None
+    analyzed: Callable[[], AnalyzedStyle] | None = None
     _checked: dict[Path, tuple[reader.FileSource, NormalizedStream]] = field(
         default_factory=dict, repr=False
     )
@@ -169,7 +169,7 @@ class StyleSource:
         -------
         Style
         """
-        return Style(self.load(config), self.weight, str(self.path), self.heard)
+        return Style(self.load(config), self.weight, str(self.path), self.analyzed)
 
     def check(self, config: TransferConfig) -> None:
         """Fail before TensorFlow is loaded if no clip can be used.
@@ -183,7 +183,7 @@ class StyleSource:
         AudioFileError
             If none can.
         """
-        if self.heard is not None:
+        if self.analyzed is not None:
             return
         reasons: list[AudioFileError] = []
         for path in self.clips:

@@ -30,7 +30,7 @@ from audiostyle.utils import atomic_files, npz, safe_read
 Array = npt.NDArray[Any]
 
 SUFFIX = ".style.npz"
-SCHEMA = 3  # since bands overlap by half: statistics of bands that did not would fit, and mean less
+SCHEMA = 4  # 4: arrays are named after AnalyzedStyle; 3: bands overlap by half
 SPECTROGRAM = ("sr", "n_fft", "hop_length", "n_mels", "mel_scale", "top_db")
 
 
@@ -62,8 +62,8 @@ class SavedStyle:
         """
         from audiostyle.nn.style_statistics import StyleStatistics
 
-        target: StyleStatistics = self._restore("target", StyleStatistics)
-        sound: StyleSamples = self._restore("sound", StyleSamples)
+        target: StyleStatistics = self._restore("statistics", StyleStatistics)
+        sound: StyleSamples = self._restore("samples", StyleSamples)
         return AnalyzedStyle(target, sound, self.arrays["S"])
 
     def _restore(self, owner: str, kind: Any) -> Any:
@@ -174,7 +174,7 @@ def save_style(path: Path, heard: AnalyzedStyle, about: dict[str, Any]) -> None:
     OutputError
     """
     arrays: dict[str, Array] = {"S": heard.S}
-    for owner, part in (("target", heard.target), ("sound", heard.sound)):
+    for owner, part in (("statistics", heard.statistics), ("samples", heard.samples)):
         for name in _kept(part):
             key, value = f"{owner}/{name}", getattr(part, name)
             if isinstance(value, dict):

@@ -21,8 +21,12 @@ from audiostyle.nn import style_statistics
 
 Array = npt.NDArray[Any]
 
-BY_LAYER = tuple(f"target/{kind}" for kind in STATISTICS)
-DOUBLE = ("target/mel_mean", "target/temporal", "sound/mel_mean")  # of float64; the rest float32
+BY_LAYER = tuple(f"statistics/{kind}" for kind in STATISTICS)
+DOUBLE = (
+    "statistics/mel_mean",
+    "statistics/temporal",
+    "samples/mel_mean",
+)  # of float64; the rest float32
 # Sums in float32 differ by 1e-6 of the largest, the shorter ones of a GPU (TF32) by 1e-3.
 ROUNDING = 1e-2
 REMEDY = "make it anew"
@@ -78,13 +82,13 @@ def _shapes(config: TransferConfig) -> dict[str, tuple[range, ...]]:
     mel, any_size = exactly(config.n_mels), range(1, 1 << 40)
     return {
         "S": (mel, range(1, 2 + seconds // config.hop_length)),
-        "target/mel_mean": (mel,),
-        "target/temporal": (any_size,),
-        "target/peak": (mel,),
-        "target/n_frames": (),
-        "sound/mel_mean": (mel,),
-        "sound/frames": (exactly(config.n_fft // 2 + 1), range(1, mosaic.MAX_FRAMES + 1)),
-        "sound/y": (exactly(1), range(1, 1 + seconds)),
+        "statistics/mel_mean": (mel,),
+        "statistics/temporal": (any_size,),
+        "statistics/peak": (mel,),
+        "statistics/n_frames": (),
+        "samples/mel_mean": (mel,),
+        "samples/frames": (exactly(config.n_fft // 2 + 1), range(1, mosaic.MAX_FRAMES + 1)),
+        "samples/y": (exactly(1), range(1, 1 + seconds)),
     }
 
 
@@ -100,7 +104,7 @@ def _wrong(path: Path, name: str, found: str, expected: str) -> AudioFileError:
 
 def _check_kind(path: Path, name: str, array: Array) -> None:
     dtype = array.dtype
-    if name == "target/n_frames":
+    if name == "statistics/n_frames":
         if dtype.kind not in "iu":
             raise _wrong(path, name, f"is of type {dtype}", "be a whole number")
         return
@@ -126,14 +130,14 @@ def _shown(sizes: range) -> str:
 
 
 def _check_ranges(path: Path, arrays: Mapping[str, Array], config: TransferConfig) -> None:
-    for name in ("target/mel_mean", "sound/mel_mean", "sound/frames"):
+    for name in ("statistics/mel_mean", "samples/mel_mean", "samples/frames"):
         if (low := arrays[name].min()) < 0:
             raise _wrong(path, name, f"holds the power {low:.4g}", "be at least 0")
-    for name in ("S", "target/peak"):
+    for name in ("S", "statistics/peak"):
         if (low := arrays[name].min()) < -config.top_db - ROUNDING:
             raise _wrong(path, name, f"holds {low:.4g} dB", f"be at least {-config.top_db:g} dB")
-    if (count := int(arrays["target/n_frames"])) < 1:
-        raise _wrong(path, "target/n_frames", f"is {count}", "be at least 1")
+    if (count := int(arrays["statistics/n_frames"])) < 1:
+        raise _wrong(path, "statistics/n_frames", f"is {count}", "be at least 1")
 
 
 def _check_statistics(path: Path, layer: str, gram: Array, mean: Array) -> None:

@@ -74,10 +74,6 @@ def transfer_file(
         **options,
     )
     result, record = run_transfer(request, config or TransferConfig(), callback)
-    if request.report is not None:
-        from audiostyle.report import write
-
-        write.write_report(request.output, request.report, force=True)
     return result, record
 
 
@@ -221,7 +217,7 @@ def make_style_file(
     nn_weights.check_weights(config.network, config.weights)
     nn_device.set_deterministic(deterministic)
     threads = threads or int(deterministic)
-    heard = StyleTransfer(config, device, threads).hear(files.as_style(config), callback)
+    heard = StyleTransfer(config, device, threads).analyze_style(files.as_style(config), callback)
     about = style_file.describe_style(files, config)
     style_file.save_style(output, heard, about)
     return about

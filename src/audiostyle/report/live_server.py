@@ -41,7 +41,7 @@ DOING = {
     "style": "Listening to the style",
     "features": "Analysing the content",
     "estimate": "Analysing the content",
-    "descent": "Descending",
+    "optimization": "Descending",
     "inversion": "Turning the spectrogram into sound",
     "done": "Done",
 }

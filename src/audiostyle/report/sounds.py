@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from audiostyle.audio import reader, writer
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core.windowed import SpectrogramPreview
 from audiostyle.dsp.normalized_stream import NormalizedStream
+from audiostyle.dsp.preview import SpectrogramPreview
 from audiostyle.errors import AudioFileError
 from audiostyle.report.records import ROLES, PairRecord, SoundFile
 from audiostyle.utils import atomic_files
@@ -100,7 +100,7 @@ def load_sound(
         return heard
     picture = SpectrogramPreview(config, recording.channels, columns)
     for block in recording.levelled():
-        picture.hear(block)
+        picture.add_audio(block)
     picture.end()
     heard.S = picture.S()
     heard.S_seconds = heard.S.shape[1] * picture.fold * config.hop_length / config.sr

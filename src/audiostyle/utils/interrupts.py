@@ -50,7 +50,7 @@ class Interrupt:
         -------
         bool
         """
-        if self.stage != "descent" or self.signals:
+        if self.stage != "optimization" or self.signals:
             return False
         self.signals = 1
         self._echo("stopping, as asked on the page; the best so far will be written")
@@ -61,7 +61,7 @@ class Interrupt:
             return
         self.signals += 1
         self.code = 128 + number
-        if self.signals > 1 or self.stage not in ("descent", "inversion"):
+        if self.signals > 1 or self.stage not in ("optimization", "inversion"):
             raise Interrupted(self.code)
-        what = "the best so far" if self.stage == "descent" else "the result"
+        what = "the best so far" if self.stage == "optimization" else "the result"
         self._echo(f"stopping; {what} will be written (once more to stop now)")

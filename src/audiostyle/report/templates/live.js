@@ -41,7 +41,7 @@ function show(state) {
   get("detail").textContent = state.stopping && !state.ended ? "Stopping; the best so far will be written" : state.detail;
   get("progress").value = state.steps ? (state.window - 1 + state.step / state.steps) / state.windows : 0;
   get("count").textContent = state.steps ? `${window}step ${state.step} of ${state.steps}` : "";
-  button.disabled = state.stage !== "descent" || state.stopping || state.ended;
+  button.disabled = state.stage !== "optimization" || state.stopping || state.ended;
   if (state.version !== version) {
     for (const name of ["start", "now"]) {
       if (name === "start" && version && state.step > 0 && state.window === shownWindow) continue;
