@@ -28,7 +28,7 @@ from audiostyle.audio.reader import FileSource, find_clips
 from audiostyle.audio.streams import AudioSource
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.synthesis import SpectrogramSegment, Synthesizer
-from audiostyle.dsp import spectrogram
+from audiostyle.dsp import inversion, spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import AudioStyleError
 from audiostyle.evaluation import content_metrics, style_metrics
@@ -54,9 +54,9 @@ def round_trip(source: AudioSource, config: TransferConfig) -> dict[str, float]:
         ``mel_error`` and ``convergence`` in dB, and ``notes`` from 0 to 1.
     """
     recording = NormalizedStream(source, config)
-    D = recording.reader().stft(0, recording.n_frames)
+    D = recording.frame_reader().stft(0, recording.n_frames)
     power = spectrogram.channel_power(D)
-    S = spectrogram.power_to_db(spectrogram.mel_power(power, config), config)
+    S = spectrogram.mel_db(power, config)
     renderer = Synthesizer(recording, config)
     heard: list[Array] = []
     blocks = renderer.blocks(iter([SpectrogramSegment(S, D, power, last=True)]), heard.append)

@@ -79,7 +79,7 @@ class Work:
             for make in (speed_audio.chords, speed_audio.bursts)
         )
         means = [spectrogram.db_to_power(S).mean(axis=1) for S in (content, style)]
-        gain = spectrogram.envelope_gain(means[0], means[1], config)
+        gain = spectrogram.envelope_gain(means[0], means[1], config.top_db)
         self.S = np.stack([np.roll(content, SHIFT_FRAMES * i, axis=1) for i in range(stack)])
         start = np.maximum(self.S + gain[:, None], -config.top_db).astype(np.float32)
         self.target = self.styler.analyzer.style_target([style])

@@ -298,11 +298,11 @@ def invert_target(
     clip, model, wanted = (
         NormalizedStream(ArraySource(y, sr, "clip"), config) for y in (content, style, target)
     )
-    D, D_target = (one.reader().stft(0, one.n_frames) for one in (clip, wanted))
+    D, D_target = (one.frame_reader().stft(0, one.n_frames) for one in (clip, wanted))
     power, S_target = spectrogram.channel_power(D), _mel_spectrogram(D_target, config)
     unused = np.zeros((1, 0), np.float32)  # this start takes nothing but the envelope
     sound = StyleSamples(model.mel_mean(), unused, unused)
-    starter = Initializer(sound, clip.mel_mean(), clip.n_work, config)
+    starter = Initializer(sound, clip.mel_mean(), clip.n_resampled, config)
     start = starter.make(D, _mel_spectrogram(D, config), 0)
     renderer = Synthesizer(clip, config)
     pieces = iter([SpectrogramSegment(S_target, start.D, power, last=True)])
@@ -312,8 +312,8 @@ def invert_target(
 
 
 def _mel_spectrogram(D: Array, config: TransferConfig) -> Array:
-    mel = spectrogram.mel_power(spectrogram.channel_power(D), config)
-    return spectrogram.power_to_db(mel, config)
+    mel = spectrogram.mel_filters(config) @ spectrogram.channel_power(D)
+    return spectrogram.power_to_db(mel, config.top_db)
 
 
 def run_synthetic(pair: SyntheticPair, entries: Sequence[Entry], judged: bool) -> Iterator[Row]:

@@ -1,16 +1,16 @@
-"""Where the descent starts: what `TransferConfig.init` promises, in one window and in several."""
+"""Initialization: what `TransferConfig.init` promises, in one window and in several."""
 
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core.initialization import Initialization, Initializer, StyleSamples
+from audiostyle.core.initialization import Initializer, StyleSamples
 from audiostyle.dsp import mosaic, spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from tests.conftest import SR, make_noise, make_tones
@@ -20,28 +20,39 @@ INITS = ["content", "envelope", "mosaic", "style", "noise"]
 
 
 class Clip:
-    """A clip as it is analysed, in one piece."""
+    """A clip as it is analysed, in one window."""
 
     def __init__(self, y: np.ndarray, config: TransferConfig = CONFIG) -> None:
         recording = NormalizedStream(ArraySource(y, SR, "y"), config)
-        self.y = np.concatenate(list(recording.levelled()), axis=1)
-        self.n_work = recording.n_work
-        self.D = spectrogram.stft(self.y, config)
-        self.mel = spectrogram.mel_power(spectrogram.channel_power(self.D), config)
-        self.S = spectrogram.power_to_db(self.mel, config)
+        self.y = np.concatenate(list(recording.normalized_blocks()), axis=1)
+        self.n_resampled = recording.n_resampled
+        self.D = spectrogram.stft(self.y, config.n_fft, config.hop_length)
+        self.mel = spectrogram.mel_filters(config) @ spectrogram.channel_power(self.D)
+        self.S = spectrogram.power_to_db(self.mel, config.top_db)
 
-    def sound(self) -> StyleSamples:
-        pool = mosaic.FrameReservoir(0)
-        pool.add(spectrogram.channel_power(self.D))
-        return StyleSamples(self.mel.mean(axis=1), pool.take(1.0), self.y)
-
-
-def starter(content: Clip, style: Clip, config: TransferConfig) -> Initializer:
-    return Initializer(style.sound(), content.mel.mean(axis=1), content.n_work, config)
+    def samples(self) -> StyleSamples:
+        reservoir = mosaic.FrameReservoir(0)
+        reservoir.add(spectrogram.channel_power(self.D))
+        return StyleSamples(self.mel.mean(axis=1), reservoir.take(1.0), self.y)
 
 
-def make_start(content: Clip, style: Clip, config: TransferConfig) -> Initialization:
-    return starter(content, style, config).make(content.D, content.S, 0)
+@dataclass
+class Start:
+    D: np.ndarray
+    S: np.ndarray
+
+
+def make_initializer(content: Clip, style: Clip, config: TransferConfig) -> Initializer:
+    return Initializer(style.samples(), content.mel.mean(axis=1), content.n_resampled, config)
+
+
+def start_window(initializer: Initializer, D: np.ndarray, S: np.ndarray, first: int) -> Start:
+    D_init = initializer.stft(D, first)
+    return Start(D_init, initializer.spectrogram(S, D_init, first))
+
+
+def make_start(content: Clip, style: Clip, config: TransferConfig) -> Start:
+    return start_window(make_initializer(content, style, config), content.D, content.S, 0)
 
 
 def test_the_envelope_start_has_the_spectrum_of_the_style() -> None:
@@ -73,9 +84,11 @@ def test_the_style_start_repeats_a_short_style_and_cuts_a_long_one() -> None:
         start = make_start(content, style, config)
         assert start.S.shape == content.S.shape
         np.testing.assert_allclose(start.S[:, :t], style.S[:, :t], atol=1e-3)
-    repeated = np.resize(short.y[0], content.n_work)[None]
+    repeated = np.resize(short.y[0], content.n_resampled)[None]
     start = make_start(content, short, config)
-    np.testing.assert_allclose(start.D, spectrogram.stft(repeated, config), atol=1e-4)
+    np.testing.assert_allclose(
+        start.D, spectrogram.stft(repeated, config.n_fft, config.hop_length), atol=1e-4
+    )
 
 
 def test_the_noise_start_depends_on_the_seed_alone() -> None:
@@ -92,10 +105,10 @@ def test_the_noise_start_depends_on_the_seed_alone() -> None:
 def test_a_window_starts_as_the_same_stretch_of_the_whole(init: str) -> None:
     config = dataclasses.replace(CONFIG, init=init)
     content = Clip(make_tones(2.0)[None])
-    make = partial(starter(content, Clip(make_noise(0.6)[None]), config).make)
-    whole = make(content.D, content.S, 0)
+    initializer = make_initializer(content, Clip(make_noise(0.6)[None]), config)
+    whole = start_window(initializer, content.D, content.S, 0)
     first, last = 60, 140
-    window = make(content.D[:, :, first:last], content.S[:, first:last], first)
+    window = start_window(initializer, content.D[:, :, first:last], content.S[:, first:last], first)
     np.testing.assert_allclose(window.D, whole.D[:, :, first:last], atol=1e-4)
     np.testing.assert_allclose(window.S, whole.S[:, first:last], atol=0.05)
 
@@ -103,6 +116,6 @@ def test_a_window_starts_as_the_same_stretch_of_the_whole(init: str) -> None:
 def test_no_two_windows_start_from_the_same_noise() -> None:
     config = dataclasses.replace(CONFIG, init="noise")
     content = Clip(make_tones()[None])
-    make = starter(content, content, config).make
-    first, second = (make(content.D, content.S, frame).S for frame in (0, 40))
+    initializer = make_initializer(content, content, config)
+    first, second = (start_window(initializer, content.D, content.S, frame).S for frame in (0, 40))
     assert np.abs(first - second).mean() > 10

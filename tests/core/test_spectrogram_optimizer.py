@@ -56,10 +56,10 @@ def test_one_trace_serves_every_length_every_style_and_every_number(
     styles = [styler.analyzer.style_target([noise(config, seed)]) for seed in range(2)]
     for seconds, style in ((0.6, 0), (0.8, 1), (0.6, 1)):
         S = tones(config, seconds)
-        styler.descend(styler.prepare(S, S, styles[style]))
+        styler.optimize(styler.prepare(S, S, styles[style]))
         assert n_traces(styler) == (1, 1)
     S = np.concatenate([tones(config), tones(config, base=330.0)])
-    styler.descend(styler.prepare(S, S, styles[0]))
+    styler.optimize(styler.prepare(S, S, styles[0]))
     assert n_traces(styler) == (1, 1)
 
 
@@ -67,8 +67,8 @@ def test_a_batch_gives_what_each_of_it_gives_alone(config: TransferConfig) -> No
     styler = SpectrogramOptimizer(config)
     target = styler.analyzer.style_target([noise(config)])
     S = np.concatenate([tones(config), tones(config, base=330.0)])
-    together, descent = styler.descend(styler.prepare(S, S, target))
-    alone = [styler.descend(styler.prepare(S[i : i + 1], S[i : i + 1], target)) for i in range(2)]
+    together, descent = styler.optimize(styler.prepare(S, S, target))
+    alone = [styler.optimize(styler.prepare(S[i : i + 1], S[i : i + 1], target)) for i in range(2)]
     for i, (found, _) in enumerate(alone):
         assert distance(together[i], found[0], S[i]) < NEAR
     for step, iterate in enumerate(descent.history):
@@ -83,7 +83,7 @@ def test_traced_and_in_python_it_is_the_same_descent(
     config = dataclasses.replace(config, optimizer=optimizer)
     styler = SpectrogramOptimizer(config)
     S, target = tones(config), styler.analyzer.style_target([noise(config)])
-    found, descent = styler.descend(styler.prepare(S, S, target))
+    found, descent = styler.optimize(styler.prepare(S, S, target))
     in_python = Optimizer(
         styler.objective.evaluate,
         styler.objective.layers,
@@ -111,7 +111,7 @@ def test_compiled_by_xla_it_is_the_same_descent(config: TransferConfig) -> None:
     for jit in (False, True):
         styler = SpectrogramOptimizer(config, jit=jit)
         target = styler.analyzer.style_target([noise(config)])
-        found[jit], descent = styler.descend(styler.prepare(S, S, target))
+        found[jit], descent = styler.optimize(styler.prepare(S, S, target))
         totals[jit] = [iterate.total for iterate in descent.history]
     assert totals[True] == pytest.approx(totals[False], rel=1e-3)
     assert distance(found[True], found[False], S) < NEAR
@@ -137,7 +137,7 @@ with tf.device("/CPU:1"):
     styler = SpectrogramOptimizer(config)
     target = styler.analyzer.style_target([S[0, ::-1].copy()])
     analysis = styler.analyzer.analyse(S)
-    found, descent = styler.descend(styler.prepare(S, S, target))
+    found, descent = styler.optimize(styler.prepare(S, S, target))
 assert np.abs(found - S).max() > 0.1
 print(descent.x.device, *(A.device for A in analysis.features.values()))
 """

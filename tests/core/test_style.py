@@ -80,7 +80,9 @@ def test_a_long_style_is_the_pool_of_its_windows(
     long = listen(analyzer, y)
     config = analyzer.config
     recording = NormalizedStream(ArraySource(y, SR, "y"), config)
-    S = spectrogram.mel_spectrogram(np.concatenate(list(recording.levelled()), axis=1), config)
+    S = spectrogram.mel_spectrogram(
+        np.concatenate(list(recording.normalized_blocks()), axis=1), config
+    )
     parts = [S[:, start:stop] for start, stop in split_frames(S.shape[1])]
     assert len(parts) == 4
     pooled = analyzer.style_target(parts)
@@ -101,11 +103,11 @@ def test_of_a_long_style_the_beginning_is_kept_to_look_at(
     analyzer: FeatureAnalyzer, small_windows: SetWindows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_windows(160, 48)
-    monkeypatch.setattr(style, "EXAMPLE_SECONDS", 3.0)
+    monkeypatch.setattr(style, "EXCERPT_SECONDS", 3.0)
     y = make_music(6.0)
     heard = listen(analyzer, y, make_noise(1.0))
     recording = NormalizedStream(ArraySource(y, SR, "y"), analyzer.config)
-    levelled = np.concatenate(list(recording.levelled()), axis=1)
+    levelled = np.concatenate(list(recording.normalized_blocks()), axis=1)
     np.testing.assert_array_equal(heard.samples.y, levelled[:, : 3 * SR])
     S = spectrogram.mel_spectrogram(levelled, analyzer.config)
     n_frames = 1 + 3 * SR // analyzer.config.hop_length

@@ -51,7 +51,7 @@ def cut(S: np.ndarray, D: np.ndarray, edges: list[int]) -> Iterator[SpectrogramS
 
 def analysed(y: np.ndarray, sr: int, config: TransferConfig) -> tuple[NormalizedStream, np.ndarray]:
     recording = NormalizedStream(ArraySource(y, sr, "y"), config)
-    return recording, recording.reader().stft(0, recording.n_frames)
+    return recording, recording.frame_reader().stft(0, recording.n_frames)
 
 
 def render(
@@ -62,18 +62,18 @@ def render(
     gain_db: np.ndarray | float = 0.0,
     edges: list[int] | None = None,
 ) -> Rendered:
-    """Ask for a gain in every band, match the loudness, and read the result from a spool."""
+    """Ask for a gain in every band, match the loudness, and read the result from a buffer."""
     recording, D = analysed(y, sr, config)
-    S = spectrogram.power_to_db(spectrogram.mel_power(spectrogram.channel_power(D), config), config)
+    S = spectrogram.mel_db(spectrogram.channel_power(D), config)
     S = S + np.asarray(gain_db, np.float32).reshape(-1, 1)
     meter, peak = loudness.LoudnessMeter(sr), 0.0
-    with AudioBuffer(len(y)) as spool:
+    with AudioBuffer(len(y)) as buffer:
         for block in Synthesizer(recording, config).blocks(cut(S, D, edges or [])):
             meter.add(block)
             peak = max(peak, float(np.abs(block).max()))
-            spool.append(block)
+            buffer.append(block)
         matched = loudness.match_loudness_stream(
-            spool.blocks, sr, meter.value(), peak, recording.loudness
+            buffer.blocks, sr, meter.value(), peak, recording.loudness
         )
         result = np.concatenate(list(matched.blocks()), axis=1)
     return Rendered(result, matched.gain, matched.reduction)
@@ -95,7 +95,7 @@ def test_clips_are_analysed_at_one_level_whatever_their_own() -> None:
     loud, soft = (
         NormalizedStream(ArraySource(factor * y, SR, "y"), CONFIG) for factor in (1.0, 0.01)
     )
-    analysed = [np.concatenate(list(one.levelled()), axis=1) for one in (loud, soft)]
+    analysed = [np.concatenate(list(one.normalized_blocks()), axis=1) for one in (loud, soft)]
     S, S_soft = (spectrogram.mel_spectrogram(one, CONFIG) for one in analysed)
     np.testing.assert_allclose(S_soft, S, atol=1e-2)
     level = audio_level.active_level(analysed[0], SR)
@@ -167,12 +167,12 @@ def inverted(config: TransferConfig, edges: list[int]) -> tuple[np.ndarray, floa
     n_frames = 480
     y = make_music(n_frames * config.hop_length / SR)[None, : (n_frames - 1) * config.hop_length]
     recording, D = analysed(y, SR, config)
-    S = spectrogram.power_to_db(spectrogram.mel_power(spectrogram.channel_power(D), config), config)
+    S = spectrogram.mel_db(spectrogram.channel_power(D), config)
     bands, frames = np.arange(len(S))[:, None], np.arange(n_frames)
     S = np.asarray(S + 6 * np.sin(bands / 5) * np.cos(frames / 40), np.float32)
-    inverter = StreamingInverter(recording.n_work, config)
+    inverter = StreamingInverter(recording.n_resampled, config)
     blocks = list(inverter.run(cut(S, D, edges)))
-    assert sum(block.shape[1] for block in blocks) == recording.n_work
+    assert sum(block.shape[1] for block in blocks) == recording.n_resampled
     return np.concatenate(blocks, axis=1), inverter.convergence
 
 

@@ -1,4 +1,4 @@
-"""Contents of several windows: nothing is lost, nothing is heard of where they meet."""
+"""Contents of several windows: nothing is lost, and there are no seams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from audiostyle.dsp import segmentation, spectrogram
 from audiostyle.events import Iteration, Stage
 from tests.conftest import SR, Array, SetWindows, decibels_of, make_noise
 from tests.support import long
-from tests.support.long import CONFIG, FakeStyler, content_of, known_style, record, style
+from tests.support.long import CONFIG, FakeOptimizer, content_of, known_style, record, style
 
 SIZE, OVERLAP = 160, 48  # the fades are of 16 frames
 HUGE = 100_000
@@ -29,12 +29,12 @@ GAIN = (8 * np.sin(np.arange(CONFIG.n_mels) / 5)).astype(np.float32)[:, None]
 
 
 def add_gain(S: Array) -> Array:
-    """One gain a band, the same at all times: a change that windows cannot differ in."""
+    """Apply one gain per band, the same at all times: a change in which windows cannot differ."""
     return np.asarray(S + GAIN)
 
 
 def fades(n_frames: int) -> Array:
-    """Mark the frames in which two windows meet."""
+    """Mark the frames where two windows are crossfaded."""
     marked = np.zeros(n_frames, bool)
     for window in segmentation.plan_windows(n_frames)[1:]:
         marked[window.fade_start : window.fade_stop] = True
@@ -42,25 +42,26 @@ def fades(n_frames: int) -> Array:
 
 
 @pytest.mark.parametrize("n_frames", [50, 160, 161, 200, 272, 273, 500])
-def test_pieces_cover_the_content_once_and_in_order(
+def test_segments_cover_the_content_once_and_in_order(
     n_frames: int, small_windows: SetWindows
 ) -> None:
     small_windows(SIZE, OVERLAP)
     recording = record(np.repeat(content_of(n_frames), 2, axis=0))
-    run = long.traverse(recording, FakeStyler(CONFIG, lambda S: S + 1))
-    pieces = list(run.pieces(None))
-    D = spectrogram.stft(np.concatenate(list(recording.levelled()), axis=1), CONFIG)
+    run, segments, S_content = long.optimize(recording, FakeOptimizer(CONFIG, lambda S: S + 1))
+    D = spectrogram.stft(
+        np.concatenate(list(recording.normalized_blocks()), axis=1), CONFIG.n_fft, CONFIG.hop_length
+    )
     power = spectrogram.channel_power(D)
-    S = spectrogram.power_to_db(spectrogram.mel_power(power, CONFIG), CONFIG)
+    S = spectrogram.mel_db(power, CONFIG)
     assert D.shape[2] == recording.n_frames == n_frames
-    np.testing.assert_array_equal(np.concatenate([p.D for p in pieces], axis=2), D)
-    joined = np.concatenate([p.content_power for p in pieces], axis=1)
+    np.testing.assert_array_equal(np.concatenate([s.D for s in segments], axis=2), D)
+    joined = np.concatenate([s.content_power for s in segments], axis=1)
     np.testing.assert_allclose(joined, power, rtol=1e-6)
-    np.testing.assert_allclose(np.concatenate([p.S for p in pieces], axis=1), S + 1, atol=1e-4)
-    np.testing.assert_allclose(run.picture.S(), S, atol=1e-4)
-    assert [p.last for p in pieces] == [False] * (len(pieces) - 1) + [True]
-    assert len(pieces) == len(run.windows)
-    assert (len(pieces) == 1) == (n_frames <= SIZE)
+    np.testing.assert_allclose(np.concatenate([s.S for s in segments], axis=1), S + 1, atol=1e-4)
+    np.testing.assert_allclose(S_content, S, atol=1e-4)
+    assert [s.last for s in segments] == [False] * (len(segments) - 1) + [True]
+    assert len(segments) == len(run.windows)
+    assert (len(segments) == 1) == (n_frames <= SIZE)
 
 
 @pytest.mark.parametrize("sr", [SR, 44_100])
@@ -72,7 +73,7 @@ def test_an_untouched_content_of_several_windows_comes_back(
     y = np.stack([y[0], y[0, ::-1]])
     if sr != SR:
         y = streams.resample(y, SR, sr)
-    result = style(y, FakeStyler(CONFIG), sr=sr)
+    result = style(y, FakeOptimizer(CONFIG), sr=sr)
     assert result.n_windows == 4
     assert result.y is not None and result.y.shape == y.shape
     assert decibels_of(result.y - y, y) < -60
@@ -93,12 +94,12 @@ def test_no_strength_returns_a_content_of_several_windows(
 
 
 def test_there_is_no_seam_where_windows_meet(small_windows: SetWindows) -> None:
-    """-78 dB; what there is, is of the levels, which differ from window to window."""
+    """-78 dB; the rest comes from the levels, which differ from window to window."""
     y = content_of(480)
     small_windows(HUGE, OVERLAP)
-    one = style(y, FakeStyler(CONFIG, add_gain))
+    one = style(y, FakeOptimizer(CONFIG, add_gain))
     small_windows(SIZE, OVERLAP)
-    many = style(y, FakeStyler(CONFIG, add_gain))
+    many = style(y, FakeOptimizer(CONFIG, add_gain))
     assert (one.n_windows, many.n_windows) == (1, 4)
     assert one.y is not None and many.y is not None
     assert decibels_of(one.y - y, y) > -20  # a change that is heard
@@ -119,7 +120,9 @@ def test_frames_change_no_faster_where_windows_meet_than_elsewhere(
     config = replace(tiny_config, iterations=5, tolerance=0.0)
     result = transfer(y, make_noise(2.0, seed=5), SR, config)
     assert result.n_windows == 3
-    assert np.abs(result.S_result - result.S_content).mean() > 3  # dB: a descent that did much
+    assert (
+        np.abs(result.S_result - result.S_content).mean() > 3
+    )  # dB: the optimisation changed a lot
     change = np.abs(np.diff(result.S_result, axis=1)).mean(axis=0)
     met = fades(384)
     met = met[1:] | met[:-1]
@@ -145,18 +148,22 @@ def test_windows_side_by_side_are_what_they_are_one_by_one(
     small_windows: SetWindows,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """To rounding, which a step of L-BFGS magnifies where a maximum of the pooling is a tie."""
+    """Up to rounding, which L-BFGS magnifies where a maximum of the pooling is a tie."""
     small_windows(SIZE, OVERLAP)
     config = replace(tiny_config, optimizer=optimizer, iterations=iterations, tolerance=0.0)
-    y, other, stylist = content_of(384), make_noise(2.0, seed=5), StyleTransfer(config, "cpu")
-    alone = stylist.transfer(y, other, SR)
-    monkeypatch.setitem(windowed.STACKED, "CPU", size)
-    stacked = stylist.transfer(y, other, SR)
+    y, other, style_transfer = (
+        content_of(384),
+        make_noise(2.0, seed=5),
+        StyleTransfer(config, "cpu"),
+    )
+    alone = style_transfer.transfer(y, other, SR)
+    monkeypatch.setitem(windowed.BATCH_WINDOWS, "CPU", size)
+    stacked = style_transfer.transfer(y, other, SR)
     assert alone.n_windows == stacked.n_windows == 3
     difference = np.abs(stacked.S_result - alone.S_result)
     assert difference.max() < most
     assert difference.mean() < mean
-    assert np.abs(alone.S_result - alone.S_content).mean() > 3  # dB: so far they went
+    assert np.abs(alone.S_result - alone.S_content).mean() > 3  # dB: the optimisation changed a lot
 
 
 @pytest.mark.parametrize(("stacked", "sizes"), [(1, [1, 1, 1, 1]), (3, [3, 1]), (4, [4])])
@@ -164,10 +171,10 @@ def test_steps_say_how_much_of_the_whole_is_done(
     stacked: int, sizes: list[int], small_windows: SetWindows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_windows(SIZE, OVERLAP)
-    monkeypatch.setitem(windowed.STACKED, "CPU", stacked)
-    styler, events = FakeStyler(CONFIG), list[Stage | Iteration]()
-    result = style(content_of(480), styler, events.append)
-    assert styler.sizes == sizes
+    monkeypatch.setitem(windowed.BATCH_WINDOWS, "CPU", stacked)
+    optimizer, events = FakeOptimizer(CONFIG), list[Stage | Iteration]()
+    result = style(content_of(480), optimizer, events.append)
+    assert optimizer.sizes == sizes
     steps = [event for event in events if isinstance(event, Iteration)]
     n = len(sizes)
     assert [(s.window, s.n_windows) for s in steps] == [(i + 1, n) for i in range(n) for _ in "012"]
@@ -188,16 +195,15 @@ def test_an_interruption_leaves_the_rest_where_it_starts(small_windows: SetWindo
         events.append(event)
         return isinstance(event, Iteration) and (event.window, event.step) == (2, 1)
 
-    run_styler = FakeStyler(CONFIG, lambda S: S - 20)
-    result = style(y, run_styler, report)
+    optimizer = FakeOptimizer(CONFIG, lambda S: S - 20)
+    result = style(y, optimizer, report)
     assert result.stopped == "interrupted"
     assert result.y is not None and result.y.shape == y.shape
     assert [e.window for e in events if isinstance(e, Iteration)] == [1, 1, 1, 2, 2]
     assert [e.name for e in events if isinstance(e, Stage)][-1] == "inversion"
-    whole = long.traverse(record(y), run_styler, report)
-    pieces = list(whole.pieces(None))
-    S = np.concatenate([piece.S for piece in pieces], axis=1)
-    change = (S - whole.picture.S()).mean(axis=0)
+    _, segments, S_content = long.optimize(record(y), optimizer, report)
+    S = np.concatenate([segment.S for segment in segments], axis=1)
+    change = (S - S_content).mean(axis=0)
     second, third = segmentation.plan_windows(480)[1:3]
     np.testing.assert_allclose(change[: third.fade_start], -20, atol=1e-3)
     np.testing.assert_allclose(change[third.fade_stop :], 0, atol=1e-3)
@@ -210,15 +216,15 @@ def test_what_takes_long_is_announced(
     seconds: float, long_: bool, small_windows: SetWindows
 ) -> None:
     small_windows(SIZE, OVERLAP)
-    styler, events = FakeStyler(CONFIG), list[Stage | Iteration]()
-    styler.seconds = seconds
-    style(content_of(480), styler, events.append)
+    optimizer, events = FakeOptimizer(CONFIG), list[Stage | Iteration]()
+    optimizer.seconds = seconds
+    style(content_of(480), optimizer, events.append)
     stages = [event for event in events if isinstance(event, Stage)]
     estimates = [stage.detail for stage in stages if stage.name == "estimate"]
     if not long_:
         assert estimates == []
         return
-    steps = windowed.STEP_TO_FORWARD * seconds * CONFIG.iterations
+    steps = windowed.ITERATION_TO_ANALYSIS * seconds * CONFIG.iterations
     sound = windowed.SOUND_SHARE * 480 * CONFIG.hop_length / SR
     assert estimates == [f"about {round((4 * steps + sound) / 60)} min"]
     names = [stage.name for stage in stages]
@@ -226,17 +232,17 @@ def test_what_takes_long_is_announced(
 
 
 def peak_memory(n_windows: int, folder: Path, small_windows: Callable[[int, int], None]) -> int:
-    """Transfer a content that is not in memory to a spool that is not either."""
+    """Transfer a content that is not in memory to a buffer that is not in memory either."""
     small_windows(SIZE, OVERLAP)
     block = 4096
     n = (SIZE + (n_windows - 1) * (SIZE - OVERLAP) - 1) * CONFIG.hop_length
     recording = record(long.Generated(n // block, block))
-    stylist = long.fake_stylist(FakeStyler(CONFIG, add_gain))
+    style_transfer = long.fake_style_transfer(FakeOptimizer(CONFIG, add_gain))
     gc.collect()
     tracemalloc.start()
     with AudioBuffer(1, folder, memory_bytes=0) as buffer:
         styles = [known_style()]
-        result = stylist.run(recording, styles, buffer, pictured=64)
+        result = style_transfer.run(recording, styles, buffer, preview_frames=64)
         assert result.n_windows == n_windows
         assert buffer.n == recording.n
         assert buffer._written > 0

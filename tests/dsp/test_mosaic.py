@@ -11,7 +11,7 @@ CONFIG = TransferConfig(n_fft=2048, hop_length=512, n_mels=128, bands=4)
 
 
 def power(y: np.ndarray) -> np.ndarray:
-    return spectrogram.channel_power(spectrogram.stft(y[None], CONFIG))
+    return spectrogram.channel_power(spectrogram.stft(y[None], CONFIG.n_fft, CONFIG.hop_length))
 
 
 def tone(frequency: float, seconds: float = 1.0) -> np.ndarray:
@@ -28,7 +28,7 @@ def pool_of(*clips: np.ndarray, seed: int = 0) -> mosaic.FrameReservoir:
 
 
 def dictionary_of(P: np.ndarray) -> np.ndarray:
-    return mosaic.make_dictionary(pool_of(P).take(1.0), CONFIG)
+    return mosaic.make_dictionary(pool_of(P).take(1.0), spectrogram.mel_filters(CONFIG))
 
 
 def test_the_columns_of_a_dictionary_sum_to_1() -> None:
@@ -50,7 +50,7 @@ def test_transposing_by_nothing_changes_nothing() -> None:
 
 def test_the_mosaic_of_a_style_by_itself_is_far_nearer_than_by_another() -> None:
     P = power(make_noise(2.0))
-    mel = spectrogram.mel_power(P, CONFIG)
+    mel = spectrogram.mel_filters(CONFIG) @ P
 
     def distance(style: np.ndarray) -> float:
         rebuilt = mosaic.mosaic(mel, dictionary_of(style))
@@ -61,7 +61,7 @@ def test_the_mosaic_of_a_style_by_itself_is_far_nearer_than_by_another() -> None
 
 def test_a_note_that_the_style_lacks_is_found_by_transposition() -> None:
     """The style has a C; the content an E: the mosaic has the E, with the style's partials."""
-    mel = spectrogram.mel_power(power(tone(329.63)), CONFIG)
+    mel = spectrogram.mel_filters(CONFIG) @ power(tone(329.63))
     rebuilt = mosaic.mosaic(mel, dictionary_of(power(tone(261.63))))
     assert rebuilt.mean(axis=1).argmax() == mel.mean(axis=1).argmax()
     correlation = np.corrcoef(np.sqrt(rebuilt.mean(axis=1)), np.sqrt(mel.mean(axis=1)))[0, 1]
@@ -69,7 +69,7 @@ def test_a_note_that_the_style_lacks_is_found_by_transposition() -> None:
 
 
 def test_the_mosaic_of_silence_is_silent() -> None:
-    mel = spectrogram.mel_power(power(make_noise()), CONFIG)
+    mel = spectrogram.mel_filters(CONFIG) @ power(make_noise())
     mel[:, 10:20] = 0.0
     rebuilt = mosaic.mosaic(mel, dictionary_of(power(make_noise())))
     assert rebuilt[:, 10:20].max() < 1e-6 * rebuilt.max()

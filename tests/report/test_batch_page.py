@@ -341,6 +341,6 @@ def test_the_same_spectrogram_as_that_of_the_transfer(tmp_path: Path) -> None:
     from audiostyle.dsp.normalized_stream import NormalizedStream
 
     recording = NormalizedStream(FileSource(tmp_path / "content.wav"), case.config)
-    y = np.concatenate(list(recording.levelled()), axis=1)
+    y = np.concatenate(list(recording.normalized_blocks()), axis=1)
     S = spectrogram.mel_spectrogram(y, case.config)
     np.testing.assert_allclose(heard.S, S, atol=1e-3)

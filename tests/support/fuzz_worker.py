@@ -69,8 +69,8 @@ def load_sound(path: Path) -> str:
 
     def load() -> None:
         recording = NormalizedStream(FileSource(path), CONFIG)
-        n = sum(block.shape[1] for block in recording.levelled())
-        assert n == recording.n_work
+        n = sum(block.shape[1] for block in recording.normalized_blocks())
+        assert n == recording.n_resampled
 
     return refused(load, AudioFileError) or (facts.kind and f"probe: {facts.kind}")
 

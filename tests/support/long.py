@@ -1,4 +1,4 @@
-"""Long transfers that take no time: a descent that is one known change of the spectrogram."""
+"""Long transfers that take no time: the optimisation is one known change of the spectrogram."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from audiostyle.audio.streams import ArraySource, AudioSource
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.initialization import StyleSamples
 from audiostyle.core.style import AnalyzedStyle, Style
+from audiostyle.core.synthesis import SpectrogramSegment
 from audiostyle.core.transfer import StyleTransfer, TransferResult
-from audiostyle.core.windowed import WindowedTransfer
+from audiostyle.core.windowed import WindowedOptimization
 from audiostyle.dsp.normalized_stream import NormalizedStream
+from audiostyle.dsp.preview import SpectrogramPreview
 from audiostyle.events import Iteration, Stage
 from audiostyle.nn.device import Device
 from audiostyle.nn.style_statistics import StyleStatistics
@@ -36,8 +38,8 @@ CPU = Device("/CPU:0", "no device")
 Change = Callable[[Array], Array]
 
 
-class FakeStyler:
-    """Stands in for `audiostyle.core.spectrogram_optimizer.SpectrogramOptimizer`: three steps, and a change that is known."""
+class FakeOptimizer:
+    """Replaces `SpectrogramOptimizer`: three steps, and a change that is known."""
 
     def __init__(self, config: TransferConfig, change: Change = lambda S: S) -> None:
         self.config = config
@@ -47,12 +49,12 @@ class FakeStyler:
         self.sizes: list[int] = []
         self._change = change
 
-    def prepare(self, S_content: Array, S_start: Array, target: StyleStatistics) -> Any:
-        assert S_content.shape == S_start.shape
-        return SimpleNamespace(S=S_start, seconds=self.seconds)
+    def prepare(self, S_content: Array, S_init: Array, style: StyleStatistics) -> Any:
+        assert S_content.shape == S_init.shape
+        return SimpleNamespace(S=S_init, seconds=self.seconds)
 
-    def descend(self, problem: Any, callback: Callable[[Iteration], Any]) -> tuple[Array, Any]:
-        self.sizes.append(len(problem.S))
+    def optimize(self, batch: Any, callback: Callable[[Iteration], Any]) -> tuple[Array, Any]:
+        self.sizes.append(len(batch.S))
         history: list[Iteration] = []
         stopped = "iterations"
         for step in range(3):
@@ -60,8 +62,8 @@ class FakeStyler:
             if callback(history[-1]):
                 stopped = "interrupted"
                 break
-        descent = SimpleNamespace(history=history, stopped=stopped, restarts=0)
-        return self._change(problem.S), descent
+        result = SimpleNamespace(history=history, stopped=stopped, restarts=0)
+        return self._change(batch.S), result
 
 
 def make_music(seconds: float, seed: int = 0) -> Array:
@@ -72,7 +74,7 @@ def make_music(seconds: float, seed: int = 0) -> Array:
 
 
 def content_of(n_frames: int, config: TransferConfig = CONFIG) -> Array:
-    """Make music of so many frames [shape=(1, n)]."""
+    """Make music of a number of frames [shape=(1, n)]."""
     n = (n_frames - 1) * config.hop_length + config.hop_length // 2
     return make_music(n / SR + 1)[None, :n]
 
@@ -86,50 +88,54 @@ def record(
 
 
 def known_style(config: TransferConfig = CONFIG) -> Style:
-    """Make a style that nobody has to listen to."""
+    """Make a style that is analysed already."""
     mel_mean = np.ones(config.n_mels)
-    target = StyleStatistics({}, {}, mel_mean, np.zeros(1), np.zeros(config.n_mels), 10)
+    statistics = StyleStatistics({}, {}, mel_mean, np.zeros(1), np.zeros(config.n_mels), 10)
     frames = np.ones((config.n_fft // 2 + 1, 10), np.float32)
-    sound = StyleSamples(mel_mean, frames, np.ones((1, SR), np.float32))
-    heard = AnalyzedStyle(target, sound, np.zeros((config.n_mels, 10), np.float32))
-    return Style([], analyzed=lambda: heard)
+    samples = StyleSamples(mel_mean, frames, np.ones((1, SR), np.float32))
+    style = AnalyzedStyle(statistics, samples, np.zeros((config.n_mels, 10), np.float32))
+    return Style([], analyzed=lambda: style)
 
 
-def traverse(
-    recording: NormalizedStream,
-    styler: Any,
+def optimize(
+    content: NormalizedStream,
+    optimizer: Any,
     report: Callable[[Stage | Iteration], Any] = lambda _: None,
-) -> WindowedTransfer:
-    """Prepare a transfer whose pieces are taken one by one."""
-    run = WindowedTransfer(recording, styler, CPU, report, lambda name: None)
-    run.listen([known_style(styler.config)])
-    return run
+) -> tuple[WindowedOptimization, list[SpectrogramSegment], Array]:
+    """Optimise all windows of a content; also return its segments and its own spectrogram."""
+    config = optimizer.config
+    style = known_style(config).analyzed()  # type: ignore[misc]
+    windows = WindowedOptimization(content, style, optimizer, CPU, report, lambda name: None)
+    preview = SpectrogramPreview(config, content.channels, None)
+    with AudioBuffer(config.n_mels) as result:
+        windows.run(result, preview)
+        return windows, list(windows.segments(result)), preview.S()
 
 
-def fake_stylist(styler: FakeStyler) -> StyleTransfer:
-    stylist = StyleTransfer(styler.config)
-    stylist._styler, stylist._device = styler, CPU  # type: ignore[assignment]
-    return stylist
+def fake_style_transfer(optimizer: FakeOptimizer) -> StyleTransfer:
+    style_transfer = StyleTransfer(optimizer.config)
+    style_transfer._loaded = optimizer, CPU  # type: ignore[assignment]
+    return style_transfer
 
 
 def style(
     source: Array | AudioSource,
-    styler: FakeStyler,
+    optimizer: FakeOptimizer,
     report: Callable[[Stage | Iteration], Any] | None = None,
     sr: int = SR,
     **options: Any,
 ) -> TransferResult:
     """Style all of a content with a known change."""
-    recording = record(source, styler.config, sr)
-    with AudioBuffer(recording.channels) as spool:
-        styles = [known_style(styler.config)]
-        result = fake_stylist(styler).run(recording, styles, spool, report, **options)
+    content = record(source, optimizer.config, sr)
+    with AudioBuffer(content.channels) as buffer:
+        styles = [known_style(optimizer.config)]
+        result = fake_style_transfer(optimizer).run(content, styles, buffer, report, **options)
         y = np.concatenate(list(result.blocks()), axis=1)
     return replace(result, y=y, matched=None)
 
 
 class Generated:
-    """A content that is nowhere: blocks of noise, made when they are asked for."""
+    """A content made block by block, of noise."""
 
     sr, channels, name = SR, 1, "content"
 

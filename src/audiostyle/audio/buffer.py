@@ -49,12 +49,17 @@ class AudioBuffer:
     """
 
     def __init__(
-        self, channels: int, folder: Path | None = None, memory_bytes: int = BUFFER_BYTES
+        self,
+        channels: int,
+        folder: Path | None = None,
+        memory_bytes: int = BUFFER_BYTES,
+        block_size: int | None = None,
     ) -> None:
         self.channels = channels
         self.n = 0
-        self._folder = folder
-        self._room = memory_bytes // (4 * channels * BLOCK_SAMPLES)  # in blocks
+        self.folder = folder
+        self._block_size = block_size or BLOCK_SAMPLES
+        self._room = memory_bytes // (4 * channels * self._block_size)  # in blocks
         self._kept: list[Array] = []
         self._file: IO[bytes] | None = None
         self._written = 0  # blocks in the file
@@ -82,12 +87,12 @@ class AudioBuffer:
         """
         first = 0
         while first < block.shape[1]:
-            filled = self.n % BLOCK_SAMPLES
-            taken = min(block.shape[1] - first, BLOCK_SAMPLES - filled)
+            filled = self.n % self._block_size
+            taken = min(block.shape[1] - first, self._block_size - filled)
             self._current[:, filled : filled + taken] = block[:, first : first + taken]
             self.n += taken
             first += taken
-            if self.n % BLOCK_SAMPLES == 0:
+            if self.n % self._block_size == 0:
                 self._store()
 
     def blocks(self) -> Iterator[Array]:
@@ -95,13 +100,13 @@ class AudioBuffer:
 
         Yields
         ------
-        np.ndarray [shape=(channels, at most BLOCK_SAMPLES), float32]
+        np.ndarray [shape=(channels, at most self._block_size), float32]
             Not to be changed: it may be the memory itself.
         """
         yield from self._kept
         for i in range(self._written):
             yield self._read(i)
-        rest = self.n % BLOCK_SAMPLES
+        rest = self.n % self._block_size
         if rest:
             yield self._current[:, :rest]
 
@@ -115,21 +120,21 @@ class AudioBuffer:
             self._file = None
 
     def _empty(self) -> Array:
-        return np.empty((self.channels, BLOCK_SAMPLES), np.float32)
+        return np.empty((self.channels, self._block_size), np.float32)
 
     def _store(self) -> None:
-        if self._folder is None or len(self._kept) < self._room:
+        if self.folder is None or len(self._kept) < self._room:
             self._kept.append(self._current)
             self._current = self._empty()
             return
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix=".audiostyle-", dir=self._folder)
+                self._file = tempfile.TemporaryFile(prefix=".audiostyle-", dir=self.folder)
             self._file.seek(self._written * self._current.nbytes)
             self._file.write(self._current.data)
             self._file.flush()
         except OSError as error:
-            raise write_error(self._folder, error, self._folder) from None
+            raise write_error(self.folder, error, self.folder) from None
         self._written += 1
 
     def _read(self, i: int) -> Array:
@@ -137,5 +142,5 @@ class AudioBuffer:
         block = self._empty()
         self._file.seek(i * block.nbytes)
         if self._file.readinto(block.data.cast("B")) != block.nbytes:  # type: ignore[attr-defined]
-            raise OSError(f"{self._folder}: a temporary file there lost its end")
+            raise OSError(f"{self.folder}: a temporary file there lost its end")
         return block

@@ -1,4 +1,4 @@
-"""The networks, the objective and the descent of a configuration, put together once."""
+"""Networks, objective and optimiser of one configuration, traced once and used for any content."""
 
 from __future__ import annotations
 
@@ -22,38 +22,22 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class WindowBatch:
-    """Windows that are to be styled.
+    """Windows that are optimised side by side, as the optimiser takes them."""
 
-    Attributes
-    ----------
-    x : tf.Tensor [shape=(batch, n_mels, t)]
-        Where the descent starts.
-    data : dict of str to tf.Tensor
-    upper : tf.Tensor [shape=(batch, n_mels, 1)]
-    seconds : float
-        That the analysis of the content took.
-    """
-
-    x: Any
+    x: Any  # tf.Tensor [shape=(batch, n_mels, t)]: the initial value
     data: Data
-    upper: Any
-    seconds: float
+    upper: Any  # tf.Tensor [shape=(batch, n_mels, 1)]
+    seconds: float  # that the analysis of the content took
 
 
 class SpectrogramOptimizer:
-    """What turns the spectrogram of a content into one in a style.
+    """Optimises the spectrogram of a content towards a style.
 
-    It is traced at the first use, and then serves contents of any length and any style.
-
-    Parameters
-    ----------
-    config : TransferConfig
-    jit : bool
-        Compile the descent with XLA, as pays on a GPU.
+    Traced at the first use; later contents of any length and later styles use the same graph.
 
     Attributes
     ----------
-    analyzer : Analyzer
+    analyzer : FeatureAnalyzer
     objective : StyleObjective
     precision : str
         Of the convolutions: ``float32`` or ``bfloat16``.
@@ -65,11 +49,12 @@ class SpectrogramOptimizer:
     """
 
     def __init__(self, config: TransferConfig, *, jit: bool = False) -> None:
+        """Build the networks; `jit` compiles the optimisation with XLA, which pays on a GPU."""
         self.config = config
         self.analyzer = FeatureAnalyzer(backbones.build_network(config), config)
         self.objective = StyleObjective(self.analyzer)
         self.precision = backbones.resolve_precision(config.precision)
-        self._minimizer = Optimizer(
+        self._optimizer = Optimizer(
             self.objective.evaluate,
             self.objective.layers,
             optimizer=config.optimizer,
@@ -79,60 +64,41 @@ class SpectrogramOptimizer:
             jit=jit,
         )
 
-    def prepare(self, S_content: Array, S_start: Array, target: StyleStatistics) -> WindowBatch:
-        """Analyse windows of a content, and gather what their descent needs.
+    def prepare(self, S_content: Array, S_init: Array, style: StyleStatistics) -> WindowBatch:
+        """Analyse windows of a content [shape=(batch, n_mels, t), dB] for `optimize`."""
+        start = time.perf_counter()
+        features = self.analyzer.analyse(S_content)
+        seconds = time.perf_counter() - start
+        data, upper = self.objective.prepare(S_content, S_init, style, features)
+        return WindowBatch(to_variable(S_init, self.config), data, upper, seconds)
 
-        Parameters
-        ----------
-        S_content, S_start : np.ndarray [shape=(batch, n_mels, t), dB]
-        target : StyleStatistics
-
-        Returns
-        -------
-        Problem
-        """
-        began = time.perf_counter()
-        analysis = self.analyzer.analyse(S_content)
-        seconds = time.perf_counter() - began
-        data, upper = self.objective.prepare(S_content, S_start, target, analysis)
-        return WindowBatch(to_variable(S_start, self.config), data, upper, seconds)
-
-    def descend(
-        self, problem: WindowBatch, callback: Callback | None = None
+    def optimize(
+        self, batch: WindowBatch, callback: Callback | None = None
     ) -> tuple[Array, OptimizationResult]:
-        """Optimise the windows of a problem.
+        """Optimise windows, and return their spectrograms [shape=(batch, n_mels, t), dB].
 
-        Parameters
-        ----------
-        problem : Problem
-        callback : callable, optional
-            Gets every `Iteration`; a true return value stops the descent.
-
-        Returns
-        -------
-        S : np.ndarray [shape=(batch, n_mels, t), dB]
-        descent : Descent
+        The callback gets every `Iteration`; a true return value stops the optimisation.
 
         Raises
         ------
         OptimizationError
             If the losses are not finite.
         """
-        descent = self._minimizer.minimize(
-            problem.x,
-            problem.data,
+        result = self._optimizer.minimize(
+            batch.x,
+            batch.data,
             np.float32(0.0),
-            problem.upper,
-            # At strength 0 the start is the content, and the content the minimum: what a descent
-            # would add is rounding.
+            batch.upper,
+            # At strength 0 the initial value is the content, and the content is the minimum:
+            # iterations would only add rounding errors.
             n_steps=self.config.iterations if self.config.strength > 0 else 0,
             tolerance=self.config.tolerance,
             callback=None if callback is None else self._in_decibels(callback),
         )
-        return from_variable(descent.x, self.config), descent
+        return from_variable(result.x, self.config), result
 
     def _in_decibels(self, callback: Callback) -> Callback:
-        """Let events show dB where the descent has its variable."""
+        """Let the callback see spectrograms in dB where the optimiser has its variable."""
 
         def report(event: Any) -> Any:
             def look() -> Array | None:

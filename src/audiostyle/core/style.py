@@ -1,4 +1,4 @@
-"""Styles as a transfer takes them, and what it hears in them."""
+"""Analysis of styles: statistics of any number of clips, and samples for the initialization."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.audio.streams import ArraySource, StreamChecker, StreamReader
+from audiostyle.audio.streams import ArraySource, StreamReader
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.initialization import StyleSamples
 from audiostyle.dsp import mosaic, spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream, check_frames
 from audiostyle.dsp.segmentation import split_frames
-from audiostyle.errors import AudioFileError
+from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.events import Callback, Stage
 from audiostyle.nn.style_statistics import (
     StyleStatistics,
@@ -29,23 +29,24 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 STATISTICS = ("grams", "means")  # of a `StyleStatistics`, layer by layer
-EXAMPLE_SECONDS = 60.0  # of a style that are kept for the picture and for init="style"
+EXCERPT_SECONDS = 60.0  # of a style that are kept for the plot and for init="style"
 
 
 @dataclass
 class Style:
-    """One style: a clip, or several that together are one (a genre).
+    """One style: a clip, or several clips that form one style together (a genre).
 
     Attributes
     ----------
-    clips : iterable of (np.ndarray [shape=(n,) or (channels, n)], int) or of Recording
-        Arrays with their rates in Hz, or recordings. May be a generator: one is held at a time.
+    clips : iterable of (np.ndarray [shape=(n,) or (channels, n)], int) or of NormalizedStream
+        Arrays with their sampling rates in Hz, or streams. May be a generator: one clip is held at
+        a time.
     weight : float >= 0
-        Share of this style among several.
+        Relative to the weights of the other styles.
     name : str
         For messages.
     analyzed : callable, optional
-        Gives the style as it was analysed before; `clips` are not read then.
+        Returns the `AnalyzedStyle` of an earlier analysis; `clips` are not read then.
     """
 
     clips: Iterable[tuple[Array, int] | NormalizedStream]
@@ -56,14 +57,9 @@ class Style:
 
 @dataclass
 class AnalyzedStyle:
-    """What a transfer needs of a style, whatever the style's length.
+    """All that a transfer needs of a style, whatever its length.
 
-    Attributes
-    ----------
-    statistics : StyleStatistics
-    samples : StyleSamples
-    S : np.ndarray [shape=(n_mels, t), dB]
-        Spectrogram of the first minute of its first clip.
+    `S` is the mel spectrogram [shape=(n_mels, t), dB] of the first minute of its first clip.
     """
 
     statistics: StyleStatistics
@@ -71,75 +67,107 @@ class AnalyzedStyle:
     S: Array
 
 
+def to_styles(style: Any, sr: int) -> list[Style]:
+    """Return the styles that `audiostyle.transfer` was given as a list of `Style`, and check them.
+
+    Raises
+    ------
+    ConfigError
+        If there is no style, a weight is negative or not finite, or all weights are 0.
+    """
+    if isinstance(style, np.ndarray):
+        style = [style]
+    styles = [
+        s if isinstance(s, Style) else Style([(s, sr)], name=f"style {i}")
+        for i, s in enumerate(style, 1)
+    ]
+    if not styles:
+        raise ConfigError("no style given: at least one clip is needed")
+    for s in styles:
+        if not (np.isfinite(s.weight) and s.weight >= 0):
+            raise ConfigError(f"weight {s.weight} of {s.name} must be finite and at least 0")
+    if sum(s.weight for s in styles) == 0:
+        raise ConfigError("the weights of the styles are all 0: at least one must be positive")
+    return styles
+
+
 def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> AnalyzedStyle:
-    """Take the statistics of one style, and what a start needs of it.
-
-    Parameters
-    ----------
-    style : Style
-    analyzer : Analyzer
-    report : callable
-
-    Returns
-    -------
-    AnalyzedStyle
+    """Compute the statistics of one style, clip by clip and window by window.
 
     Raises
     ------
     AudioFileError
-        If a clip of it cannot be used, or what was heard before is no work of these networks.
+        If a clip cannot be used, or an earlier analysis does not fit the networks.
     """
     if style.analyzed is not None:
-        return _fitting(style.analyzed(), analyzer, style.name)
+        return _check_shapes(style.analyzed(), analyzer, style.name)
     config = analyzer.config
-    statistics, pool = StyleStatisticsAccumulator(), mosaic.FrameReservoir(config.seed)
-    example: _Example | None = None
+    statistics, frames = StyleStatisticsAccumulator(), mosaic.FrameReservoir(config.seed)
+    excerpt: _Excerpt | None = None
     for i, clip in enumerate(style.clips, 1):
         report(Stage("style", style.name if i == 1 else f"{style.name}, clip {i}"))
-        recording = (
-            clip if isinstance(clip, NormalizedStream) else _record(*clip, style.name, config)
-        )
-        check_frames(recording.n_frames, analyzer.min_frames, recording.name, config)
-        reader = recording.reader()
-        if example is None:
-            example = _Example(recording, config)
-        for start, stop in split_frames(recording.n_frames):
+        stream = clip if isinstance(clip, NormalizedStream) else _open(*clip, style.name, config)
+        check_frames(stream.n_frames, analyzer.min_frames, stream.name, config)
+        if excerpt is None:
+            excerpt = _Excerpt(stream, config)
+        reader = stream.frame_reader()
+        for start, stop in split_frames(stream.n_frames):
             power = spectrogram.channel_power(reader.stft(start, stop))
-            pool.add(power)
-            S = spectrogram.power_to_db(spectrogram.mel_power(power, config), config)
+            S = spectrogram.mel_db(power, config)
+            frames.add(power)
             statistics.add(analyzer.window_target(S))
-            example.add(S)
-    if example is None:
-        raise AudioFileError(f"{style.name}: holds no clip that can be used")
-    target = statistics.total()
-    sound = StyleSamples(target.mel_mean, pool.take(1.0), example.y())
-    return AnalyzedStyle(target, sound, example.S())
+            excerpt.add(S)
+    if excerpt is None:
+        raise AudioFileError(f"{style.name}: contains no clip that can be used")
+    total = statistics.total()
+    samples = StyleSamples(total.mel_mean, frames.take(1.0), excerpt.y())
+    return AnalyzedStyle(total, samples, excerpt.S())
 
 
-def _fitting(heard: AnalyzedStyle, analyzer: FeatureAnalyzer, name: str) -> AnalyzedStyle:
-    """Return what was heard elsewhere, if it has the shapes that these networks give."""
-    for field, wanted in analyzer.target_shapes().items():
+def analyze_styles(
+    styles: Sequence[Style], analyzer: FeatureAnalyzer, report: Callback
+) -> AnalyzedStyle:
+    """Analyse several styles and blend them by their weights; `S` is that of the first."""
+    used = [style for style in styles if style.weight > 0]
+    parts = [analyze_style(style, analyzer, report) for style in used]
+    if len(parts) == 1:  # the same object, so that what it caches is kept
+        return parts[0]
+    total = sum(style.weight for style in used)
+    shares = [style.weight / total for style in used]
+    statistics = blend_statistics([part.statistics for part in parts], shares)
+    # Frames in proportion to the weights; the first frames of a reservoir are a random sample.
+    counts = [max(1, round(share * mosaic.MAX_FRAMES)) for share in shares]
+    frames = np.concatenate(
+        [part.samples.frames[:, :n] for part, n in zip(parts, counts, strict=True)], axis=1
+    )
+    samples = StyleSamples(statistics.mel_mean, frames, parts[0].samples.y)
+    return AnalyzedStyle(statistics, samples, parts[0].S)
+
+
+def _check_shapes(style: AnalyzedStyle, analyzer: FeatureAnalyzer, name: str) -> AnalyzedStyle:
+    """Return an analysis made earlier if its arrays have the shapes that these networks give."""
+    for field, expected in analyzer.target_shapes().items():
         kind, _, layer = field.partition("/")
-        found = getattr(heard.statistics, kind)
-        shape = (found[layer] if layer else found).shape
-        if shape != wanted:
+        value = getattr(style.statistics, kind)
+        shape = (value[layer] if layer else value).shape
+        if shape != expected:
             raise AudioFileError(
-                f"{name}: statistics/{field} has the shape {shape}, the networks give {wanted}; "
-                "make it anew"
+                f"{name}: statistics/{field} has the shape {shape}, the networks give {expected}; "
+                "make it again"
             )
-    return heard
+    return style
 
 
-def _record(y: Array, sr: int, name: str, config: TransferConfig) -> NormalizedStream:
+def _open(y: Array, sr: int, name: str, config: TransferConfig) -> NormalizedStream:
     return NormalizedStream(ArraySource(y, sr, name), config)
 
 
-class _Example:
-    """The beginning of a recording, to look at and to start from."""
+class _Excerpt:
+    """The first minute of a stream, as audio and as spectrogram."""
 
-    def __init__(self, recording: NormalizedStream, config: TransferConfig) -> None:
-        self._recording = recording
-        self._n = int(EXAMPLE_SECONDS * config.sr)
+    def __init__(self, stream: NormalizedStream, config: TransferConfig) -> None:
+        self._stream = stream
+        self._n = int(EXCERPT_SECONDS * config.sr)
         self._n_frames = 1 + self._n // config.hop_length
         self._S: list[Array] = []
 
@@ -149,43 +177,9 @@ class _Example:
             self._S.append(S[:, :missing].copy())  # a view would keep the whole
 
     def y(self) -> Array:
-        n = min(self._n, self._recording.n_work)
-        y = StreamReader(self._recording.levelled(), self._recording.channels).read(0, n)
+        n = min(self._n, self._stream.n_resampled)
+        y = StreamReader(self._stream.normalized_blocks(), self._stream.channels).read(0, n)
         return np.asarray(y.mean(axis=0, keepdims=True))
 
     def S(self) -> Array:
         return np.concatenate(self._S, axis=1)
-
-
-def analyze_styles(
-    styles: Sequence[Style], analyzer: FeatureAnalyzer, report: Callback
-) -> tuple[StyleStatistics, StyleSamples, Array]:
-    """Blend styles into one.
-
-    Parameters
-    ----------
-    styles : sequence of Style
-    analyzer : Analyzer
-    report : callable
-
-    Returns
-    -------
-    statistics : StyleStatistics
-    samples : StyleSamples
-    S : np.ndarray [shape=(n_mels, t), dB]
-        Spectrogram of the first minute of the first style.
-    """
-    used = [style for style in styles if style.weight > 0]
-    heard = [analyze_style(style, analyzer, report) for style in used]
-    if len(heard) == 1:  # itself, with what is kept of it
-        return heard[0].statistics, heard[0].samples, heard[0].S
-    total = sum(style.weight for style in used)
-    shares = [style.weight / total for style in used]
-    target = blend_statistics([h.statistics for h in heard], shares)
-    # Of each style its share of a full pool of frames, the first of which are drawn best.
-    counts = [max(1, round(share * mosaic.MAX_FRAMES)) for share in shares]
-    frames = np.concatenate(
-        [h.samples.frames[:, :n] for h, n in zip(heard, counts, strict=True)], axis=1
-    )
-    sound = StyleSamples(target.mel_mean, frames, heard[0].samples.y)
-    return target, sound, heard[0].S

@@ -1,10 +1,9 @@
-"""From a stylised spectrogram back to sound, without giving up what the content has.
+"""Synthesis: from an optimised spectrogram back to audio, keeping what the content has.
 
-The spectrogram is mono, 22,050 Hz and 256 bands; the content is what it is. So nothing is
-synthesised from the spectrogram alone. It says how loud each band shall be in each frame; what is
-played stays the content's: its partials, its phase, its channels, its rate and its length.
-
-Everything works on pieces as they come, in memory that does not depend on the length.
+The spectrogram is mono, at ``config.sr`` and in mel bands, so audio is not made from it alone. It
+says how loud each band is in each frame; partials, phase, channels, sampling rate and length stay
+those of the content. Everything works on segments in order, in memory that does not depend on the
+length.
 """
 
 from __future__ import annotations
@@ -16,31 +15,39 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from audiostyle.audio.buffer import AudioBuffer
+from audiostyle.audio.loudness import (
+    LoudnessMatchedStream,
+    LoudnessMeter,
+    match_loudness_stream,
+)
 from audiostyle.audio.streams import StreamReader, resample_stream
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.dsp import spectrogram
+from audiostyle.dsp import inversion, spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream
+from audiostyle.dsp.preview import SpectrogramPreview
 from audiostyle.dsp.segmentation import fade_in
 
 Array = npt.NDArray[Any]
 
-TOP_GAIN_LIMITS_DB = (-30.0, 12.0)  # of what lies above the analysed range
+TOP_GAIN_LIMITS_DB = (-30.0, 12.0)  # of the range above the analysis
 TOP_GAIN_FRAMES = 9  # over which that gain is smoothed
-TINY_POWER = 1e-5  # of a frame's top octave; music at the level of the analysis has 1 to 1e5
-CONTEXT_FRAMES = 64  # inverted beyond what is used, so that neighbouring pieces find one phase
-FADE_FRAMES = 8  # from a piece to the next
+TINY_POWER = 1e-5  # of the top octave of a frame; music at the analysis level has 1 to 1e5
+CONTEXT_FRAMES = 64  # inverted beyond a segment, so that neighbouring segments agree on the phase
+FADE_FRAMES = 8  # from a segment to the next
+FLAT_FIT_ITERATIONS = 200  # of `fit_power` from a flat spectrum, for plain Griffin-Lim
 
 
 @dataclass
 class SpectrogramSegment:
-    """Frames that follow those of the piece before.
+    """Consecutive frames of the optimised spectrogram, and of the STFT to start from.
 
     Attributes
     ----------
     S : np.ndarray [shape=(n_mels, t), dB]
-        How loud each band shall be.
+        The level of each band.
     D : np.ndarray [shape=(channels, n_fft // 2 + 1, t), complex64]
-        Its magnitude is the fine structure that is kept, its phase the first phase.
+        Its magnitude is the fine structure that is kept; its phase is where Griffin-Lim starts.
     content_power : np.ndarray [shape=(n_fft // 2 + 1, t), non-negative]
         Of the content itself.
     last : bool
@@ -52,95 +59,110 @@ class SpectrogramSegment:
     last: bool
 
 
-class Synthesizer:
-    """Turns pieces of a stylised spectrogram into sound.
+def synthesize(
+    content: NormalizedStream,
+    segments: Iterator[SpectrogramSegment],
+    buffer: AudioBuffer,
+    preview: SpectrogramPreview,
+    config: TransferConfig,
+) -> tuple[LoudnessMatchedStream, float]:
+    """Synthesise segments into a buffer, at the loudness of the content.
 
-    Parameters
-    ----------
-    recording : Recording
-        The content.
-    config : TransferConfig
+    `preview` gets the audio before its loudness is matched.
+
+    Returns
+    -------
+    matched : LoudnessMatchedStream
+        Reads from the buffer.
+    convergence : float, in dB
+        Spectral convergence of the inversion; lower is better.
     """
+    synthesizer = Synthesizer(content, config)
+    meter, peak = LoudnessMeter(content.sr), 0.0
+    for block in synthesizer.blocks(segments, preview):
+        meter.add(block)
+        peak = max(peak, float(np.abs(block).max()))
+        buffer.append(block)
+    preview.end()
+    matched = match_loudness_stream(
+        buffer.blocks, content.sr, meter.value(), peak, content.loudness
+    )
+    return matched, synthesizer.convergence
 
-    def __init__(self, recording: NormalizedStream, config: TransferConfig) -> None:
-        self._recording = recording
+
+class Synthesizer:
+    """Turns segments of an optimised spectrogram into audio."""
+
+    def __init__(self, content: NormalizedStream, config: TransferConfig) -> None:
+        self._content = content
         self._config = config
-        self._inverter = StreamingInverter(recording.n_work, config)
+        self._inverter = StreamingInverter(content.n_resampled, config)
 
     @property
     def convergence(self) -> float:
-        """Spectral convergence of the inversion so far, in dB; lower is better."""
+        """Spectral convergence of the inversion, in dB; lower is better."""
         return self._inverter.convergence
 
-    def blocks(self, pieces: Iterator[SpectrogramSegment], listener: Any = None) -> Iterator[Array]:
-        """Render; a piece is taken when its sound is wanted.
+    def blocks(
+        self, segments: Iterator[SpectrogramSegment], preview: SpectrogramPreview | None = None
+    ) -> Iterator[Array]:
+        """Yield audio at the rate of the content and, in all, of its length.
 
-        Parameters
-        ----------
-        pieces : iterator of Piece
-            Which cover the recording.
-        listener : callable, optional
-            Gets every block at ``config.sr`` and at the level of the analysis.
+        Where nothing changed, the content comes back sample for sample: only the change is
+        resampled and added. What the content has above the analysed range follows the gain of the
+        octave below it. Plain Griffin-Lim starts from nothing, so it has no such range to keep.
 
         Yields
         ------
         np.ndarray [shape=(channels, n), float32]
-            At the content's own rate, as long as the content in all. Where nothing changed the
-            content comes back sample for sample: what changed is resampled and added. What the
-            content has above the analysed range follows the gain of the octave below it; plain
-            Griffin-Lim, which starts from nothing, has no such range to keep.
         """
-        recording, config = self._recording, self._config
-        channels, kept = recording.channels, config.inversion == "content"
-        above = kept and recording.sr > config.sr
+        content, config = self._content, self._config
+        channels, kept = content.channels, config.inversion == "content"
+        above = kept and content.sr > config.sr
+        n_streams = 2 * channels if above else channels
         changes = resample_stream(
-            self._changes(pieces, listener, kept, above),
-            config.sr,
-            recording.sr,
-            2 * channels if above else channels,
+            self._changes(segments, preview, kept, above), config.sr, content.sr, n_streams
         )
-        reader = StreamReader(changes, 2 * channels if above else channels)
+        reader = StreamReader(changes, n_streams)
         first = 0
-        for content in recording.blocks():
-            n = content.shape[1]
+        for block in content.blocks():
+            n = block.shape[1]
             change = reader.read(first, first + n)
-            y = content + change[:channels] if kept else change
+            y = block + change[:channels] if kept else change
             if above:
-                gain = self._inverter.top_gain(first / recording.sr, n, recording.sr)
-                y = y + (gain - 1) * (content - change[channels:])
+                gain = self._inverter.top_gain(first / content.sr, n, content.sr)
+                y = y + (gain - 1) * (block - change[channels:])
             first += n
             yield np.asarray(y, np.float32)
 
     def _changes(
-        self, pieces: Iterator[SpectrogramSegment], listener: Any, kept: bool, above: bool
+        self,
+        segments: Iterator[SpectrogramSegment],
+        preview: SpectrogramPreview | None,
+        kept: bool,
+        above: bool,
     ) -> Iterator[Array]:
-        """Give what is added to the content, and what of the content was analysed, at its level."""
-        recording = self._recording
-        reader = StreamReader(recording.levelled(), recording.channels)
+        """Yield the difference to the content and, if needed, the analysed part of the content."""
+        content = self._content
+        reader = StreamReader(content.normalized_blocks(), content.channels)
         first = 0
-        for styled in self._inverter.run(pieces):
-            n = styled.shape[1]
-            if listener is not None:
-                listener(styled)
-            gain = recording.gain.at(first, n)
+        for inverted in self._inverter.run(segments):
+            n = inverted.shape[1]
+            if preview is not None:
+                preview.add_audio(inverted)
+            gain = content.gain.at(first, n)
             y = reader.read(first, first + n) if kept else np.float32(0)
-            change = (styled - y) / gain
+            change = (inverted - y) / gain
             first += n
             yield np.concatenate([change, y / gain]) if above else change
 
 
 class StreamingInverter:
-    """Griffin-Lim over pieces of a spectrogram, each with some of its neighbours around it.
+    """Griffin-Lim over segments of a spectrogram, each with some of its neighbours as context."""
 
-    Parameters
-    ----------
-    n_work : int, in samples
-        How long the sound is in all.
-    config : TransferConfig
-    """
-
-    def __init__(self, n_work: int, config: TransferConfig) -> None:
-        self._n_work = n_work
+    def __init__(self, n: int, config: TransferConfig) -> None:
+        """Prepare for `n` samples at ``config.sr`` in all."""
+        self._n = n
         self._config = config
         self._rng = np.random.default_rng(config.seed)
         self._first = 0  # frame of the buffers
@@ -148,34 +170,24 @@ class StreamingInverter:
         self._magnitude: Array | None = None
         self._phase: Array | None = None
         self._tail: Array | None = None
-        self._top: Array = np.zeros(0)  # gain of the top octave, dB a frame
+        self._top: Array = np.zeros(0)  # gain of the top octave, in dB per frame
         self._error = self._energy = 0.0
 
     @property
     def convergence(self) -> float:
-        """See `Renderer.convergence`."""
+        """See `Synthesizer.convergence`."""
         return 10 * float(np.log10(max(self._error, 1e-30) / max(self._energy, 1e-30)))
 
-    def run(self, pieces: Iterator[SpectrogramSegment]) -> Iterator[Array]:
-        """Invert.
-
-        Parameters
-        ----------
-        pieces : iterator of Piece
-
-        Yields
-        ------
-        np.ndarray [shape=(channels, n)]
-            At ``config.sr`` and at the level of the analysis.
-        """
-        for piece in pieces:
-            self._take(piece)
-            y = self._emit(piece.last)
+    def run(self, segments: Iterator[SpectrogramSegment]) -> Iterator[Array]:
+        """Yield audio [shape=(channels, n)] at ``config.sr`` and at the analysis level."""
+        for segment in segments:
+            self._append(segment)
+            y = self._emit(segment.last)
             if y.shape[1]:
                 yield y
 
     def top_gain(self, start: float, n: int, sr: int) -> Array:
-        """Gain of what lies above the analysed range: that of its top octave, frame by frame.
+        """Gain of the range above the analysis, which is that of the octave below it.
 
         Parameters
         ----------
@@ -198,28 +210,32 @@ class StreamingInverter:
         linear = np.interp(position, np.arange(len(gain)), 10.0 ** (gain / 20))
         return np.asarray(linear, np.float32)
 
-    def _take(self, piece: SpectrogramSegment) -> None:
-        """Fit the power of the bins to a piece, and append it to what waits to be inverted."""
+    def _append(self, segment: SpectrogramSegment) -> None:
+        """Fit the power of the bins to a segment, and append it to what waits for inversion."""
         config = self._config
+        filters = spectrogram.mel_filters(config)
         if config.inversion == "content":
-            power = spectrogram.channel_power(piece.D)
-            fitted = spectrogram.fit_power(piece.S, power, config)
-            magnitude = np.abs(piece.D) * np.sqrt(fitted / np.maximum(power, 1e-20))
-            phase = spectrogram.unit_phase(piece.D)
+            power = spectrogram.channel_power(segment.D)
+            fitted = inversion.fit_power(segment.S, power, filters, config.top_db)
+            magnitude = np.abs(segment.D) * np.sqrt(fitted / np.maximum(power, 1e-20))
+            phase = inversion.unit_phase(segment.D)
         else:
-            flat = np.ones_like(piece.content_power) * spectrogram.db_to_power(piece.S).mean()
-            fitted = spectrogram.fit_power(piece.S, flat, config, n_iter=200)
-            magnitude = np.repeat(np.sqrt(fitted)[None], len(piece.D), axis=0)
+            level = spectrogram.db_to_power(segment.S).mean()
+            flat = np.ones_like(segment.content_power) * level
+            fitted = inversion.fit_power(
+                segment.S, flat, filters, config.top_db, FLAT_FIT_ITERATIONS
+            )
+            magnitude = np.repeat(np.sqrt(fitted)[None], len(segment.D), axis=0)
             angle = self._rng.uniform(-np.pi, np.pi, flat.shape).astype(np.float32)
-            phase = np.repeat(np.exp(1j * angle)[None], len(piece.D), axis=0)
-        self._top = np.concatenate([self._top, _top_change(piece.content_power, fitted)])
+            phase = np.repeat(np.exp(1j * angle)[None], len(segment.D), axis=0)
+        self._top = np.concatenate([self._top, _top_change(segment.content_power, fitted)])
         if self._magnitude is not None:
             magnitude = np.concatenate([self._magnitude, magnitude], axis=2)
             phase = np.concatenate([self._phase, phase], axis=2)
         self._magnitude, self._phase = magnitude, phase
 
     def _emit(self, last: bool) -> Array:
-        """Invert what waits, and give all but what the next piece will change."""
+        """Invert what waits, and return all but what the next segment will change."""
         config, hop_length = self._config, self._config.hop_length
         assert self._magnitude is not None and self._phase is not None
         end = self._first + self._magnitude.shape[2]
@@ -227,9 +243,14 @@ class StreamingInverter:
         if until <= self._emitted:
             return np.asarray(self._magnitude[:, 0, :0])
         base = self._first * hop_length
-        length = self._n_work - base if last else (end - self._first - 1) * hop_length
-        y = spectrogram.griffin_lim(
-            self._magnitude, self._phase, config, length, n_iter=config.inversion_iterations
+        length = self._n - base if last else (end - self._first - 1) * hop_length
+        y = inversion.griffin_lim(
+            self._magnitude,
+            self._phase,
+            config.n_fft,
+            hop_length,
+            length,
+            n_iter=config.inversion_iterations,
         )
         self._measure(y, self._emitted - self._first, until - self._first)
         start = self._emitted * hop_length - base
@@ -247,16 +268,16 @@ class StreamingInverter:
         return np.asarray(out)
 
     def _measure(self, y: Array, first: int, stop: int) -> None:
-        """Add to the error of what was reached, and to the energy of what was wanted."""
+        """Add to the energies of the target and of the error, over some frames."""
         assert self._magnitude is not None
-        wanted = self._magnitude[:, :, first:stop]
-        reached = np.abs(spectrogram.stft(y, self._config)[:, :, first:stop])
-        self._error += float(np.sum(np.square(reached - wanted), dtype=np.float64))
-        self._energy += float(np.sum(np.square(wanted), dtype=np.float64))
+        D = spectrogram.stft(y, self._config.n_fft, self._config.hop_length)
+        target, reached = self._magnitude[:, :, first:stop], np.abs(D[:, :, first:stop])
+        self._error += float(np.sum(np.square(reached - target), dtype=np.float64))
+        self._energy += float(np.sum(np.square(target), dtype=np.float64))
 
 
 def _top_change(content_power: Array, fitted: Array) -> Array:
-    """How much louder the top octave became [shape=(t,), dB]."""
+    """Gain of the top octave [shape=(t,), dB]."""
     low, high = len(fitted) // 2, int(0.95 * len(fitted))
     before, after = (power[low:high].sum(axis=0) for power in (content_power, fitted))
     return np.asarray(10 * np.log10((after + TINY_POWER) / (before + TINY_POWER)))

@@ -1,219 +1,189 @@
-"""A content of any length, window by window: read, styled, and handed on piece by piece."""
+"""Optimisation of a content of any length: window by window, with crossfades between them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core.initialization import Initialization, Initializer
-from audiostyle.core.style import Style, analyze_styles
+from audiostyle.audio.buffer import AudioBuffer
+from audiostyle.audio.streams import StreamReader
+from audiostyle.core.initialization import Initializer
+from audiostyle.core.style import AnalyzedStyle
 from audiostyle.core.synthesis import SpectrogramSegment
 from audiostyle.dsp import spectrogram
-from audiostyle.dsp.normalized_stream import FrameReader, NormalizedStream, check_frames
+from audiostyle.dsp.normalized_stream import FrameReader, NormalizedStream
 from audiostyle.dsp.preview import SpectrogramPreview
-from audiostyle.dsp.segmentation import Window, fade_in, plan_windows
+from audiostyle.dsp.segmentation import Window, fade_in, plan_windows, segment_bounds
 from audiostyle.events import Callback, Iteration, Stage
-from audiostyle.nn import device as nn_device
+from audiostyle.nn.device import Device, load_tensorflow
 
 if TYPE_CHECKING:
     from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
+    from audiostyle.nn.optimizer import OptimizationResult
 
 Array = npt.NDArray[Any]
 
-STACKED = {"CPU": 1, "GPU": 4}  # windows that descend at once
-ANNOUNCED_SECONDS = 60.0  # what takes longer is announced
-STEP_TO_FORWARD = 2.4  # time of a step relative to the analysis; see bench/speed
-SOUND_SHARE = 0.15  # time of start and inversion, relative to that of one channel
+BATCH_WINDOWS = {"CPU": 1, "GPU": 4}  # windows that are optimised side by side
+ANNOUNCED_SECONDS = 60.0  # a transfer that takes longer is announced
+ITERATION_TO_ANALYSIS = 2.4  # time of an iteration relative to the analysis; see bench/speed
+SOUND_SHARE = 0.15  # time of initialization and inversion, relative to the length of one channel
 
 
 @dataclass
-class _Heard:
-    """A window of the content, and where its descent starts."""
-
+class _ContentWindow:
     window: Window
-    power: Array
     S: Array
-    start: Initialization
+    S_init: Array
 
 
-class WindowedTransfer:
-    """One transfer, on its way through the content.
-
-    Parameters
-    ----------
-    recording : Recording
-    styler : SpectrogramOptimizer
-    device : Device
-    report : callable
-    lap : callable
-        Gets the name of a stage when a part of it has ended.
+class WindowedOptimization:
+    """Optimises the windows of one content; `spectrogram` holds the result afterwards.
 
     Attributes
     ----------
     windows : list of Window
     histories : list of list of Iteration
-        One a descent.
+        One per batch of windows.
     stopped : str
-        As `TransferResult.stopped`; of several windows ``plateau`` only where all of them are.
+        As `audiostyle.TransferResult.stopped`; ``plateau`` only if every window reached one.
     restarts : int
-    picture : Picture
-        Of the content.
-    S_style : np.ndarray [shape=(n_mels, t), dB]
     """
 
     def __init__(
         self,
-        recording: NormalizedStream,
-        styler: SpectrogramOptimizer,
-        device: nn_device.Device,
-        report: Callback,
+        content: NormalizedStream,
+        style: AnalyzedStyle,
+        optimizer: SpectrogramOptimizer,
+        device: Device,
+        callback: Callback,
         lap: Callable[[str], None],
     ) -> None:
-        self._recording = recording
-        self._styler = styler
+        """Plan the windows; `lap` is called with the name of a stage when a part of it ended."""
+        self._content = content
+        self._style = style
+        self._optimizer = optimizer
         self._device = device
-        self._report = report
+        self._callback = callback
         self._lap = lap
-        self.config = styler.config
-        self.windows = plan_windows(recording.n_frames)
+        self._config = optimizer.config
+        self.windows = plan_windows(content.n_frames)
+        self._segments = segment_bounds(self.windows)
+        self._initializer: Initializer | None = None
         self.histories: list[list[Iteration]] = []
         self.stopped = "plateau"
         self.restarts = 0
-        self.S_style: Array = np.zeros((self.config.n_mels, 0), np.float32)
 
-    def listen(self, styles: Sequence[Style]) -> None:
-        """Analyse the styles.
-
-        Parameters
-        ----------
-        styles : sequence of Style
-
-        Raises
-        ------
-        AudioFileError
-            If a clip cannot be used, or the content is too short for the network.
-        """
-        analyzer = self._styler.analyzer
-        check_frames(
-            self._recording.n_frames, analyzer.min_frames, self._recording.name, self.config
-        )
-        with self._on_device():
-            heard = analyze_styles(styles, analyzer, self._report)
-        self._target, self._sound, self.S_style = heard
-        self._lap("style")
-
-    def pieces(self, pictured: int | None) -> Iterator[SpectrogramSegment]:
-        """Style the content.
-
-        Parameters
-        ----------
-        pictured : int, optional
-            See `Picture`.
-
-        Yields
-        ------
-        Piece
-        """
-        self._report(Stage("features"))
-        self.picture = SpectrogramPreview(self.config, self._recording.channels, pictured)
-        reader = self._recording.reader()
-        waiting: Array | None = None  # what the window before leaves to be faded
-        groups = self._groups()
-        for i, group in enumerate(groups, 1):
-            heard = [self._hear(reader, window) for window in group]
+    def run(self, result: AudioBuffer, preview: SpectrogramPreview) -> None:
+        """Append the optimised spectrogram to `result`, and that of the content to `preview`."""
+        self._callback(Stage("features"))
+        reader = self._content.frame_reader()
+        size = BATCH_WINDOWS["GPU" if self._device.is_gpu else "CPU"]
+        batches = [self.windows[i : i + size] for i in range(0, len(self.windows), size)]
+        tail: Array | None = None  # of the window before, to be crossfaded with the next
+        for i, batch in enumerate(batches, 1):
+            contents = [self._read(reader, window) for window in batch]
             self._lap("features")
-            styled = self._style(heard, i, len(groups))
-            for one, S in zip(heard, styled, strict=True):
-                waiting, piece = self._join(one, S, waiting)
-                yield piece
-                self._lap("inversion")
+            optimized = self._optimize(contents, i, len(batches))
+            for content, S in zip(contents, optimized, strict=True):
+                first, last = self._segments[self.windows.index(content.window)]
+                start = content.window.start
+                preview.add(content.S[:, first - start : last - start])
+                S, tail = self._crossfade(content.window, S, tail, last)
+                result.append(S)
 
-    def _groups(self) -> list[list[Window]]:
-        n = STACKED["GPU" if self._device.is_gpu else "CPU"]
-        return [self.windows[i : i + n] for i in range(0, len(self.windows), n)]
+    def segments(self, result: AudioBuffer) -> Iterator[SpectrogramSegment]:
+        """Yield the optimised spectrogram with the STFT of the content, for the synthesis."""
+        reader = self._content.frame_reader()
+        optimized = StreamReader(result.blocks(), self._config.n_mels)
+        for window, (first, last) in zip(self.windows, self._segments, strict=True):
+            D = reader.stft(window.start, window.stop)
+            frames = slice(first - window.start, last - window.start)
+            yield SpectrogramSegment(
+                S=optimized.read(first, last),
+                D=self._initial(D).stft(D, window.start)[:, :, frames],
+                content_power=spectrogram.channel_power(D)[:, frames],
+                last=last == self.windows[-1].stop,
+            )
 
     def _on_device(self) -> Any:
-        return nn_device.load_tensorflow().device(self._device.name)
+        return load_tensorflow().device(self._device.name)
 
-    def _hear(self, reader: FrameReader, window: Window) -> _Heard:
-        config = self.config
+    def _initial(self, D: Array) -> Initializer:
+        """Return the initializer; a short content is averaged from `D`, its only window."""
+        if self._initializer is None:
+            config = self._config
+            if len(self.windows) == 1:
+                power = spectrogram.channel_power(D)
+                mel_mean = (spectrogram.mel_filters(config) @ power).mean(axis=1)
+            else:
+                mel_mean = self._content.mel_mean()
+            self._initializer = Initializer(
+                self._style.samples, mel_mean, self._content.n_resampled, config
+            )
+        return self._initializer
+
+    def _read(self, reader: FrameReader, window: Window) -> _ContentWindow:
         D = reader.stft(window.start, window.stop)
-        power = spectrogram.channel_power(D)
-        mel = spectrogram.mel_power(power, config)
-        S = spectrogram.power_to_db(mel, config)
-        if window.start == 0:
-            alone = len(self.windows) == 1
-            mean = mel.mean(axis=1) if alone else self._recording.mel_mean()
-            self._starter = Initializer(self._sound, mean, self._recording.n_work, config)
-        with self._on_device():
-            return _Heard(window, power, S, self._starter.make(D, S, window.start))
+        S = spectrogram.mel_db(spectrogram.channel_power(D), self._config)
+        initializer = self._initial(D)
+        with self._on_device():  # which multiplies the matrices of the mosaic
+            D_init = initializer.stft(D, window.start)
+            return _ContentWindow(window, S, initializer.spectrogram(S, D_init, window.start))
 
-    def _style(self, heard: list[_Heard], group: int, n_groups: int) -> Array:
-        """Let a group of windows descend side by side [shape=(windows, n_mels, t)]."""
-        S_content = np.stack([one.S for one in heard])
-        S_start = np.stack([one.start.S for one in heard])
+    def _optimize(self, contents: list[_ContentWindow], number: int, n_batches: int) -> Array:
+        """Optimise a batch of windows, and return their spectrograms [shape=(batch, n_mels, t)]."""
+        S_content = np.stack([content.S for content in contents])
+        S_init = np.stack([content.S_init for content in contents])
         if self.stopped == "interrupted":
-            return S_start
-        first = not self.histories
+            return S_init
+
+        def callback(event: Any) -> Any:
+            numbered = replace(event, window=number, n_windows=n_batches)
+            return self._callback(numbered.showing(event.look))
+
         with self._on_device():
-            problem = self._styler.prepare(S_content, S_start, self._target)
+            batch = self._optimizer.prepare(S_content, S_init, self._style.statistics)
             self._lap("features")
-            if first:
-                self._announce(problem.seconds * n_groups)
-                self._report(Stage("optimization", self._device.reason))
-            S, descent = self._styler.descend(problem, self._numbered(group, n_groups))
+            if number == 1:
+                self._announce(batch.seconds * n_batches)
+                self._callback(Stage("optimization", self._device.reason))
+            S, optimization = self._optimizer.optimize(batch, callback)
         self._lap("optimization")
-        self.histories.append(descent.history)
-        self.restarts = max(self.restarts, descent.restarts)
-        if descent.stopped != "plateau":
-            self.stopped = descent.stopped
-        if group == n_groups or self.stopped == "interrupted":
-            self._report(Stage("inversion"))
+        self._record(optimization)
         return S
 
-    def _numbered(self, group: int, n_groups: int) -> Callback:
-        def report(event: Any) -> Any:
-            numbered = replace(event, window=group, n_windows=n_groups)
-            return self._report(numbered.showing(event.look))
+    def _record(self, optimization: OptimizationResult) -> None:
+        self.histories.append(optimization.history)
+        self.restarts = max(self.restarts, optimization.restarts)
+        if optimization.stopped != "plateau":
+            self.stopped = optimization.stopped
 
-        return report
+    def _announce(self, analysis_seconds: float) -> None:
+        """Report how long the transfer will take, if that is long."""
+        config, content = self._config, self._content
+        optimization = ITERATION_TO_ANALYSIS * analysis_seconds * max(1, config.iterations)
+        sound = SOUND_SHARE * content.channels * content.n_resampled / config.sr
+        if optimization + sound > ANNOUNCED_SECONDS:
+            minutes = round((optimization + sound) / 60)
+            self._callback(Stage("estimate", f"about {minutes} min"))
 
-    def _announce(self, forward: float) -> None:
-        """Say how long all of it will take, if that is long; `forward` is of the analysis."""
-        steps = STEP_TO_FORWARD * forward * max(1, self.config.iterations)
-        length = self._recording.channels * self._recording.n_work / self.config.sr
-        seconds = steps + SOUND_SHARE * length
-        if seconds > ANNOUNCED_SECONDS:
-            self._report(Stage("estimate", f"about {round(seconds / 60)} min"))
-
-    def _join(
-        self, one: _Heard, S: Array, waiting: Array | None
-    ) -> tuple[Array | None, SpectrogramSegment]:
-        """Fade from the window before, and keep back what fades into the next."""
-        window = one.window
+    def _crossfade(
+        self, window: Window, S: Array, tail: Array | None, last: int
+    ) -> tuple[Array, Array | None]:
+        """Return the frames of a window up to `last`, and those that fade into the next one."""
         first = window.fade_start - window.start
-        after = self._next(window)
-        last = window.stop - window.start if after is None else after.fade_start - window.start
-        if waiting is not None:
+        if tail is not None:
             n = window.fade_stop - window.fade_start
             weights = fade_in(n)
-            fading = S[:, first : first + n]
             S = S.copy()
-            S[:, first : first + n] = weights * fading + (1 - weights) * waiting
-        kept = slice(first, last)
-        self.picture.add(one.S[:, kept])
-        piece = SpectrogramSegment(
-            S[:, kept], one.start.D[:, :, kept], one.power[:, kept], after is None
-        )
-        if after is None:
-            return None, piece
-        return S[:, last : after.fade_stop - window.start], piece
-
-    def _next(self, window: Window) -> Window | None:
+            S[:, first : first + n] = weights * S[:, first : first + n] + (1 - weights) * tail
         index = self.windows.index(window) + 1
-        return self.windows[index] if index < len(self.windows) else None
+        following = self.windows[index] if index < len(self.windows) else None
+        kept = S[:, first : last - window.start]
+        if following is None:
+            return kept, None
+        return kept, S[:, last - window.start : following.fade_stop - window.start]

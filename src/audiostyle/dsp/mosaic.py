@@ -1,10 +1,10 @@
-"""The content rebuilt from frames of the style: an audio mosaic in the mel domain.
+"""Audio mosaic in the mel domain: the content rebuilt from frames of the style.
 
 After Driedger, Prätzlich & Müller, "Let it Bee - towards NMF-inspired audio mosaicing" (ISMIR
-2015): the content's spectrogram is explained by non-negative activations of the style's own frames.
-Unlike there, the dictionary is transposed, so that any note of the content finds a frame at its
-pitch; the mosaic is a spectrogram and is not heard by itself, so no sparsity or continuity is asked
-of the activations; and it is computed in mel bands, which is faster.
+2015): the content's spectrogram is approximated by non-negative activations of the style's frames.
+Departures: the dictionary is transposed, so that every note of the content finds a frame at its
+pitch; activations need not be sparse or continuous, since the mosaic is only a part of the start;
+and it is computed in mel bands, which is faster.
 """
 
 from __future__ import annotations
@@ -14,26 +14,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.dsp import spectrogram
-
 Array = npt.NDArray[Any]
 
 SEMITONES = range(-5, 7)  # an octave of transpositions: any note finds its pitch class
 MAX_FRAMES = 300  # of the style in the dictionary, before transposition
 UPDATES = 8
-QUIET_DB = -40.0  # frames so far below the loudest are left out of the dictionary
+QUIET_DB = -40.0  # frames this far below the loudest are left out of the dictionary
 
 
 class FrameReservoir:
-    """A random sample of the frames that sound, drawn from any number of clips as they come.
+    """A uniform random sample of the frames that are not silent, over any number of clips.
 
-    Every frame draws a number, and those with the highest stay: each frame of the style has the
-    same chance, and no more than the sample is ever held.
-
-    Parameters
-    ----------
-    seed : int
+    Every frame draws a key, and the `MAX_FRAMES` frames with the highest keys stay.
     """
 
     def __init__(self, seed: int) -> None:
@@ -42,13 +34,7 @@ class FrameReservoir:
         self._frames: Array | None = None
 
     def add(self, P: Array) -> None:
-        """Offer the frames of a clip.
-
-        Parameters
-        ----------
-        P : np.ndarray [shape=(n_fft // 2 + 1, t), non-negative]
-            Power spectrogram.
-        """
+        """Offer the frames of a power spectrogram [shape=(n_fft // 2 + 1, t), non-negative]."""
         energy = P.sum(axis=0)
         P = P[:, energy > energy.max() * 10.0 ** (QUIET_DB / 10)]
         keys = np.concatenate([self._keys, self._rng.random(P.shape[1])])
@@ -57,7 +43,7 @@ class FrameReservoir:
         self._keys, self._frames = keys[kept], frames[:, kept]
 
     def take(self, share: float) -> Array:
-        """Return a share of a full sample, the best keys first.
+        """Return a share of a full sample, the highest keys first.
 
         Parameters
         ----------
@@ -66,11 +52,6 @@ class FrameReservoir:
         Returns
         -------
         np.ndarray [shape=(n_fft // 2 + 1, at most share * MAX_FRAMES)]
-
-        Raises
-        ------
-        ValueError
-            If nothing was added.
         """
         if self._frames is None:
             raise ValueError("no frames were added")
@@ -98,13 +79,14 @@ def transpose_frames(P: Array, semitones: int) -> Array:
     return np.asarray(shifted, np.float32)
 
 
-def make_dictionary(frames: Array, config: TransferConfig) -> Array:
+def make_dictionary(frames: Array, mel_filters: Array) -> Array:
     """Mel magnitudes of all transpositions of frames of a style.
 
     Parameters
     ----------
     frames : np.ndarray [shape=(n_fft // 2 + 1, k), non-negative]
-        Power of frames of the style, from `FrameReservoir`.
+        Power of frames, from `FrameReservoir`.
+    mel_filters : np.ndarray [shape=(n_mels, n_fft // 2 + 1), non-negative]
 
     Returns
     -------
@@ -112,16 +94,13 @@ def make_dictionary(frames: Array, config: TransferConfig) -> Array:
         Columns sum to 1.
     """
     # Magnitudes: in power, the loudest partial of a frame would decide alone.
-    atoms = [
-        np.sqrt(spectrogram.mel_power(transpose_frames(frames, shift), config))
-        for shift in SEMITONES
-    ]
+    atoms = [np.sqrt(mel_filters @ transpose_frames(frames, shift)) for shift in SEMITONES]
     W = np.concatenate(atoms, axis=1)
     return np.asarray(W / (W.sum(axis=0) + 1e-9), np.float32)
 
 
 def mosaic(mel: Array, dictionary: Array) -> Array:
-    """Explain a mel spectrogram by frames of a style. TensorFlow multiplies the matrices.
+    """Approximate a mel spectrogram by frames of a style; TensorFlow multiplies the matrices.
 
     Parameters
     ----------
@@ -142,8 +121,8 @@ def mosaic(mel: Array, dictionary: Array) -> Array:
     H = tf.matmul(W, V, transpose_a=True)
     H *= tf.reduce_sum(V, axis=0) / (tf.reduce_sum(H, axis=0) + 1e-9)
     floor = 1e-6 * tf.reduce_max(V) + 1e-12
-    # Lee & Seung 2001, Kullback-Leibler divergence, columns of W sum to 1. Unlike there, an update
-    # is taken to the power of 1.5, which makes 8 of them do the work of 12.
+    # Lee & Seung 2001, Kullback-Leibler divergence, columns of W sum to 1. Departure: an update is
+    # taken to the power of 1.5, so that 8 of them do the work of 12.
     for _ in range(UPDATES):
         update = tf.matmul(W, V / (tf.matmul(W, H) + floor), transpose_a=True)
         H *= update * tf.sqrt(update)

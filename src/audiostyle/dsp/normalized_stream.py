@@ -1,4 +1,10 @@
-"""A recording as the analysis sees it: measured in one pass, then read in windows."""
+"""A recording at the sampling rate and level of the analysis, and its frames.
+
+Nothing here holds a long recording in memory. A file is therefore decoded several times in a
+transfer: once to check and measure it, once to analyse it window by window, and once more to
+synthesise the result. Decoding takes a fraction of a percent of a transfer; keeping an hour of
+stereo in memory would take more than a gigabyte.
+"""
 
 from __future__ import annotations
 
@@ -26,27 +32,21 @@ Array = npt.NDArray[Any]
 
 
 class NormalizedStream:
-    """A source that was found fit for use, brought to the rate and level of the analysis.
-
-    Parameters
-    ----------
-    source : Source
-    config : TransferConfig
+    """An audio source that was checked and measured, at the rate and level of the analysis.
 
     Attributes
     ----------
     sr, channels, name
         Of the source.
     n : int, in samples
-        Of the source.
+        Length of the source.
     loudness : float, in LUFS
-    n_work : int, in samples
-        At ``config.sr``.
+    n_resampled : int, in samples
+        Length at ``config.sr``.
     n_frames : int
     gain : GainCurve
-        What the samples at ``config.sr`` are multiplied by. A recording longer than a window is
-        brought to the analysis level part by part: each of its windows is a transfer of its own,
-        and a quiet movement is not to be made loud.
+        Factor that the samples at ``config.sr`` are multiplied by. A recording longer than a window
+        gets a gain that varies with time, so that a quiet movement is not treated as silence.
 
     Raises
     ------
@@ -60,134 +60,93 @@ class NormalizedStream:
         self._config = config
         self.sr, self.channels, self.name = source.sr, source.channels, source.name
         window = WINDOW_FRAMES * config.hop_length
-        tally, meter = StreamChecker(self.sr, self.channels), LoudnessMeter(self.sr)
+        checker, meter = StreamChecker(self.sr, self.channels), LoudnessMeter(self.sr)
         level = ActiveLevelMeter(config.sr)
-        self.n_work, kept = 0, []
-        for block in resample_stream(self._listen(tally, meter), self.sr, config.sr, self.channels):
+        self.n_resampled, kept = 0, []
+        blocks = self._measured_blocks(checker, meter)
+        for block in resample_stream(blocks, self.sr, config.sr, self.channels):
             level.add(block)
-            self.n_work += block.shape[1]
-            if self.n_work < window:
+            self.n_resampled += block.shape[1]
+            if self.n_resampled < window:
                 kept.append(block)
-        self._offset, _ = tally.check(self.name)
-        self.n = tally.n
+        self._offset, _ = checker.check(self.name)
+        self.n = checker.n
         self.loudness = meter.value(self._offset)
-        self.n_frames = 1 + self.n_work // config.hop_length
+        self.n_frames = 1 + self.n_resampled // config.hop_length
         self.gain = level.gain_curve(self._offset, window / config.sr)
-        self._work: Array | None = None  # a short recording is resampled only once
-        if self.n_work < window and not self._offset.any():
-            self._work = np.concatenate(kept, axis=1)
+        self._resampled: Array | None = None  # a short recording is resampled only once
+        if self.n_resampled < window and not self._offset.any():
+            self._resampled = np.concatenate(kept, axis=1)
 
-    def _listen(self, tally: StreamChecker, meter: LoudnessMeter) -> Iterator[Array]:
+    def _measured_blocks(self, checker: StreamChecker, meter: LoudnessMeter) -> Iterator[Array]:
         for block in self._source.blocks():
-            tally.add(block)
-            if tally.finite:
+            checker.add(block)
+            if checker.finite:
                 meter.add(block)
                 yield block
 
     def blocks(self) -> Iterator[Array]:
-        """Give the recording as it is, but for an offset [shape=(channels, n)].
-
-        Yields
-        ------
-        np.ndarray
-        """
+        """Yield the source [shape=(channels, n)] at its own rate and level, without DC offset."""
         if not self._offset.any():
             yield from self._source.blocks()
             return
         for block in self._source.blocks():
             yield block - self._offset[:, None]
 
-    def levelled(self) -> Iterator[Array]:
-        """Give it at ``config.sr`` and at the level of the analysis [shape=(channels, n)].
-
-        Yields
-        ------
-        np.ndarray
-        """
-        work = (
-            iter([self._work])
-            if self._work is not None
+    def normalized_blocks(self) -> Iterator[Array]:
+        """Yield the recording [shape=(channels, n)] at ``config.sr`` and at the analysis level."""
+        resampled = (
+            iter([self._resampled])
+            if self._resampled is not None
             else resample_stream(self.blocks(), self.sr, self._config.sr, self.channels)
         )
         first = 0
-        for block in work:
+        for block in resampled:
             yield block * self.gain.at(first, block.shape[1])
             first += block.shape[1]
 
-    def reader(self) -> FrameReader:
-        """Begin to read its frames.
-
-        Returns
-        -------
-        FrameReader
-        """
-        return FrameReader(self.levelled(), self.channels, self._config)
+    def frame_reader(self) -> FrameReader:
+        """Return a reader of the frames, from the first on."""
+        config = self._config
+        return FrameReader(self.normalized_blocks(), self.channels, config.n_fft, config.hop_length)
 
     def mel_mean(self) -> Array:
-        """Mean mel power over time [shape=(n_mels,)], in a pass of its own.
-
-        Returns
-        -------
-        np.ndarray
-        """
+        """Mean mel power over time [shape=(n_mels,), non-negative], computed in one more pass."""
         total: Array = np.zeros(self._config.n_mels)
-        reader = self.reader()
+        filters, reader = spectrogram.mel_filters(self._config), self.frame_reader()
         for start, stop in split_frames(self.n_frames):
             power = spectrogram.channel_power(reader.stft(start, stop))
-            total += spectrogram.mel_power(power, self._config).sum(axis=1, dtype=np.float64)
+            total += (filters @ power).sum(axis=1, dtype=np.float64)
         return total / self.n_frames
 
 
 class FrameReader:
-    """Frames of the short-time Fourier transform of a stream.
+    """Reads frames of the STFT of a stream, in order."""
 
-    Parameters
-    ----------
-    blocks : iterator of np.ndarray [shape=(channels, n)]
-    channels : int
-    config : TransferConfig
-    """
-
-    def __init__(self, blocks: Iterator[Array], channels: int, config: TransferConfig) -> None:
+    def __init__(self, blocks: Iterator[Array], channels: int, n_fft: int, hop_length: int) -> None:
         self._reader = StreamReader(blocks, channels)
-        self._config = config
+        self._n_fft, self._hop_length = n_fft, hop_length
 
     def stft(self, start: int, stop: int) -> Array:
-        """Transform a stretch of frames; it begins no earlier than the one before.
-
-        Parameters
-        ----------
-        start, stop : int, in frames
+        """Transform frames `start` to `stop`; `start` must not lie before that of the last call.
 
         Returns
         -------
         np.ndarray [shape=(channels, n_fft // 2 + 1, stop - start), complex64]
-            As `audiostyle.dsp.spectrogram.stft` of the whole stream has them.
+            The same frames as in `audiostyle.dsp.spectrogram.stft` of the whole stream.
         """
-        n_fft, hop_length = self._config.n_fft, self._config.hop_length
+        n_fft, hop_length = self._n_fft, self._hop_length
         first = start * hop_length - n_fft // 2
         y = self._reader.read(first, first + (stop - start - 1) * hop_length + n_fft)
-        return spectrogram.stft(y, self._config, center=False)
+        return spectrogram.stft(y, n_fft, hop_length, center=False)
 
 
-def check_frames(n_frames: int, needed: int, name: str, config: TransferConfig) -> None:
-    """Raise an `AudioFileError` if a clip has fewer frames than the network needs.
-
-    Parameters
-    ----------
-    n_frames, needed : int
-    name : str
-    config : TransferConfig
-
-    Raises
-    ------
-    AudioFileError
-        If `n_frames` is below `needed`.
-    """
-    if n_frames < needed:
+def check_frames(n_frames: int, min_frames: int, name: str, config: TransferConfig) -> None:
+    """Raise an `AudioFileError` if a clip has fewer frames than the network needs."""
+    if n_frames < min_frames:
         raise AudioFileError(
-            f"{name}: {n_frames} frames are too few for {config.network}, which needs {needed}; "
-            f"use a longer clip, a smaller hop_length than {config.hop_length}, or shallower "
-            "layers",
+            f"{name}: {n_frames} frames are too few for {config.network}, which needs "
+            f"{min_frames}; use a longer clip, a hop_length below {config.hop_length}, or "
+            "shallower layers",
             kind="too_short",
         )

@@ -1,4 +1,4 @@
-"""Where the windows of a long recording lie. A short one is a single window."""
+"""Windows of a long recording, which overlap. A short recording is a single window."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 WINDOW_FRAMES = 1312  # 30.5 s by default: a clip of GTZAN is one window
-OVERLAP_FRAMES = 96  # of neighbouring windows: a margin that is dropped, and a fade
+OVERLAP_FRAMES = 96  # of neighbouring windows: margins that are dropped, and a crossfade
 MARGIN_FRAMES = 16  # at an inner end of a window, where the network sees padding instead of sound
 
 
 def split_frames(n_frames: int, size: int = WINDOW_FRAMES) -> list[tuple[int, int]]:
-    """Divide frames into as few parts as it takes for none to be larger than `size`.
-
-    Parameters
-    ----------
-    n_frames : int > 0
-    size : int > 0
+    """Divide frames into as few parts as possible, none of them larger than `size`.
 
     Returns
     -------
@@ -35,14 +30,10 @@ def split_frames(n_frames: int, size: int = WINDOW_FRAMES) -> list[tuple[int, in
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of frames that is processed at once.
+    """Frames that are optimised together, from `start` to `stop` (exclusive).
 
-    Attributes
-    ----------
-    start, stop : int
-        First and last (exclusive) frame.
-    fade_start, fade_stop : int
-        Frames over which it fades in from the window before; both equal `start` for the first.
+    The window fades in from the one before over `fade_start` to `fade_stop`; both equal `start` in
+    the first window.
     """
 
     start: int
@@ -54,21 +45,11 @@ class Window:
 def plan_windows(
     n_frames: int, size: int = WINDOW_FRAMES, overlap: int = OVERLAP_FRAMES
 ) -> list[Window]:
-    """Lay windows of one size over a recording, so that neighbours overlap.
+    """Lay windows of `size` frames evenly over a recording, as few as possible.
 
-    Parameters
-    ----------
-    n_frames : int > 0
-    size : int >= 3 * overlap
-        Of every window; of the only one at most. In smaller ones fades would meet.
-    overlap : int
-        Least overlap of neighbours.
-
-    Returns
-    -------
-    list of Window
-        As few as it takes, spread evenly. Of an overlap a margin is dropped at either end, and the
-        middle is the fade; where margins leave nothing, it is a cut.
+    Neighbours overlap by at least `overlap` frames. A margin is dropped at either end of an
+    overlap, and its middle is a crossfade; where the margins leave nothing, it is a cut. A `size`
+    below three times `overlap` would let fades meet.
     """
     if n_frames <= size:
         return [Window(0, n_frames, 0, 0)]
@@ -84,12 +65,14 @@ def plan_windows(
     return windows
 
 
-def fade_in(n: int) -> Array:
-    """Weights of a linear fade, which with those of its fade out sum to 1.
+def segment_bounds(windows: list[Window]) -> list[tuple[int, int]]:
+    """Return the frames that each window contributes: up to where the next one fades in."""
+    starts = [window.fade_start for window in windows]
+    return list(pairwise([*starts, windows[-1].stop]))
 
-    Parameters
-    ----------
-    n : int >= 0
+
+def fade_in(n: int) -> Array:
+    """Weights of a linear fade-in, which sum to 1 with those of the fade-out.
 
     Returns
     -------

@@ -1,20 +1,16 @@
-"""Sound to dB mel spectrogram and back.
+"""STFT, mel power and dB mel spectrograms, and long-term spectral envelopes.
 
-Conventions
------------
 - ``D`` is a complex STFT [shape=(..., n_fft // 2 + 1, t)], ``P`` a power spectrogram, ``S`` a mel
-  spectrogram in dB [shape=(n_mels, t)] between ``-top_db`` and some 20 dB above 0.
-- 0 dB is `REFERENCE_POWER`, the same for every clip. Clips are brought to one level before
-  (`audiostyle.audio.level.active_level`), so content and style share the scale, and the statistics of a
-  style depend on nothing but the style.
-- Several channels are analysed as one: the mean of their power, which (unlike the mean of their
+  spectrogram in dB [shape=(n_mels, t)] between ``-top_db`` and about 20 dB.
+- 0 dB is `REFERENCE_POWER` for every clip. Clips are brought to one level first
+  (`audiostyle.audio.level.active_level`), so content and style share the scale, and the statistics
+  of a style depend only on the style.
+- Several channels are analysed as one: by the mean of their power, which (unlike the mean of their
   samples) cannot cancel.
 """
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -25,12 +21,9 @@ from audiostyle.config.transfer_config import TransferConfig
 
 Array = npt.NDArray[Any]
 
-FIT_GAIN_LIMIT = np.float32(1e15)  # of power: digital silence cannot be raised, whatever is asked
 REFERENCE_POWER = 100.0  # mel power of 0 dB: the loudest bands of music at -20 dBFS lie near it
-ENVELOPE_LIMIT_DB = 30.0  # a band that the content hardly has is not dug out of its noise floor
-ENVELOPE_SMOOTHING_BANDS = (
-    4.0  # of 256; standard deviation of the Gaussian that smooths the envelope
-)
+ENVELOPE_LIMIT_DB = 30.0  # a band that the content hardly has is not raised out of its noise floor
+ENVELOPE_SMOOTHING_BANDS = 4.0  # of 256: standard deviation of the Gaussian that smooths envelopes
 
 
 @lru_cache(maxsize=8)
@@ -43,27 +36,24 @@ def _mel_filters(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> Array:
 
 
 def mel_filters(config: TransferConfig) -> Array:
-    """Return librosa's mel filter bank, area-normalised.
-
-    Parameters
-    ----------
-    config : TransferConfig
+    """Return librosa's area-normalised mel filter bank.
 
     Returns
     -------
-    np.ndarray [shape=(n_mels, n_fft // 2 + 1), non-negative]
+    np.ndarray [shape=(n_mels, n_fft // 2 + 1), non-negative, read-only]
     """
     return _mel_filters(config.sr, config.n_fft, config.n_mels, config.mel_scale)
 
 
-def stft(y: Array, config: TransferConfig, *, center: bool = True) -> Array:
-    """Short-time Fourier transform, Hann window, centred frames.
+def stft(y: Array, n_fft: int, hop_length: int, *, center: bool = True) -> Array:
+    """Short-time Fourier transform with a Hann window.
 
     Parameters
     ----------
     y : np.ndarray [shape=(..., n)]
+    n_fft, hop_length : int, in samples
     center : bool
-        False begins with the frame that begins with the first sample.
+        If False, frame 0 begins at the first sample instead of being centred on it.
 
     Returns
     -------
@@ -71,22 +61,17 @@ def stft(y: Array, config: TransferConfig, *, center: bool = True) -> Array:
     """
     import librosa
 
-    D = librosa.stft(
-        np.asarray(y, np.float32),
-        n_fft=config.n_fft,
-        hop_length=config.hop_length,
-        center=center,
-    )
-    return np.asarray(D)
+    y = np.asarray(y, np.float32)
+    return np.asarray(librosa.stft(y, n_fft=n_fft, hop_length=hop_length, center=center))
 
 
-def istft(D: Array, config: TransferConfig, length: int) -> Array:
+def istft(D: Array, n_fft: int, hop_length: int, length: int) -> Array:
     """Inverse of `stft`, cut or padded to exactly `length` samples.
 
     Parameters
     ----------
     D : np.ndarray [shape=(..., n_fft // 2 + 1, t), complex64]
-    length : int, in samples
+    n_fft, hop_length, length : int, in samples
 
     Returns
     -------
@@ -94,42 +79,28 @@ def istft(D: Array, config: TransferConfig, length: int) -> Array:
     """
     import librosa
 
-    y = librosa.istft(D, n_fft=config.n_fft, hop_length=config.hop_length, length=length)
-    return np.asarray(y)
+    return np.asarray(librosa.istft(D, n_fft=n_fft, hop_length=hop_length, length=length))
 
 
-def mel_power(P: Array, config: TransferConfig) -> Array:
-    """Mel power of a power spectrogram.
-
-    Parameters
-    ----------
-    P : np.ndarray [shape=(n_fft // 2 + 1, t), non-negative]
-
-    Returns
-    -------
-    np.ndarray [shape=(n_mels, t), non-negative]
-    """
-    return np.asarray(mel_filters(config) @ P)
-
-
-def power_to_db(mel: Array, config: TransferConfig) -> Array:
+def power_to_db(mel: Array, top_db: float) -> Array:
     """Decibels relative to `REFERENCE_POWER`, floored at ``-top_db``.
 
     Parameters
     ----------
     mel : np.ndarray [shape=(n_mels, t), non-negative]
+    top_db : float > 0, in dB
 
     Returns
     -------
-    np.ndarray [shape=(n_mels, t), dB, at least -top_db]
+    np.ndarray [shape=(n_mels, t), float32, dB, at least -top_db]
     """
-    floor = REFERENCE_POWER * 10.0 ** (-config.top_db / 10)
+    floor = REFERENCE_POWER * 10.0 ** (-top_db / 10)
     S = 10.0 * np.log10(np.maximum(mel, floor) / REFERENCE_POWER)
-    return np.asarray(np.maximum(S, -config.top_db), np.float32)
+    return np.asarray(np.maximum(S, -top_db), np.float32)
 
 
 def db_to_power(S: Array) -> Array:
-    """Inverse of `power_to_db` above the floor.
+    """Inverse of `power_to_db` above its floor.
 
     Parameters
     ----------
@@ -137,7 +108,7 @@ def db_to_power(S: Array) -> Array:
 
     Returns
     -------
-    np.ndarray [shape=(n_mels, t), positive]
+    np.ndarray [shape=(n_mels, t), float32, positive]
     """
     return np.asarray(REFERENCE_POWER * 10.0 ** (np.asarray(S) / 10), np.float32)
 
@@ -156,8 +127,22 @@ def channel_power(D: Array) -> Array:
     return np.asarray(np.mean(D.real**2 + D.imag**2, axis=0))
 
 
+def mel_db(P: Array, config: TransferConfig) -> Array:
+    """Mel spectrogram of a power spectrogram.
+
+    Parameters
+    ----------
+    P : np.ndarray [shape=(n_fft // 2 + 1, t), non-negative]
+
+    Returns
+    -------
+    np.ndarray [shape=(n_mels, t), float32, dB]
+    """
+    return power_to_db(mel_filters(config) @ P, config.top_db)
+
+
 def mel_spectrogram(y: Array, config: TransferConfig) -> Array:
-    """DB mel spectrogram of a clip at ``config.sr``.
+    """Mel spectrogram of a clip at ``config.sr``.
 
     Parameters
     ----------
@@ -165,19 +150,20 @@ def mel_spectrogram(y: Array, config: TransferConfig) -> Array:
 
     Returns
     -------
-    np.ndarray [shape=(n_mels, t), dB]
+    np.ndarray [shape=(n_mels, t), float32, dB]
     """
-    D = stft(np.atleast_2d(y), config)
-    return power_to_db(mel_power(channel_power(D), config), config)
+    D = stft(np.atleast_2d(y), config.n_fft, config.hop_length)
+    return mel_db(channel_power(D), config)
 
 
-def envelope_gain(content: Array, style: Array, config: TransferConfig) -> Array:
+def envelope_gain(content: Array, style: Array, top_db: float) -> Array:
     """Gain that gives the content the long-term spectral envelope of the style.
 
     Parameters
     ----------
     content, style : np.ndarray [shape=(n_mels,), non-negative]
         Mean mel power of each over time.
+    top_db : float > 0, in dB
 
     Returns
     -------
@@ -185,10 +171,11 @@ def envelope_gain(content: Array, style: Array, config: TransferConfig) -> Array
         Smoothed along frequency, so that it carries the envelope and not the notes, and within
         +-`ENVELOPE_LIMIT_DB`.
     """
-    floor = REFERENCE_POWER * 10.0 ** (-config.top_db / 10)
+    n_mels = len(content)
+    floor = REFERENCE_POWER * 10.0 ** (-top_db / 10)
     log_ratio = 10.0 * np.log10(np.maximum(style, floor) / np.maximum(content, floor))
-    sigma = ENVELOPE_SMOOTHING_BANDS * config.n_mels / 256
-    radius = min(int(np.ceil(3 * sigma)), config.n_mels - 1)
+    sigma = ENVELOPE_SMOOTHING_BANDS * n_mels / 256
+    radius = min(int(np.ceil(3 * sigma)), n_mels - 1)
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-6)) ** 2)
     padded = np.pad(log_ratio, radius, mode="reflect")
     smooth = np.convolve(padded, kernel / kernel.sum(), mode="valid")
@@ -213,123 +200,3 @@ def mel_to_bins(gain: Array, config: TransferConfig) -> Array:
     )[1:-1]
     bins = librosa.fft_frequencies(sr=config.sr, n_fft=config.n_fft)
     return np.asarray(np.interp(bins, centres, gain))
-
-
-def fit_power(S: Array, P: Array, config: TransferConfig, n_iter: int = 60) -> Array:
-    """Find the power spectrogram nearest to `P` whose mel spectrogram is `S`.
-
-    Multiplicative updates (Lee & Seung 2001, for the Kullback-Leibler divergence) from `P`: every
-    step multiplies each bin by the weighted mean of what the bands above it lack, so what the mel
-    bank cannot see (the partials within a band) stays as `P` has it.
-
-    Parameters
-    ----------
-    S : np.ndarray [shape=(n_mels, t), dB]
-        What to reach. Bands at ``-top_db`` or below are left alone where `P` is lower still.
-    P : np.ndarray [shape=(n_fft // 2 + 1, t), non-negative]
-        Where to start; bins that are 0 stay 0.
-    n_iter : int >= 0
-
-    Returns
-    -------
-    np.ndarray [shape=(n_fft // 2 + 1, t), non-negative]
-    """
-    M = mel_filters(config)
-    target = db_to_power(S)
-    floor = np.float32(REFERENCE_POWER * 10.0 ** (-config.top_db / 10))
-    weight = M.sum(axis=0)
-    seen = weight > 1e-3 * weight.max()  # the outermost bins lie under no filter
-    MT = (M / np.maximum(weight, 1e-12)).T[seen]
-    gain = np.ones(P.shape, np.float32)
-    for _ in range(n_iter):
-        ratio = target / np.maximum(M @ (P * gain), floor)
-        gain[seen] = np.minimum(gain[seen] * (MT @ ratio), FIT_GAIN_LIMIT)
-    unseen = np.flatnonzero(~seen)
-    if len(unseen):
-        inner = np.flatnonzero(seen)
-        gain[unseen] = gain[inner[np.abs(inner[None] - unseen[:, None]).argmin(axis=1)]]
-    return np.asarray(P * gain)
-
-
-def griffin_lim(
-    magnitude: Array,
-    phase: Array,
-    config: TransferConfig,
-    length: int,
-    *,
-    n_iter: int,
-    momentum: float = 0.99,
-) -> Array:
-    """Fast Griffin-Lim (Perraudin, Balazs & Sondergaard 2013) from a given phase.
-
-    Parameters
-    ----------
-    magnitude : np.ndarray [shape=(..., n_fft // 2 + 1, t), non-negative]
-    phase : np.ndarray [shape=(..., n_fft // 2 + 1, t), complex, modulus 1]
-    length : int, in samples
-    n_iter : int >= 0
-    momentum : float in [0, 1]
-        0 is the plain algorithm of Griffin & Lim 1984.
-
-    Returns
-    -------
-    np.ndarray [shape=(..., length), float32]
-    """
-    magnitude, phase = np.asarray(magnitude, np.float32), np.asarray(phase, np.complex64)
-    if magnitude.ndim == 2 or len(magnitude) == 1:
-        return _griffin_lim(magnitude, phase, config, length, n_iter, momentum)
-    with ThreadPoolExecutor(_workers()) as pool:  # NumPy lets go of the lock while it works
-        channels = pool.map(
-            lambda M, p: _griffin_lim(M, p, config, length, n_iter, momentum), magnitude, phase
-        )
-        return np.stack(list(channels))
-
-
-def _workers() -> int:
-    """How many threads may work: as many as BLAS may, or there are cores."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else os.cpu_count() or 1
-
-
-def _griffin_lim(
-    magnitude: Array,
-    phase: Array,
-    config: TransferConfig,
-    length: int,
-    n_iter: int,
-    momentum: float,
-) -> Array:
-    """Iteration in place: the arrays are large, and passes over them are what it takes."""
-    Z: Array = magnitude * phase
-    previous: Array | None = None
-    for _ in range(n_iter):
-        rebuilt = stft(istft(Z, config, length), config)
-        if previous is None:
-            Z = rebuilt.copy()
-        else:
-            Z = previous
-            Z *= np.float32(-momentum / (1 + momentum))
-            Z += rebuilt
-        modulus = np.abs(Z)
-        empty = modulus < np.finfo(np.float32).tiny
-        modulus[empty] = 1
-        Z[empty] = 1
-        Z *= np.divide(magnitude, modulus, out=modulus)
-        previous = rebuilt
-    return istft(Z, config, length)
-
-
-def unit_phase(D: Array) -> Array:
-    """Phase of a spectrogram as complex numbers of modulus 1; 1 where `D` is 0.
-
-    Parameters
-    ----------
-    D : np.ndarray [shape=(..., n_fft // 2 + 1, t), complex]
-
-    Returns
-    -------
-    np.ndarray [same shape, complex64]
-    """
-    modulus = np.abs(D)
-    empty = modulus < np.finfo(np.float32).tiny
-    return np.where(empty, np.complex64(1), D / np.where(empty, 1, modulus)).astype(np.complex64)

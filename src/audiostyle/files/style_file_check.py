@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core.style import EXAMPLE_SECONDS, STATISTICS
+from audiostyle.core.style import EXCERPT_SECONDS, STATISTICS
 from audiostyle.dsp import mosaic
 from audiostyle.errors import AudioFileError
 from audiostyle.nn import style_statistics
@@ -78,7 +78,7 @@ def _shapes(config: TransferConfig) -> dict[str, tuple[range, ...]]:
     def exactly(n: int) -> range:
         return range(n, n + 1)
 
-    seconds = int(EXAMPLE_SECONDS * config.sr)
+    seconds = int(EXCERPT_SECONDS * config.sr)
     mel, any_size = exactly(config.n_mels), range(1, 1 << 40)
     return {
         "S": (mel, range(1, 2 + seconds // config.hop_length)),

@@ -195,7 +195,7 @@ class StyleObjective:
         mel = (1 - s) * spectrogram.db_to_power(S_content.numpy()).mean(axis=2) + s * style.mel_mean
         temporal = (1 - s) * spectrogram_losses.temporal_envelope(S_content) + s * style.temporal
         return {
-            "spectral": tf.constant(spectrogram.power_to_db(mel, self.config)),
+            "spectral": tf.constant(spectrogram.power_to_db(mel, self.config.top_db)),
             "temporal": tf.cast(temporal, tf.float32),
         }
 

@@ -99,7 +99,7 @@ def load_sound(
         heard.reason = f"{sound.path}: cannot be read ({reason})"
         return heard
     picture = SpectrogramPreview(config, recording.channels, columns)
-    for block in recording.levelled():
+    for block in recording.normalized_blocks():
         picture.add_audio(block)
     picture.end()
     heard.S = picture.S()
