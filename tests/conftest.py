@@ -1,4 +1,4 @@
-"""Signals and configurations that all tests share; everything is synthesised, and seeded."""
+"""Signals and configurations shared by all tests; everything is synthesised with fixed seeds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REED = (1.0, 0.05, 0.6, 0.05, 0.5, 0.05, 0.4)
 
 
 def make_tones(seconds: float = 1.0, sr: int = SR, base: float = 220.0) -> Array:
-    """Four notes of four partials each, plucked: something with pitch and onsets."""
+    """Four plucked notes of four partials each: pitch and onsets."""
     t = np.arange(round(seconds * sr)) / sr
     y = np.zeros_like(t)
     for i, ratio in enumerate((1.0, 1.25, 1.5, 2.0)):
@@ -41,7 +41,7 @@ def make_tones(seconds: float = 1.0, sr: int = SR, base: float = 220.0) -> Array
 
 
 def make_noise(seconds: float = 1.0, sr: int = SR, seed: int = 0) -> Array:
-    """Low-passed noise with a pulse: something without pitch."""
+    """Low-passed noise with a pulse: no pitch."""
     rng = np.random.default_rng(seed)
     white = rng.standard_normal(round(seconds * sr))
     brown = np.convolve(white, np.ones(8) / 8, mode="same")
@@ -50,7 +50,7 @@ def make_noise(seconds: float = 1.0, sr: int = SR, seed: int = 0) -> Array:
 
 
 def make_chords(chords: list[tuple[int, ...]], partials: tuple[float, ...], note_s: float) -> Array:
-    """Chords of MIDI notes, plucked, one after the other."""
+    """Plucked chords of MIDI notes, one after the other."""
     t = np.arange(round(note_s * SR)) / SR
     envelope = np.minimum(1.0, t / 0.005) * np.exp(-3.0 * t) * np.minimum(1.0, (note_s - t) / 0.01)
     blocks = []
@@ -66,7 +66,7 @@ def make_chords(chords: list[tuple[int, ...]], partials: tuple[float, ...], note
 
 
 def decibels_of(error: Array, reference: Array) -> float:
-    """Energy of an error, relative to that of a reference."""
+    """Energy of an error relative to that of a reference, in dB."""
     norms = (np.linalg.norm(np.asarray(x, np.float64)) for x in (error, reference))
     return float(20 * np.log10(max(next(norms), 1e-30) / next(norms)))
 
@@ -81,9 +81,8 @@ def noise() -> Array:
     return make_noise()
 
 
-@pytest.fixture
-def tiny_config() -> TransferConfig:
-    """Make the default small enough for a second of sound to take about a second."""
+def make_tiny_config() -> TransferConfig:
+    """Make the default so small that a second of audio takes about a second."""
     return TransferConfig(
         precision="float32",  # the same on every processor
         n_fft=1024,
@@ -97,8 +96,13 @@ def tiny_config() -> TransferConfig:
 
 
 @pytest.fixture
+def tiny_config() -> TransferConfig:
+    return make_tiny_config()
+
+
+@pytest.fixture
 def only_what_ships() -> Iterator[None]:
-    """Forget afterwards what a test registers."""
+    """Restore the registries after a test that registers networks or losses."""
     before, modules = [dict(table) for table in plugins.TABLES], set(sys.modules)
     yield
     for table, known in zip(plugins.TABLES, before, strict=True):
@@ -111,7 +115,7 @@ def only_what_ships() -> Iterator[None]:
 
 @pytest.fixture
 def few_terms(tiny_config: TransferConfig) -> TransferConfig:
-    """Two terms of those that ship, and few steps."""
+    """Two of the shipped terms, and few iterations."""
     others = {f"{term}_weight": 0.0 for term in TERMS[2:]}
     return dataclasses.replace(tiny_config, **others)
 
@@ -121,7 +125,7 @@ SetWindows = Callable[[int, int], None]
 
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> SetWindows:
-    """Make windows so small that a few seconds are several of them."""
+    """Make windows so small that a few seconds are several windows."""
 
     def change(size: int, overlap: int) -> None:
         monkeypatch.setattr(normalized_stream, "WINDOW_FRAMES", size)
@@ -144,7 +148,7 @@ TINY_OPTIONS = [
 
 @pytest.fixture
 def write_wav(tmp_path: Path) -> Callable[..., Path]:
-    """Write samples [shape=(n,) or (channels, n)] to a file under the test's own folder."""
+    """Write samples [shape=(n,) or (channels, n)] to a file under `tmp_path`."""
 
     def write(name: str, y: Array, sr: int = SR, **options: Any) -> Path:
         path = tmp_path / name
@@ -157,7 +161,7 @@ def write_wav(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let batches compute with a `tests.support.fakes.FakeStylist`, which is returned."""
+    """Let batches run with a `tests.support.fakes.FakeStylist`, which is returned."""
     from tests.support.fakes import install  # it imports this module
 
     return install(monkeypatch.setattr)
@@ -165,7 +169,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def gtzan_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: Any) -> Path:
-    """Make a small GTZAN, 3 clips a genre and none broken, in the current folder."""
+    """Make a small GTZAN, 3 clips per genre and none broken, in the current folder."""
     from tests.support.fakes import make_gtzan
 
     make_gtzan(tmp_path, 3, broken=False)

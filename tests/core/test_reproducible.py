@@ -21,6 +21,8 @@ from tests.support.fakes import sounds
 
 OPTIONS = [*TINY_OPTIONS, "--device=cpu", "--quiet", "--deterministic"]
 
+pytestmark = pytest.mark.slow
+
 
 def audiostyle(folder: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "audiostyle", *arguments, *OPTIONS]

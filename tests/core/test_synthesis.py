@@ -35,14 +35,14 @@ def stereo(sr: int) -> np.ndarray:
 
 
 @dataclasses.dataclass
-class Rendered:
+class Synthesized:
     y: np.ndarray
     gain: float
     reduction: float
 
 
 def cut(S: np.ndarray, D: np.ndarray, edges: list[int]) -> Iterator[SpectrogramSegment]:
-    """Make pieces that end at some frames, and at the end."""
+    """Make segments that end at some frames, and at the end."""
     power = spectrogram.channel_power(D)
     n_frames = S.shape[1]
     for a, b in zip([0, *edges], [*edges, n_frames], strict=True):
@@ -54,14 +54,14 @@ def analysed(y: np.ndarray, sr: int, config: TransferConfig) -> tuple[Normalized
     return recording, recording.frame_reader().stft(0, recording.n_frames)
 
 
-def render(
+def synthesize(
     y: np.ndarray,
     sr: int,
     config: TransferConfig = CONFIG,
     *,
     gain_db: np.ndarray | float = 0.0,
     edges: list[int] | None = None,
-) -> Rendered:
+) -> Synthesized:
     """Ask for a gain in every band, match the loudness, and read the result from a buffer."""
     recording, D = analysed(y, sr, config)
     S = spectrogram.mel_db(spectrogram.channel_power(D), config)
@@ -75,19 +75,19 @@ def render(
         matched = loudness.match_loudness_stream(
             buffer.blocks, sr, meter.value(), peak, recording.loudness
         )
-        result = np.concatenate(list(matched.blocks()), axis=1)
-    return Rendered(result, matched.gain, matched.reduction)
+        found = np.concatenate(list(matched.blocks()), axis=1)
+    return Synthesized(found, matched.gain, matched.reduction)
 
 
 @pytest.mark.parametrize("edges", [[], [16], [10, 30]])
 @pytest.mark.parametrize("sr", [8000, SR, 44_100, 48_000])
 def test_an_untouched_spectrogram_gives_the_content_back(sr: int, edges: list[int]) -> None:
     y = stereo(sr)
-    rendered = render(y, sr, edges=edges)
-    assert rendered.y.shape == y.shape
-    assert decibels_of(rendered.y - y, y) < -60
-    assert rendered.gain == pytest.approx(0, abs=0.01)
-    assert rendered.reduction == 0.0
+    result = synthesize(y, sr, edges=edges)
+    assert result.y.shape == y.shape
+    assert decibels_of(result.y - y, y) < -60
+    assert result.gain == pytest.approx(0, abs=0.01)
+    assert result.reduction == 0.0
 
 
 def test_clips_are_analysed_at_one_level_whatever_their_own() -> None:
@@ -106,14 +106,14 @@ def test_clips_are_analysed_at_one_level_whatever_their_own() -> None:
 
 
 def treble(gain_db: float) -> np.ndarray:
-    """Ask for more (or less) of everything above 1 kHz."""
+    """Gain above 1 kHz only."""
     return np.where(np.arange(CONFIG.n_mels) >= 20, gain_db, 0.0)
 
 
 def test_a_gain_in_the_spectrogram_is_heard_in_the_result() -> None:
     y = make_noise()[None]
-    rendered = render(y, SR, gain_db=treble(-12.0))
-    power = [np.abs(np.fft.rfft(z[0])) ** 2 for z in (y, rendered.y)]
+    result = synthesize(y, SR, gain_db=treble(-12.0))
+    power = [np.abs(np.fft.rfft(z[0])) ** 2 for z in (y, result.y)]
     f = np.fft.rfftfreq(y.shape[1], 1 / SR)
     low, high = (f > 100) & (f < 600), (f > 2500) & (f < 8000)
     change = [10 * np.log10(power[1][band].sum() / power[0][band].sum()) for band in (low, high)]
@@ -125,36 +125,36 @@ def test_what_lies_above_the_analysed_range_follows_the_octave_below(edges: list
     sr = 44_100
     t = np.arange(sr) / sr
     y = make_noise(1.0, sr)[None] + 0.05 * np.sin(2 * np.pi * 15_000 * t)[None]
-    rendered = render(y.astype(np.float32), sr, gain_db=treble(-12.0), edges=edges)
-    tone = [np.abs(np.fft.rfft(z[0])[15_000]) for z in (y, rendered.y)]
-    assert 20 * np.log10(tone[1] / tone[0]) - rendered.gain == pytest.approx(-12, abs=1)
+    result = synthesize(y.astype(np.float32), sr, gain_db=treble(-12.0), edges=edges)
+    tone = [np.abs(np.fft.rfft(z[0])[15_000]) for z in (y, result.y)]
+    assert 20 * np.log10(tone[1] / tone[0]) - result.gain == pytest.approx(-12, abs=1)
 
 
 def test_the_loudness_of_the_content_is_kept() -> None:
     y = stereo(SR)
-    rendered = render(y, SR, gain_db=treble(15.0))
-    assert loudness.loudness(rendered.y, SR) == pytest.approx(loudness.loudness(y, SR), abs=0.05)
+    result = synthesize(y, SR, gain_db=treble(15.0))
+    assert loudness.loudness(result.y, SR) == pytest.approx(loudness.loudness(y, SR), abs=0.05)
 
 
 def test_peaks_are_limited_and_the_reduction_is_told() -> None:
     y = 8 * stereo(SR)
-    rendered = render(y, SR)
+    result = synthesize(y, SR)
     assert np.abs(y).max() > 1
-    assert np.abs(rendered.y).max() <= 1.0
-    assert rendered.reduction == pytest.approx(20 * np.log10(np.abs(y).max()), abs=0.1)
+    assert np.abs(result.y).max() <= 1.0
+    assert result.reduction == pytest.approx(20 * np.log10(np.abs(y).max()), abs=0.1)
 
 
 def test_equal_channels_stay_equal_and_silent_ones_stay_silent() -> None:
     tones = make_tones()
-    rendered = render(np.stack([tones, tones, 0 * tones]), SR, gain_db=treble(9.0), edges=[40])
-    np.testing.assert_array_equal(rendered.y[0], rendered.y[1])
-    assert np.abs(rendered.y[2]).max() == 0.0
+    result = synthesize(np.stack([tones, tones, 0 * tones]), SR, gain_db=treble(9.0), edges=[40])
+    np.testing.assert_array_equal(result.y[0], result.y[1])
+    assert np.abs(result.y[2]).max() == 0.0
 
 
 def test_plain_griffin_lim_starts_from_nothing_but_the_spectrogram() -> None:
     config = dataclasses.replace(CONFIG, inversion="griffinlim", inversion_iterations=60)
     y = make_tones()[None]
-    first, other = (render(y, SR, dataclasses.replace(config, seed=seed)).y for seed in (0, 1))
+    first, other = (synthesize(y, SR, dataclasses.replace(config, seed=seed)).y for seed in (0, 1))
     assert np.linalg.norm(first - y) > 0.5 * np.linalg.norm(y)  # the phase is another
     assert np.linalg.norm(first - other) > 0.5 * np.linalg.norm(y)
     S = spectrogram.mel_spectrogram(y, config)
@@ -176,23 +176,24 @@ def inverted(config: TransferConfig, edges: list[int]) -> tuple[np.ndarray, floa
     return np.concatenate(blocks, axis=1), inverter.convergence
 
 
-@pytest.mark.parametrize("iterations", [4, 32])
+@pytest.mark.parametrize("iterations", [4, pytest.param(32, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("edges", [[240], [100, 200, 300, 400], [20, 40, 300, 310, 320]])
-def test_pieces_are_inverted_as_the_whole_is(edges: list[int], iterations: int) -> None:
+def test_segments_are_inverted_like_the_whole(edges: list[int], iterations: int) -> None:
     """-133 dB after 4 iterations and -120 dB after 16, with a context of 64 frames."""
     config = dataclasses.replace(CONFIG, inversion_iterations=iterations)
     whole, convergence = inverted(config, [])
-    pieces, convergence_of_pieces = inverted(config, edges)
-    assert decibels_of(pieces - whole, whole) < -90
-    assert convergence_of_pieces == pytest.approx(convergence, abs=0.01)
+    segments, convergence_of_segments = inverted(config, edges)
+    assert decibels_of(segments - whole, whole) < -90
+    assert convergence_of_segments == pytest.approx(convergence, abs=0.01)
 
 
-def test_the_level_of_plain_griffin_lim_does_not_dip_where_pieces_meet() -> None:
+@pytest.mark.slow
+def test_the_level_of_plain_griffin_lim_does_not_dip_where_segments_meet() -> None:
     """Their phases differ, but not so much that a fade would cancel."""
     config = dataclasses.replace(CONFIG, inversion="griffinlim", inversion_iterations=30)
     edges = [120, 240, 360]
     whole, convergence = inverted(config, [])
-    pieces, convergence_of_pieces = inverted(config, edges)
+    segments, convergence_of_segments = inverted(config, edges)
     hop_length = config.hop_length
 
     def level(y: np.ndarray, first: int) -> float:
@@ -201,5 +202,5 @@ def test_the_level_of_plain_griffin_lim_does_not_dip_where_pieces_meet() -> None
 
     for edge in edges:
         first = edge - CONTEXT_FRAMES
-        assert level(pieces, first) == pytest.approx(level(whole, first), abs=1.0)
-    assert convergence_of_pieces == pytest.approx(convergence, abs=1.0)
+        assert level(segments, first) == pytest.approx(level(whole, first), abs=1.0)
+    assert convergence_of_segments == pytest.approx(convergence, abs=1.0)

@@ -1,4 +1,4 @@
-"""The number of threads: who keeps to it, who refuses it, and what it changes."""
+"""The number of threads: where it applies, when it is refused, and what it changes."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     return [run_with(threads, tmp_path_factory.mktemp(f"of{threads}")) for threads in (1, 2)]
 
 
+@pytest.mark.slow
 def test_tensorflow_and_every_library_below_numpy_keep_to_the_number(runs: list[Run]) -> None:
     for run in runs:
         assert run.found["code"] == 0
@@ -60,6 +61,7 @@ def test_tensorflow_and_every_library_below_numpy_keep_to_the_number(runs: list[
         assert max(run.found["libraries"]) <= min(run.threads, os.cpu_count() or 1)
 
 
+@pytest.mark.slow
 def test_once_tensorflow_works_only_the_same_number_can_be_had(runs: list[Run]) -> None:
     for run in runs:
         assert (run.found["same"], run.found["default"]) == ("", "")
@@ -69,6 +71,7 @@ def test_once_tensorflow_works_only_the_same_number_can_be_had(runs: list[Run]) 
         )
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_have_its_number_begins_no_pair(runs: list[Run]) -> None:
     for run in runs:
         assert run.found["batch"] == run.found["other"]
@@ -76,6 +79,7 @@ def test_a_batch_that_cannot_have_its_number_begins_no_pair(runs: list[Run]) -> 
         assert '"started"' not in journal and '"failed"' not in journal
 
 
+@pytest.mark.slow
 def test_the_number_changes_a_result_by_no_more_than_rounding(runs: list[Run]) -> None:
     """Sums are taken in another order, and every step of the descent carries that on.
 

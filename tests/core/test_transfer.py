@@ -1,42 +1,56 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 import pytest
 
 import audiostyle
-from audiostyle import Style, TransferConfig, TransferResult, transfer
+from audiostyle import Style, StyleTransfer, TransferConfig, TransferResult, transfer
 from audiostyle.audio import loudness
 from audiostyle.errors import AudioFileError, AudioStyleError, ConfigError, DeviceError
 from audiostyle.events import Iteration, Stage
-from tests.conftest import SR, make_noise, make_tones
+from tests.conftest import SR, make_noise, make_tiny_config, make_tones
 
 
-def run(config: TransferConfig, content: Any = None, style: Any = None, **options: Any) -> Any:
+@functools.lru_cache(maxsize=4)
+def load(config: TransferConfig) -> StyleTransfer:
+    """Load networks once per configuration: a result does not depend on earlier transfers."""
+    return StyleTransfer(config)
+
+
+def run(
+    config: TransferConfig, content: Any = None, style: Any = None, callback: Any = None
+) -> Any:
     content = make_tones() if content is None else content
     style = make_noise() if style is None else style
-    return transfer(content, style, SR, config, **options)
+    return load(config).transfer(content, style, SR, callback)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def tiny_config() -> TransferConfig:
+    return make_tiny_config()
+
+
+@pytest.fixture(scope="module")
 def result(tiny_config: TransferConfig) -> TransferResult:
-    return run(tiny_config)
+    return transfer(make_tones(), make_noise(), SR, tiny_config)
 
 
 def test_the_style_loss_falls_and_the_total_never_rises(tiny_config: TransferConfig) -> None:
-    # The more weight pitch and onsets have, the less the style can fall: these leave it room.
+    # Large weights of pitch and onset leave the style loss little room to fall.
     config = dataclasses.replace(tiny_config, iterations=10, pitch_weight=2.0, onset_weight=0.3)
     history = run(config).history
-    totals = [iterate.total for iterate in history]
+    totals = [iteration.total for iteration in history]
     assert totals == sorted(totals, reverse=True)
     assert history[-1].style < 0.8 * history[0].style
 
 
-def test_a_descent_takes_the_steps_it_was_given(result: TransferResult) -> None:
+def test_the_optimization_takes_the_given_number_of_steps(result: TransferResult) -> None:
     assert result.stopped == "iterations"
-    assert [iterate.step for iterate in result.history] == [0, 1, 2, 3]
+    assert [iteration.step for iteration in result.history] == [0, 1, 2, 3]
 
 
 def test_the_result_is_nearer_to_the_style_in_the_mean_spectrum(result: TransferResult) -> None:
@@ -57,7 +71,16 @@ def test_the_result_has_the_shape_rate_and_loudness_of_the_content(
     assert ours == pytest.approx(theirs, abs=0.1)
 
 
-@pytest.mark.parametrize("init", ["content", "envelope", "mosaic", "style", "noise"])
+@pytest.mark.parametrize(
+    "init",
+    [
+        "mosaic",
+        *(
+            pytest.param(i, marks=pytest.mark.slow)
+            for i in ("content", "envelope", "style", "noise")
+        ),
+    ],
+)
 def test_strength_0_returns_the_content(tiny_config: TransferConfig, init: str) -> None:
     content = np.stack([make_tones(), make_noise(seed=3)])
     result = run(dataclasses.replace(tiny_config, strength=0.0, init=init), content)
@@ -65,14 +88,15 @@ def test_strength_0_returns_the_content(tiny_config: TransferConfig, init: str) 
     assert 20 * np.log10(error) < -50
 
 
-def test_an_offset_is_no_sound(tiny_config: TransferConfig, result: TransferResult) -> None:
+def test_a_dc_offset_is_removed(tiny_config: TransferConfig, result: TransferResult) -> None:
     shifted = run(tiny_config, make_tones() + np.float32(0.3), make_noise() - np.float32(0.2))
     assert abs(float(shifted.y.mean())) < 0.02
-    # All but the lowest band, where the unshifted clip keeps the little offset that it has.
+    # All but the lowest band, where the unshifted clip keeps its own small offset.
     error = np.abs(shifted.S_content - result.S_content)[1:]
     assert error.mean() < 0.1
 
 
+@pytest.mark.slow
 def test_strength_lies_between_content_and_full_style(tiny_config: TransferConfig) -> None:
     distances = [
         np.abs(
@@ -84,6 +108,7 @@ def test_strength_lies_between_content_and_full_style(tiny_config: TransferConfi
     assert distances == sorted(distances)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_samples(tiny_config: TransferConfig) -> None:
     config = dataclasses.replace(tiny_config, init="noise")
     first, again = run(config), run(config)
@@ -100,6 +125,7 @@ def test_content_and_style_swapped_give_another_result(
     np.testing.assert_allclose(swapped.S_content, result.S_style, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_style_repeated_is_the_same_style(tiny_config: TransferConfig) -> None:
     config = dataclasses.replace(tiny_config, init="envelope")  # a mosaic takes a sample of it
     clip = (make_noise(), SR)
@@ -124,7 +150,7 @@ def test_lengths_rates_and_channels_may_differ(
 ) -> None:
     content = np.stack([make_tones(seconds, sr), make_noise(seconds, sr)])
     style = Style([(make_noise(1.3, 32_000), 32_000)])
-    result = transfer(content, [style], sr, tiny_config)
+    result = load(tiny_config).transfer(content, [style], sr)
     assert result.y.shape == content.shape
     assert np.isfinite(result.y).all()
 
@@ -137,6 +163,7 @@ def test_lengths_rates_and_channels_may_differ(
         ("random-1d", {"content_layers": "width3", "style_layers": "width5", "bands": 1}),
     ],
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_every_network_and_optimizer_lowers_the_total(
     network: str, optimizer: str, options: dict[str, Any], tiny_config: TransferConfig
@@ -156,6 +183,7 @@ def test_every_network_and_optimizer_lowers_the_total(
     assert history[-1].total < history[0].total
 
 
+@pytest.mark.slow
 def test_the_envelope_loss_moves_the_dynamics_towards_the_style(
     tiny_config: TransferConfig,
 ) -> None:
@@ -166,6 +194,7 @@ def test_the_envelope_loss_moves_the_dynamics_towards_the_style(
     assert weighted.history[-1].envelope < 0.5 * weighted.history[0].envelope
 
 
+@pytest.mark.slow
 def test_the_classic_preset_lowers_both_its_losses_from_noise() -> None:
     config = TransferConfig.from_preset(
         "classic",
@@ -245,7 +274,7 @@ def test_a_clip_too_short_for_the_network_is_refused_with_a_remedy() -> None:
 
 def test_an_absent_gpu_is_an_error(tiny_config: TransferConfig) -> None:
     with pytest.raises(DeviceError, match=r"gpu:99: .*use --device auto or cpu"):
-        run(tiny_config, device="gpu:99")
+        transfer(make_tones(), make_noise(), SR, tiny_config, device="gpu:99")
 
 
 def test_the_public_names_are_what_they_say() -> None:

@@ -112,6 +112,7 @@ def test_there_is_no_seam_where_windows_meet(small_windows: SetWindows) -> None:
     assert np.median(error[met]) < np.percentile(error[~met], 95)
 
 
+@pytest.mark.slow
 def test_frames_change_no_faster_where_windows_meet_than_elsewhere(
     tiny_config: TransferConfig, small_windows: SetWindows
 ) -> None:
@@ -134,6 +135,7 @@ def test_frames_change_no_faster_where_windows_meet_than_elsewhere(
         assert change[window.fade_start - 1 : window.fade_stop].mean() < bar
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "optimizer", "iterations", "most", "mean"),
     [(2, "adam", 1, 1e-3, 1e-5), (3, "lbfgs", 2, 5.0, 3e-3)],
@@ -254,6 +256,7 @@ def peak_memory(n_windows: int, folder: Path, small_windows: Callable[[int, int]
     return peak
 
 
+@pytest.mark.slow
 def test_memory_does_not_depend_on_the_length(
     tmp_path: Path, small_windows: SetWindows, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,7 +96,10 @@ def test_istft_inverts_stft_at_the_exact_length(n: int, n_fft: int, hop_length: 
     config = dataclasses.replace(CONFIG, n_fft=n_fft, hop_length=hop_length)
     y = make_noise(n / SR)[None]
     rebuilt = spectrogram.istft(
-        spectrogram.stft(y, config), config.n_fft, config.hop_length, y.shape[1]
+        spectrogram.stft(y, config.n_fft, config.hop_length),
+        config.n_fft,
+        config.hop_length,
+        y.shape[1],
     )
     assert rebuilt.shape == y.shape
     np.testing.assert_allclose(rebuilt, y, atol=1e-5)
