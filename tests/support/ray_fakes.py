@@ -72,6 +72,16 @@ def make_fake(pause: float, request: BatchRequest, config: TransferConfig) -> Pa
     return make_faulty(pause, request, config)
 
 
+def make_dying(request: BatchRequest, config: TransferConfig) -> Any:
+    """Die before the worker is ready."""
+    die()
+
+
+def make_impossible(request: BatchRequest, config: TransferConfig) -> Any:
+    """Raise an error that no worker expects."""
+    raise ValueError("no such thing")
+
+
 class RecordingWorker(PairWorker):
     """A real worker that writes down how TensorFlow computed."""
 

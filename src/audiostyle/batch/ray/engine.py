@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from audiostyle.batch.engine import Event, Note, Report
@@ -17,7 +15,7 @@ from audiostyle.batch.ray.pool import WorkerPool
 from audiostyle.batch.ray.worker import WorkerSetup
 from audiostyle.batch.request import BatchRequest
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.utils import atomic_files
+from audiostyle.utils.atomic_files import part_file
 
 
 class RayEngine:
@@ -40,7 +38,7 @@ class RayEngine:
         request, cluster = self._request, self._cluster
         with (
             connection.connected(cluster, request.threads, request.verbose) as ray,
-            _token(request.out_dir, needed=not cluster.return_audio) as token,
+            part_file(request.out_dir / "token") as token,
         ):
             nodes = connection.alive_nodes(ray)
             layout = cluster.lay_out(nodes, request.threads, request.device)
@@ -56,7 +54,7 @@ class RayEngine:
                 self._config,
                 type(self).make_worker,
                 os.getcwd(),
-                token,
+                os.path.abspath(token),
                 cluster.return_audio,
             )
             yield from WorkerPool(ray, layout, setup, jobs).run(report)
@@ -68,13 +66,3 @@ def _describe(layout: Layout, machines: int) -> str:
     if layout.workers > layout.capacity:
         text += f"; there is room for {layout.capacity} now, the others wait for more machines"
     return text
-
-
-@contextlib.contextmanager
-def _token(folder: Path, needed: bool) -> Iterator[str]:
-    """Create a file that a worker sees only if it shares the folder of the outputs."""
-    if not needed:
-        yield ""
-        return
-    with atomic_files.part_file(folder / "token") as token:
-        yield os.path.abspath(token)

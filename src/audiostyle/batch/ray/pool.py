@@ -157,30 +157,34 @@ class WorkerPool:
     def _receive(self, reference: Any) -> Iterator[Event]:
         """Process the result of a call, or its failure."""
         worker, exceptions = self._calls[reference], self._ray.exceptions
-        result: Any = None
-        fault: Exception | None = None
+        job = worker.jobs.get(reference)
         try:
             result = self._ray.get(reference)
         except exceptions.RayTaskError as error:  # a bug: expected errors are part of the result
-            fault = error
+            self._forget(reference)
+            reason = " ".join(str(error).split())[-300:]
+            if job is None:
+                place = _address(error)
+                raise EngineError(f"machine {place}: a worker cannot start ({reason})") from None
+            reason = f"internal error on {worker.host}: {reason}"
+            yield _failed(job, "internal", reason, str(error))
+            return
         except exceptions.RayError as error:
             yield from self._replace(worker, error)
             return
-        del self._calls[reference]
-        job = worker.jobs.pop(reference, None)
-        reason = " ".join(str(fault).split())[-300:]
-        if job is None:
-            if fault is not None:
-                raise EngineError(f"machine {_address(fault)}: a worker cannot start ({reason})")
-            worker.host, refusal = result
-            if refusal:
-                raise EngineError(f"machine {worker.host}: {refusal}")
-            worker.ready, worker.failed_starts = True, 0
-        elif fault is not None:
-            reason = f"internal error on {worker.host}: {reason}"
-            yield _failed(job, "internal", reason, str(fault))
-        else:
+        self._forget(reference)
+        if job is not None:
             yield from self._publish(job, result)
+            return
+        worker.host, refusal = result
+        if refusal:
+            raise EngineError(f"machine {worker.host}: {refusal}")
+        worker.ready, worker.failed_starts = True, 0
+
+    def _forget(self, reference: Any) -> None:
+        """Remove a call that has ended."""
+        worker = self._calls.pop(reference)
+        worker.jobs.pop(reference, None)
 
     def _publish(self, job: Job, result: JobResult) -> Iterator[Event]:
         """Publish a returned output, yield the events of a job, raise what ends the batch."""
@@ -211,8 +215,8 @@ class WorkerPool:
         """Replace a worker that died. It died on its oldest job; the others were not begun."""
         self._kill(worker)
         reason, jobs = _cause(error), list(worker.jobs.values())
-        worker.jobs.clear()
-        self._calls = {call: owner for call, owner in self._calls.items() if owner is not worker}
+        for reference in [call for call, owner in self._calls.items() if owner is worker]:
+            self._forget(reference)
         if self._stopping:
             yield from (Abandoned(job) for job in jobs if job.compute)
             return
