@@ -47,7 +47,7 @@ class FaultyWorker(PairWorker):
         def watch(event: Any) -> Any:
             if getattr(event, "step", None) == 1:
                 if full.exists():
-                    raise DiskError("out: cannot be written (No space left on device)")
+                    raise DiskError(f"{job.output}: cannot be written (No space left on device)")
                 if once.exists() or always.exists():
                     once.unlink(missing_ok=True)
                     die()

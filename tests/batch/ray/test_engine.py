@@ -231,10 +231,14 @@ def test_a_pair_that_kills_its_workers_fails_alone(on_ray: Batch) -> None:
     assert on_ray("--pair=zip", "--retry-failed") == 0
 
 
-def test_a_full_disk_stops_the_batch(on_ray: Batch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("options", [(), ("--return-audio",)])
+def test_a_full_disk_stops_the_batch(
+    on_ray: Batch, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("genres/jazz/jazz.00000.disk-full").touch()
-    assert on_ray() == 4
-    assert "No space left on device" in capsys.readouterr().err
+    assert on_ray(*options) == 4
+    err = capsys.readouterr().err
+    assert re.search(r": out/jazz\.00000__.*: cannot be written \(No space left on device", err)
     assert of_kind("interrupted") and not of_kind("failed")
     Path("genres/jazz/jazz.00000.disk-full").unlink()
     assert on_ray() == 0
@@ -404,7 +408,7 @@ def test_a_worker_that_dies_while_it_evaluates_costs_no_output(
     assert len(fake_ray.actors) == n_actors + 4, "two workers, and two in their places"
 
 
-def test_people_are_told_when_no_worker_starts(
+def test_a_note_says_that_no_worker_starts(
     fake_batch: Batch,
     fake_ray: FakeRay,
     monkeypatch: pytest.MonkeyPatch,

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from audiostyle import errors
 from audiostyle.batch.engine import (
     ENVIRONMENT,
     Abandoned,
@@ -37,7 +36,7 @@ from audiostyle.batch.ray.cluster import Layout
 from audiostyle.batch.ray.file_transfer import FileSender
 from audiostyle.batch.ray.job_queue import JobQueue
 from audiostyle.batch.ray.worker import JobResult, WorkerSetup
-from audiostyle.errors import AudioStyleError, EngineError, Interrupted, OutputError
+from audiostyle.errors import EngineError, Interrupted, OutputError
 
 JOBS_PER_WORKER = 2  # the current job and the next one
 POLL_SECONDS = 0.5
@@ -188,7 +187,8 @@ class WorkerPool:
 
     def _publish(self, job: Job, result: JobResult) -> Iterator[Event]:
         """Publish a returned output, yield the events of a job, raise what ends the batch."""
-        error, ended = _make_error(result.error), False
+        error: BaseException | None = result.error
+        ended = False
         for event in result.events:
             if isinstance(event, Done) and result.returned is not None:
                 try:
@@ -204,11 +204,9 @@ class WorkerPool:
         if self._sender:
             self._sender.release(job)
         self._reported.discard(job.pair.id)
-        if error is None:
-            return
-        if job.compute and not ended:
+        if (error or result.stopped) and job.compute and not ended:
             yield Abandoned(job)
-        if not isinstance(error, Interrupted):
+        if error:
             raise error
 
     def _replace(self, worker: _Worker, error: Exception) -> Iterator[Event]:
@@ -274,17 +272,6 @@ def _failed(job: Job, kind: str, reason: str, trace: str = "") -> Failed | Evalu
     if not job.compute:
         return Evaluated(job, None, reason)
     return Failed(job, kind, reason, 0.0, trace)
-
-
-def _make_error(error: tuple[str, str] | None) -> BaseException | None:
-    """Create the error that a worker reported; an unknown one ends the batch, too."""
-    if error is None:
-        return None
-    name, message = error
-    if name == Interrupted.__name__:
-        return Interrupted(0)
-    kind: type[AudioStyleError] = getattr(errors, name, EngineError)
-    return kind(message)
 
 
 def _cause(error: Exception) -> str:

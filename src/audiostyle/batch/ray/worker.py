@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from audiostyle.batch.engine import Done, Evaluated, Failed, InProcess, Started, Worker
 from audiostyle.batch.plan import Job
@@ -42,12 +42,13 @@ class WorkerSetup:
     return_audio: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class JobResult:
     """Result of a job; its events lack their job, which is large and known to the driver."""
 
     events: list[Done | Failed | Evaluated]
-    error: tuple[str, str] | None = None  # class and message of an error that ends the batch
+    error: AudioStyleError | None = None  # ends the batch
+    stopped: bool = False  # before the end of the job, by `ClusterWorker.stop`
     returned: ReturnedOutput | None = None
 
 
@@ -102,9 +103,8 @@ class ClusterWorker:
 
     def run(self, job: Job, sent: SentFiles | None = None) -> JobResult:
         """Run a job; errors are part of the result."""
-        if self._folder is None:
+        if self._folder is None or sent is None:
             return self._run_here(job)
-        sent = sent or SentFiles()
         self._folder.store(sent.inputs)
         local, names = self._folder.localize(job)
         local.output.parent.mkdir(parents=True, exist_ok=True)
@@ -114,29 +114,30 @@ class ClusterWorker:
                 local.output.write_bytes(sent.output)
                 record.write_bytes(sent.record or b"{}")
             result = self._run_here(local)
-            events = [_rename_event(event, names) for event in result.events]
-            error = result.error and (result.error[0], rename(result.error[1], names))
-            returned = None
-            if any(isinstance(event, Done) for event in events):
+            result.events = [_rename_event(event, names) for event in result.events]
+            if result.error is not None:
+                result.error.args = tuple(rename(list(result.error.args), names))
+            if any(isinstance(event, Done) for event in result.events):
                 text = to_json(rename(json.loads(record.read_text("utf-8")), names))
-                returned = ReturnedOutput(local.output.read_bytes(), text.encode())
-            return JobResult(events, error, returned)
+                result.returned = ReturnedOutput(local.output.read_bytes(), text.encode())
+            return result
         finally:
             local.output.unlink(missing_ok=True)
             record.unlink(missing_ok=True)
 
     def _run_here(self, job: Job) -> JobResult:
         assert self._engine is not None
-        events: list[Done | Failed | Evaluated] = []
-        no_job: Any = None
+        result, no_job = JobResult([]), cast("Job", None)
         try:
             for event in self._engine.run([job], self._check_stop):
                 self._check_stop(event)
                 if isinstance(event, (Done, Failed, Evaluated)):
-                    events.append(dataclasses.replace(event, job=no_job))
-        except (AudioStyleError, Interrupted) as error:
-            return JobResult(events, (type(error).__name__, str(error)))
-        return JobResult(events)
+                    result.events.append(dataclasses.replace(event, job=no_job))
+        except Interrupted:
+            result.stopped = True
+        except AudioStyleError as error:
+            result.error = error
+        return result
 
     def _check_stop(self, event: Any) -> None:
         can_stop = isinstance(event, (Iteration, Started)) or (
