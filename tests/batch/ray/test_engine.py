@@ -58,19 +58,13 @@ PATIENCE = 60.0  # seconds to wait at most for what takes one or two
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Ray on Windows is not supported here")
 
 
-@contextlib.contextmanager
-def real_cluster() -> Iterator[str]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
     """Run a cluster whose workers can import the tests, and return its address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", PYTHONPATH)
         with connected(TWO, 1, False) as ray:
             yield ray.get_runtime_context().gcs_address
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with real_cluster() as address:
-        yield address
 
 
 class Batch:
