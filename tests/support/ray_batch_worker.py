@@ -1,6 +1,6 @@
 """The command line with transfers that take no time on the workers of a Ray cluster.
 
-python tests/ray_batch_worker.py PAUSE batch CONTENT STYLE -o OUT --engine ray ...
+python tests/support/ray_batch_worker.py PAUSE batch CONTENT STYLE -o OUT --engine ray ...
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ Event = Started | Done | Failed | Abandoned | Lost | Evaluated
 class Worker(Protocol):
     """What computes one pair at a time, as `audiostyle.batch.worker.PairWorker`."""
 
-    def make(self, job: Job, callback: Callback) -> dict[str, Any]:
+    def transfer(self, job: Job, callback: Callback) -> dict[str, Any]:
         """Compute a pair, publish its output, return the record beside it.
 
         Parameters
@@ -142,7 +142,7 @@ class Worker(Protocol):
         dict of str to object
         """
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Give memory back."""
 
 
@@ -195,14 +195,14 @@ class InProcess:
     def _make(self, job: Job, report: Report) -> Done | Failed:
         began = time.perf_counter()
         try:
-            record = self._worker.make(job, report)
+            record = self._worker.transfer(job, report)
             size = os.path.getsize(job.output)
         except ENVIRONMENT:
             raise
         except Exception as error:
             kind, reason = classify(error)
             if kind == "out_of_memory":
-                self._worker.forget()
+                self._worker.clear()
             trace = traceback.format_exc() if kind == "internal" else ""
             return Failed(job, kind, reason, time.perf_counter() - began, trace)
         return Done(job, summarize(record), time.perf_counter() - began, size)

@@ -48,7 +48,7 @@ class PairWorker:
         self._stylist: StyleTransfer | None = None
         self._styles: OrderedDict[tuple[Path, ...], StyleSource] = OrderedDict()
 
-    def make(self, job: Job, callback: Callback) -> dict[str, Any]:
+    def transfer(self, job: Job, callback: Callback) -> dict[str, Any]:
         """Compute a pair, and publish its output.
 
         Parameters
@@ -120,7 +120,7 @@ class PairWorker:
             raise AudioFileError(report.failed[0]["reason"])
         return report.verdicts[0].measures
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Give back what can be computed again, as when memory is short."""
         self._styles.clear()
         gc.collect()

@@ -1,7 +1,7 @@
-"""What Ray starts on a machine of the cluster, sent there as code.
+"""Ray actor of a worker.
 
-So it runs even if the audiostyle there is another one, or none, and can say so then. Nothing of
-audiostyle may be imported at the top of this file.
+Ray sends this module to the machines as code (pickled by value), so that it also runs where
+audiostyle is missing or has another version, and can say so. So no import of audiostyle at the top.
 """
 
 from __future__ import annotations
@@ -11,14 +11,8 @@ from typing import Any
 PACKAGES = ("audiostyle", "tensorflow")
 
 
-def look() -> dict[str, str]:
-    """Say which versions are here. Imports nothing that is large.
-
-    Returns
-    -------
-    dict of str to str
-        By name; ``none`` for what is not installed.
-    """
+def find_versions() -> dict[str, str]:
+    """Return the versions on this machine by name, ``none`` for a package that is not installed."""
     import importlib.metadata
     import platform
 
@@ -28,7 +22,7 @@ def look() -> dict[str, str]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "none"
-    try:  # what is imported counts, and it need not be installed
+    try:  # the package that is imported counts; it need not be an installed one
         import audiostyle
 
         versions["audiostyle"] = audiostyle.__version__
@@ -38,55 +32,47 @@ def look() -> dict[str, str]:
 
 
 class WorkerActor:
-    """An actor, in which a `audiostyle.batch.ray.worker.ClusterWorker` works once the versions are compared."""
+    """Compares versions, then passes calls on to an `audiostyle.batch.ray.worker.ClusterWorker`."""
 
     def __init__(self) -> None:
         import signal
         import threading
 
-        # Ctrl-C reaches all processes of a terminal; here the driver says when to stop.
+        # Ctrl-C reaches all processes of a terminal, but the driver decides when a worker stops.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._maker: Any = None
+        self._worker: Any = None
 
-    def look(self) -> tuple[str, dict[str, str]]:
-        """Say what this machine is called, and which versions are here.
+    def start(self, versions: dict[str, str], setup: list[Any]) -> tuple[str, str]:
+        """Create the worker, and return the name of the host and why it cannot work, or ``""``.
 
-        Returns
-        -------
-        host : str
-        versions : dict of str to str
+        `setup` holds a reference in a list, which Ray leaves alone: a machine with other versions
+        might be unable to unpickle the object.
         """
         import socket
 
-        return socket.gethostname(), look()
+        host, found = socket.gethostname(), find_versions()
+        for name, version in versions.items():
+            if found.get(name) != version:
+                reason = f"has {name} {found.get(name)}, the driver has {name} {version}"
+                return host, f"{reason}; install the same version on all machines"
+        import ray
 
-    def begin(self, order: Any) -> Any:
-        """Make ready, and say what of the inputs is not to be seen from here.
-
-        Parameters
-        ----------
-        order : object
-
-        Returns
-        -------
-        object
-        """
         from audiostyle.batch.ray.worker import ClusterWorker
 
-        self._maker = ClusterWorker(order)
-        return self._maker.missing()
+        self._worker = ClusterWorker(ray.get(setup[0]))
+        return host, self._worker.start()
 
-    def make(self, job: Any, sent: Any = None) -> Any:
-        """Carry out a job; see `audiostyle.batch.ray.worker.ClusterWorker.make`."""
-        return self._maker.make(job, sent)
+    def run(self, job: Any, sent: Any = None) -> Any:
+        """Run a job; see `audiostyle.batch.ray.worker.ClusterWorker.run`."""
+        return self._worker.run(job, sent)
 
     def stop(self) -> None:
-        """Give the current pair up cleanly, and all that come after. Runs beside `make`."""
-        if self._maker is not None:
-            self._maker.stop()
+        """Abandon the current job and all that follow. Runs concurrently with `run`."""
+        if self._worker is not None:
+            self._worker.stop()
 
     def close(self) -> None:
-        """Remove what is not needed any more."""
-        if self._maker is not None:
-            self._maker.close()
+        """Remove temporary files."""
+        if self._worker is not None:
+            self._worker.close()

@@ -1,4 +1,4 @@
-"""What is asked of a Ray cluster, and how its machines are divided among workers. Needs no Ray."""
+"""Ray cluster: what is requested of it, and how workers share it. Does not import Ray."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from audiostyle.errors import ConfigError, DeviceError, EngineError, MissingPack
 from audiostyle.nn import device as nn_device
 
 INSTALL = 'pip install "audiostyle[ray]"'
-CPUS_PER_WORKER = 2  # without GPUs: what docs/performance.md is measured with
+CPUS_PER_WORKER = 2  # without GPUs: the setting of the figures in docs/performance.md
 MAX_WORKERS = 10_000
 
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of a cluster: how many CPUs and GPUs Ray may give away there."""
+    """CPUs and GPUs that Ray may assign on a machine of a cluster."""
 
     cpus: float
     gpus: float
@@ -25,41 +25,31 @@ class Node:
 
 @dataclass(frozen=True)
 class Layout:
-    """How many workers there are, and what each of them gets.
-
-    Attributes
-    ----------
-    workers : int
-    cpus : int
-        Also the threads of a worker, unless a number of threads was asked for.
-    gpus : float
-    room : int
-        How many the cluster holds as it is now.
-    """
+    """Number of workers, and the resources of each."""
 
     workers: int
-    cpus: int
+    cpus: int  # also the threads of a worker, unless a number of threads is requested
     gpus: float
-    room: int
+    capacity: int  # workers that fit into the cluster as it is now
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Workers on Ray, as the engine of a batch.
+    """Workers on a Ray cluster, as the engine of a batch.
 
     Attributes
     ----------
     address : str or None
-        ``auto``, or ``HOST:PORT`` of a cluster that runs; None starts one on this machine, and
-        stops it in the end.
+        ``auto``, or ``HOST:PORT`` of a running cluster. None starts a cluster on this machine and
+        stops it at the end.
     workers : int or None
-        None stands for as many as there is room for.
+        Number of workers; None for as many as fit.
     gpus_per_worker : float or None
-        Parts of a GPU are allowed. None stands for 1 if the cluster has GPUs, else 0.
+        GPUs per worker, also a fraction of one. None for 1 if the cluster has GPUs, else 0.
     cpus_per_worker : int or None
-        None divides what there is.
+        CPUs per worker; None for an equal share.
     return_audio : bool
-        Workers do not see the driver's folders: inputs are sent to them, and sounds sent back.
+        Send inputs to the workers and outputs back, for machines without the driver's folders.
     """
 
     address: str | None = None
@@ -69,16 +59,17 @@ class Cluster:
     return_audio: bool = False
 
     def check(self, device: str = "auto") -> None:
-        """Raise an error if this cannot be had whatever the cluster is.
+        """Check the values as far as this is possible without connecting to the cluster.
 
         Parameters
         ----------
         device : str
+            Device of the transfers, as in `TransferRequest`.
 
         Raises
         ------
         ConfigError
-            If a value cannot be right.
+            If a value is invalid.
         MissingPackageError
             If Ray is not installed.
         """
@@ -94,13 +85,13 @@ class Cluster:
                 raise ConfigError(f"gpus_per_worker={gpus:g}: above 1 it must be a whole number")
         if self.address is not None and "://" in self.address:
             raise ConfigError(
-                f"ray_address={self.address!r} is not taken: run the command on a machine of the "
-                "cluster, with auto or HOST:PORT"
+                f"ray_address={self.address!r} is not supported: run the command on a machine of "
+                "the cluster, with auto or HOST:PORT"
             )
         kind, number = nn_device.parse_device(device)
         if number:
             raise ConfigError(
-                f"device={device!r}: Ray gives each worker its GPU, which it sees as gpu:0; use "
+                f"device={device!r}: Ray assigns each worker its GPU, which it sees as gpu:0; use "
                 "--device gpu"
             )
         if kind == "gpu" and gpus == 0:
@@ -109,39 +100,19 @@ class Cluster:
             raise MissingPackageError(f"--engine ray needs Ray, which is not installed: {INSTALL}")
 
     def local_cpus(self, threads: int) -> int:
-        """Say how many CPUs a cluster on this machine shall claim; no fewer than its workers do.
-
-        Parameters
-        ----------
-        threads : int
-
-        Returns
-        -------
-        int
-        """
-        wanted = (self.workers or 1) * (self.cpus_per_worker or threads or 1)
-        return max(nn_device.count_cores(), wanted)
+        """Return the CPUs of a cluster on this machine: all cores, or what its workers need."""
+        needed = (self.workers or 1) * (self.cpus_per_worker or threads or 1)
+        return max(nn_device.count_cores(), needed)
 
     def lay_out(self, nodes: Sequence[Node], threads: int, device: str) -> Layout:
-        """Divide a cluster among workers.
-
-        Parameters
-        ----------
-        nodes : sequence of Node
-        threads : int
-            That were asked for; 0 stands for none.
-        device : str
-
-        Returns
-        -------
-        Layout
+        """Divide the machines among workers with `threads` threads each (0 if not requested).
 
         Raises
         ------
         DeviceError
-            If GPUs are asked for by name, and there are none.
+            If GPUs are requested and a cluster on this machine has none.
         EngineError
-            If there is no room for a single worker, and nobody said how many there shall be.
+            If not a single worker fits, or fewer than requested on this machine.
         """
         all_gpus = sum(node.gpus for node in nodes)
         gpus = self.gpus_per_worker
@@ -152,20 +123,20 @@ class Cluster:
                 f"gpus_per_worker={gpus:g}, device={device!r}: Ray finds no GPU on this machine; "
                 "use --gpus-per-worker 0 --device cpu"
             )
-        cpus = self.cpus_per_worker or threads or self._share(nodes, gpus)
-        room = _room(nodes, cpus, gpus)
-        workers = self.workers or room
-        if not workers or (self.address is None and workers > room):
+        cpus = self.cpus_per_worker or threads or self._share_cpus(nodes, gpus)
+        capacity = _capacity(nodes, cpus, gpus)
+        workers = self.workers or capacity
+        if not workers or (self.address is None and workers > capacity):
             found = f"{sum(node.cpus for node in nodes):g} CPUs and {all_gpus:g} GPUs"
             raise EngineError(
                 f"{workers or 1} workers with {cpus} CPUs and {gpus:g} GPUs each: the cluster of "
                 f"{len(nodes)} machines has {found}; use less of --workers, --cpus-per-worker or "
                 "--gpus-per-worker"
             )
-        return Layout(workers, cpus, gpus, room)
+        return Layout(workers, cpus, gpus, capacity)
 
-    def _share(self, nodes: Sequence[Node], gpus: float) -> int:
-        """Say how many CPUs a worker gets if nobody says it."""
+    def _share_cpus(self, nodes: Sequence[Node], gpus: float) -> int:
+        """Return the CPUs per worker if neither they nor threads are requested."""
         if gpus:
             shares = [node.cpus * gpus / node.gpus for node in nodes if node.gpus >= gpus]
             return max(int(min(shares, default=1)), 1)
@@ -173,18 +144,18 @@ class Cluster:
         if self.workers is None:
             return max(min(CPUS_PER_WORKER, most), 1)
         for cpus in range(most, 1, -1):
-            if _room(nodes, cpus, gpus) >= self.workers:
+            if _capacity(nodes, cpus, gpus) >= self.workers:
                 return cpus
         return 1
 
 
-def _room(nodes: Sequence[Node], cpus: int, gpus: float) -> int:
+def _capacity(nodes: Sequence[Node], cpus: int, gpus: float) -> int:
     """Count the workers that fit; none is spread over two machines."""
-    room = 0
+    capacity = 0
     for node in nodes:
         fits = int(node.cpus // cpus)
         if gpus:
             whole = int(1 / gpus + 1e-9) * int(node.gpus) if gpus < 1 else int(node.gpus // gpus)
             fits = min(fits, whole)
-        room += fits
-    return room
+        capacity += fits
+    return capacity

@@ -1,4 +1,4 @@
-"""A connection to Ray: found or started, quiet, without statistics, and gone in the end."""
+"""Connection to Ray: join or start a cluster, keep Ray quiet, and disconnect at the end."""
 
 from __future__ import annotations
 
@@ -13,22 +13,13 @@ from typing import Any
 from audiostyle.batch.ray.cluster import INSTALL, Cluster, Node
 from audiostyle.errors import EngineError, MissingPackageError
 
-STORE_BYTES = 200 << 20  # of the object store of a cluster that is started here: little is sent
+STORE_BYTES = 200 << 20  # object store of a cluster that is started here and stores no inputs
 
 
 def import_ray() -> Any:
-    """Import Ray.
-
-    Returns
-    -------
-    module
-
-    Raises
-    ------
-    MissingPackageError
-    """
+    """Import Ray, without usage statistics."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Without GPUs for a worker, TensorFlow would take what it finds: Ray shall hide them.
+    # A worker with num_gpus=0 must not see the GPUs of the others: TensorFlow would use them.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     try:
         import ray
@@ -40,52 +31,29 @@ def import_ray() -> Any:
 
 @contextlib.contextmanager
 def connected(cluster: Cluster, threads: int, verbose: bool) -> Iterator[Any]:
-    """Connect to a cluster, or start one on this machine, for the time being.
+    """Yield the module `ray`, connected to a cluster; a connection that already exists is kept.
 
-    A connection that the caller has is used, and kept.
-
-    Parameters
-    ----------
-    cluster : Cluster
-    threads : int
-        Of a worker; 0 if nobody said.
-    verbose : bool
-        Show what Ray and the workers print.
-
-    Yields
-    ------
-    module
-        Ray.
-
-    Raises
-    ------
-    EngineError
-        If there is no such cluster, or it runs other versions.
-    MissingPackageError
+    `verbose` shows the output of Ray and of the workers. Raises an `EngineError` if the cluster
+    does not exist or has other versions.
     """
     with _kept_signals():
         ray = import_ray()
-        if ray.is_initialized():
-            yield ray
-            return
-        options: dict[str, Any] = {
-            "log_to_driver": verbose,
-            "logging_level": logging.INFO if verbose else logging.ERROR,
-        }
-        if cluster.address is None:
-            options |= {
-                "address": "local",  # not the one that may run on this machine
-                "num_cpus": cluster.local_cpus(threads),
-                "include_dashboard": False,
-            }
-            if not cluster.return_audio:
-                options["object_store_memory"] = STORE_BYTES
-        else:
-            options["address"] = cluster.address
+    if ray.is_initialized():
+        yield ray
+        return
+    options: dict[str, Any] = {
+        "address": cluster.address or "local",  # local: not one that may run on this machine
+        "log_to_driver": verbose,
+        "logging_level": logging.INFO if verbose else logging.ERROR,
+    }
+    if cluster.address is None:
+        options |= {"num_cpus": cluster.local_cpus(threads), "include_dashboard": False}
+        if not cluster.return_audio:
+            options["object_store_memory"] = STORE_BYTES
     try:
         with _kept_signals():
             _connect(ray, options)
-        with _silenced(ray, verbose):
+        with contextlib.nullcontext() if verbose else _silenced(ray):
             yield ray
     finally:
         with _kept_signals():
@@ -96,37 +64,36 @@ def _connect(ray: Any, options: dict[str, Any]) -> None:
     try:
         ray.init(**options)
     except Exception as error:  # Ray raises RuntimeError, ConnectionError, ValueError and others
-        reason = " ".join(str(error).split())
-        where = options["address"]
+        reason, address = " ".join(str(error).split())[:400], options["address"]
         if "ersion mismatch" in reason:
             raise EngineError(
-                f"Ray cluster {where}: {reason[:400]} Install the same versions on all machines"
+                f"Ray cluster {address}: {reason} Install the same versions on all machines"
             ) from None
-        hint = "" if where == "local" else "; start one with: ray start --head"
-        raise EngineError(f"Ray cluster {where}: cannot be used ({reason[:400]}){hint}") from None
+        hint = "" if address == "local" else "; start one with: ray start --head"
+        raise EngineError(f"Ray cluster {address}: cannot be used ({reason}){hint}") from None
 
 
 @contextlib.contextmanager
-def _silenced(ray: Any, verbose: bool) -> Iterator[None]:
-    """Keep Ray from printing on standard output, where events for programs go.
+def _silenced(ray: Any) -> Iterator[None]:
+    """Keep standard output, where events for programs go, free of Ray's messages.
 
-    It says there that a worker died, whatever it was told of logs. There is no public switch.
+    Ray prints there that a worker died, whatever its logging options, and has no public switch.
     """
-    module = getattr(getattr(ray, "_private", None), "worker", None)
-    printing = getattr(module, "print_to_stdstream", None)
-    if verbose or printing is None:
+    module: Any = getattr(getattr(ray, "_private", None), "worker", None)
+    if not hasattr(module, "print_to_stdstream"):
         yield
         return
-    module.print_to_stdstream = lambda *_, **__: None  # type: ignore[union-attr]
+    original = module.print_to_stdstream
+    module.print_to_stdstream = lambda *_, **__: None
     try:
         yield
     finally:
-        module.print_to_stdstream = printing  # type: ignore[union-attr]
+        module.print_to_stdstream = original
 
 
 @contextlib.contextmanager
 def _kept_signals() -> Iterator[None]:
-    """Give the signals back that Ray takes over when it connects."""
+    """Restore the signal handlers that Ray replaces when it connects."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -140,15 +107,6 @@ def _kept_signals() -> Iterator[None]:
 
 
 def alive_nodes(ray: Any) -> list[Node]:
-    """List the machines of a cluster, as they are now.
-
-    Parameters
-    ----------
-    ray : object
-
-    Returns
-    -------
-    list of Node
-    """
+    """List the machines of the connected cluster as they are now."""
     found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [Node(have.get("CPU", 0.0), have.get("GPU", 0.0)) for have in found]

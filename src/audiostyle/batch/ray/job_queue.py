@@ -1,4 +1,4 @@
-"""Which worker gets which pair: styles stay with a worker, and what was lost is tried elsewhere."""
+"""Job queue that keeps a style with one worker and gives a lost job to another worker."""
 
 from __future__ import annotations
 
@@ -7,99 +7,64 @@ from collections.abc import Iterable, Sequence
 
 from audiostyle.batch.plan import Job
 
-TRIES = 2  # a pair is given up when so many workers died on it
+TRIES = 2  # workers that may die on a pair before it counts as failed
 
 
 class JobQueue:
-    """Deals jobs to workers, each of which it knows by a number.
+    """Gives jobs, in the order of `jobs`, to workers that are known by a number.
 
-    Neighbours of one style go to one worker as long as there are other styles for the others: each
-    style is then listened to once or twice, not by everybody.
-
-    Parameters
-    ----------
-    jobs : sequence of Job
-        In the order in which they are best done.
+    Adjacent jobs of one style go to one worker as long as there are other styles for the others, so
+    that one or two workers analyse a style, not all of them.
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
-        self._runs: list[deque[Job]] = []
+        self._untouched: list[deque[Job]] = []  # one queue per style, the next one last
         style = None
         for job in jobs:
             if job.pair.style.clips != style:
                 style = job.pair.style.clips
-                self._runs.append(deque())
-            self._runs[-1].append(job)
-        self._runs.reverse()  # the next one is the last
+                self._untouched.append(deque())
+            self._untouched[-1].append(job)
+        self._untouched.reverse()
         self._open: list[deque[Job]] = []
-        self._at: dict[int, deque[Job]] = {}
-        self._again: list[tuple[Job, int]] = []
+        self._current: dict[int, deque[Job]] = {}
+        self._retries: list[tuple[Job, int]] = []
         self._deaths: Counter[str] = Counter()
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left to deal."""
-        return not (self._again or self._runs or any(self._open))
+        """Whether no job is left."""
+        return not (self._retries or self._untouched or any(self._open))
 
-    def deal(self, worker: int, others: Iterable[int] = ()) -> Job | None:
-        """Take the next job for a worker.
-
-        Parameters
-        ----------
-        worker : int
-        others : iterable of int
-            Those that work, too: what this worker lost is theirs, if there are any.
-
-        Returns
-        -------
-        Job or None
-            None if nothing is left for this one.
-        """
-        run = self._at.get(worker)
-        if not run:
-            run = self._find_run()
-        if run:
-            self._at[worker] = run
-            return run.popleft()
-        alone = not any(other != worker for other in others)
-        for i, (job, loser) in enumerate(self._again):
+    def next_job(self, worker: int, others: Iterable[int] = ()) -> Job | None:
+        """Take the next job for `worker`; a job that it lost is left to the `others`, if any."""
+        queue = self._current.get(worker) or self._open_queue()
+        if queue:
+            self._current[worker] = queue
+            return queue.popleft()
+        alone = all(other == worker for other in others)
+        for i, (job, loser) in enumerate(self._retries):
             if alone or loser != worker:
-                del self._again[i]
+                del self._retries[i]
                 return job
         return None
 
-    def back(self, job: Job) -> None:
-        """Take a job back that was dealt, and not begun.
-
-        Parameters
-        ----------
-        job : Job
-        """
+    def put_back(self, job: Job) -> None:
+        """Return a job that was not begun."""
         self._open.append(deque([job]))
 
-    def lose(self, job: Job, worker: int) -> bool:
-        """Take a job back on which a worker died.
-
-        Parameters
-        ----------
-        job : Job
-        worker : int
-
-        Returns
-        -------
-        bool
-            Whether it will be tried again, after all others.
-        """
+    def mark_lost(self, job: Job, worker: int) -> bool:
+        """Note that a worker died on a job; return whether it is retried, after all others."""
         self._deaths[job.pair.id] += 1
         if self._deaths[job.pair.id] >= TRIES:
             return False
-        self._again.append((job, worker))
+        self._retries.append((job, worker))
         return True
 
-    def _find_run(self) -> deque[Job] | None:
-        """Open a style that nobody works on, or else join in where most is left."""
-        self._open = [run for run in self._open if run]
-        if self._runs:
-            self._open.append(self._runs.pop())
+    def _open_queue(self) -> deque[Job] | None:
+        """Return a style that no worker has, or else the one with most jobs left."""
+        self._open = [queue for queue in self._open if queue]
+        if self._untouched:
+            self._open.append(self._untouched.pop())
             return self._open[-1]
         return max(self._open, key=len, default=None)

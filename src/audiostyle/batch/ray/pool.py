@@ -1,17 +1,21 @@
-"""The workers of a Ray cluster: begun, fed, followed, and replaced when they die."""
+"""Workers of a Ray cluster: start, jobs, results, and replacement when one dies.
+
+Ray places the workers. It does not restart them or retry their calls (`max_restarts`,
+`max_task_retries`), because the driver must record which pair a worker died on, give that pair to
+another worker after all other pairs, and be sure that the old worker is dead before it does so:
+Ray also reports workers as unavailable that still compute.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import time
-from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from audiostyle import errors
 from audiostyle.batch.engine import (
     ENVIRONMENT,
     Abandoned,
@@ -27,335 +31,260 @@ from audiostyle.batch.engine import (
 )
 from audiostyle.batch.plan import Job
 from audiostyle.batch.ray import actor as ray_actor
-from audiostyle.batch.ray.actor import look
+from audiostyle.batch.ray.actor import find_versions
 from audiostyle.batch.ray.cluster import Layout
-from audiostyle.batch.ray.file_transfer import SentFiles
+from audiostyle.batch.ray.file_transfer import FileSender
 from audiostyle.batch.ray.job_queue import JobQueue
 from audiostyle.batch.ray.worker import JobResult, WorkerSetup
-from audiostyle.errors import AudioStyleError, EngineError, Interrupted, OutputError
-from audiostyle.utils import atomic_files
+from audiostyle.errors import EngineError, Interrupted, OutputError
 
-WINDOW = 2  # pairs that a worker has at a time: the one it makes, and the next
+JOBS_PER_WORKER = 2  # the current job and the next one
 POLL_SECONDS = 0.5
-PATIENCE_SECONDS = 30.0  # without any worker before people are told that there is no room
-START_DEATHS = 3  # in a row, of workers that were not ready yet
+PATIENCE_SECONDS = 30.0  # without any worker before a note says so
+MAX_FAILED_STARTS = 3  # workers in a row that die before they are ready
 CLOSE_SECONDS = 5.0
 
 
 @dataclass
-class _Slot:
-    """A place for a worker; when one dies, another takes it."""
+class _Worker:
+    """What the driver knows of a worker; the number stays when the worker is replaced."""
 
     number: int
     actor: Any = None
-    node: str = ""
-    step: str = "look"  # then begin, then ready
-    pending: Any = None
-    flight: deque[tuple[Any, Job]] = field(default_factory=deque)
-    deaths: int = 0
-    missing: frozenset[str] = frozenset()
-    has: set[str] = field(default_factory=set)
-
-
-class _Parcels:
-    """Inputs in the object store: each once, and no longer than a job may need it."""
-
-    def __init__(self, ray: Any, jobs: Sequence[Job]) -> None:
-        self._ray = ray
-        self._uses = Counter(path for job in jobs for path in job.digests)
-        self._held: dict[str, Any] = {}
-
-    def pack(self, job: Job, slot: _Slot) -> SentFiles:
-        """Gather what a worker lacks for a job."""
-        sent = SentFiles()
-        for path in job.digests:
-            if path in slot.missing and path not in slot.has:
-                if path not in self._held:
-                    self._held[path] = self._ray.put(Path(path).read_bytes())
-                sent.inputs[path] = self._held[path]
-        if not job.compute:
-            sent.output = job.output.read_bytes()
-            with contextlib.suppress(OSError):
-                sent.record = atomic_files.record_path(job.output).read_bytes()
-        slot.has.update(sent.inputs)
-        return sent
-
-    def drop(self, job: Job) -> None:
-        """Forget what only this job needed, as it has ended."""
-        for path in job.digests:
-            self._uses[path] -= 1
-            if self._uses[path] <= 0:
-                self._held.pop(path, None)
+    host: str = ""
+    ready: bool = False
+    failed_starts: int = 0
+    jobs: dict[Any, Job] = field(default_factory=dict)  # by reference of the call, oldest first
 
 
 class WorkerPool:
-    """Workers, what they are at, and what is left for them.
+    """Runs jobs on workers. `ray` is the module, connected; every worker gets `setup`."""
 
-    Parameters
-    ----------
-    ray : module
-        Connected.
-    layout : Layout
-    order : Order
-        For every worker.
-    jobs : sequence of Job
-    """
-
-    def __init__(self, ray: Any, layout: Layout, order: WorkerSetup, jobs: Sequence[Job]) -> None:
+    def __init__(self, ray: Any, layout: Layout, setup: WorkerSetup, jobs: Sequence[Job]) -> None:
         self._ray = ray
-        self._order = ray.put(order)
-        self._return_audio = order.return_audio
-        self._dealer = JobQueue(jobs)
-        self._parcels = _Parcels(ray, jobs if order.return_audio else [])
-        self._waiting: dict[Any, _Slot] = {}
-        self._versions = look()
-        self._begun: set[str] = set()  # a job that is taken back is not begun again
+        self._setup = ray.put(setup)
+        self._queue = JobQueue(jobs)
+        self._sender = FileSender(ray, jobs) if setup.return_audio else None
+        self._calls: dict[Any, _Worker] = {}  # by reference
+        self._versions = find_versions()
+        self._reported: set[str] = set()  # `Started` is not repeated for a job that was put back
+        self._stopping = False
         ray.cloudpickle.register_pickle_by_value(ray_actor)
-        self._shell = ray.remote(
+        self._actor_class = ray.remote(
             num_cpus=layout.cpus,
             num_gpus=layout.gpus,
-            max_restarts=0,  # who restarts must know which pair was lost
+            max_restarts=0,
             max_task_retries=0,
             concurrency_groups={"control": 1},
         )(ray_actor.WorkerActor)
-        self._slots = [_Slot(number) for number in range(layout.workers)]
-        self._closed = False
-
-    def in_flight(self) -> list[Job]:
-        """List the jobs that workers have.
-
-        Returns
-        -------
-        list of Job
-        """
-        return [job for slot in self._slots for _, job in slot.flight]
+        self._workers = [_Worker(number) for number in range(layout.workers)]
 
     def run(self, report: Report) -> Iterator[Event]:
-        """Carry out all jobs; see `audiostyle.batch.ray.engine.RayEngine.run`."""
-        for slot in self._slots:
-            self._start(slot)
-        patience = time.monotonic() + PATIENCE_SECONDS
-        while not self._dealer.empty or self.in_flight():
-            for slot in self._slots:
-                yield from self._fill(slot)
-            news = self._news()
-            try:  # first: a signal to all processes is no pair's fault
-                report(Waiting())
-            except Interrupted:
-                yield from self._drain()
-                raise
-            for slot, reference in news:
-                try:
-                    yield from self._take(slot, reference)
-                except ENVIRONMENT:
-                    yield from self._drain()
-                    raise
-            if any(slot.step == "ready" for slot in self._slots):
-                patience = float("inf")
-            elif time.monotonic() > patience:
-                patience = float("inf")
-                report(Note("Ray: still no room for a worker; ray status says what is in use"))
-
-    def close(self) -> None:
-        """End the workers."""
-        if self._closed:
-            return
-        self._closed = True
-        closing = []
-        for slot in self._slots:
-            if slot.actor is not None and not slot.flight and slot.step == "ready":
-                with contextlib.suppress(self._ray.exceptions.RayError):
-                    closing.append(slot.actor.close.remote())
-        if closing:
-            self._ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
-        for slot in self._slots:
-            self._kill(slot)
-
-    def _kill(self, slot: _Slot) -> None:
-        if slot.actor is not None:
-            with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
-                self._ray.kill(slot.actor)
-        slot.actor = None
-
-    def _start(self, slot: _Slot) -> None:
-        slot.actor = self._shell.remote()
-        slot.step, slot.node = "look", ""
-        slot.missing, slot.has = frozenset(), set()
-        self._expect(slot, slot.actor.look.remote())
-
-    def _expect(self, slot: _Slot, reference: Any) -> None:
-        slot.pending = reference
-        self._waiting[reference] = slot
-
-    def _news(self) -> list[tuple[_Slot, Any]]:
-        """Wait a moment for answers; the earliest of a worker come first."""
-        ready, _ = self._ray.wait(
-            list(self._waiting), num_returns=1, timeout=POLL_SECONDS, fetch_local=False
-        )
-        return [(self._waiting[reference], reference) for reference in ready]
-
-    def _fill(self, slot: _Slot) -> Iterator[Event]:
-        """Give a worker enough to do."""
-        while slot.step == "ready" and len(slot.flight) < WINDOW:
-            others = [s.number for s in self._slots if s.step == "ready"]
-            job = self._dealer.deal(slot.number, others)
-            if job is None:
-                return
-            if job.compute and job.pair.id not in self._begun:
-                self._begun.add(job.pair.id)
-                yield Started(job, watched=True)
-            try:
-                sent = self._parcels.pack(job, slot) if self._return_audio else None
-            except OSError as error:
-                reason = f"{error.filename}: cannot be read ({error.strerror})"
-                yield Failed(job, "unreadable", reason, 0.0)
-                continue
-            reference = slot.actor.make.remote(job, sent)
-            slot.flight.append((reference, job))
-            self._waiting[reference] = slot
-
-    def _take(self, slot: _Slot, reference: Any) -> Iterator[Event]:
-        """Follow an answer, or the lack of one."""
+        """Run all jobs; see `audiostyle.batch.ray.engine.RayEngine.run`."""
         try:
-            answer = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:
-            yield from self._blunder(slot, reference, error)
-            return
-        except self._ray.exceptions.RayError as error:
-            yield from self._bury(slot, error)
-            return
-        del self._waiting[reference]
-        if slot.step == "ready":
-            yield from self._follow(slot, reference, answer)
-        elif slot.step == "look":
-            slot.node, versions = answer
-            self._check(slot.node, versions)
-            slot.step = "begin"
-            self._expect(slot, slot.actor.begin.remote(self._order))
-        else:
-            reason, missing = answer
-            if reason:
-                raise EngineError(f"machine {slot.node}: {reason}")
-            slot.step, slot.deaths, slot.pending = "ready", 0, None
-            slot.missing = frozenset(missing)
-
-    def _check(self, node: str, versions: dict[str, str]) -> None:
-        """Refuse a worker that would compute something else."""
-        for name, ours in self._versions.items():
-            if versions.get(name) != ours:
-                raise EngineError(
-                    f"machine {node}: has {name} {versions.get(name)}, the driver has {name} "
-                    f"{ours}; install the same version on all machines"
-                )
-
-    def _follow(self, slot: _Slot, reference: Any, answer: JobResult) -> Iterator[Event]:
-        job = next(job for ref, job in slot.flight if ref == reference)
-        error, done = _rebuild(answer.error), False
-        for event in answer.events:
-            if isinstance(event, Done) and answer.returned is not None:
-                try:
-                    answer.returned.publish(job.output)
-                except ENVIRONMENT as trouble:
-                    error = trouble
-                    break
-                except OutputError as trouble:
-                    yield Failed(job, "output", str(trouble), event.seconds)
-                    break
-            done = done or isinstance(event, Done)
-            if isinstance(event, (Done, Failed, Evaluated)):
-                yield dataclasses.replace(event, job=job)
-        slot.flight = deque(entry for entry in slot.flight if entry[1] is not job)
-        self._parcels.drop(job)
-        self._begun.discard(job.pair.id)
-        if error is None:
-            return
-        if job.compute and not done:
-            yield Abandoned(job)
-        if not isinstance(error, Interrupted):
-            raise error
-
-    def _blunder(self, slot: _Slot, reference: Any, error: Exception) -> Iterator[Event]:
-        """Follow an exception that no worker of ours lets out."""
-        reason = " ".join(str(error).split())[-300:]
-        del self._waiting[reference]
-        if slot.step != "ready":
-            raise EngineError(f"machine {slot.node or 'unknown'}: no worker begins ({reason})")
-        job = next(job for ref, job in slot.flight if ref == reference)
-        slot.flight = deque(entry for entry in slot.flight if entry[1] is not job)
-        yield Failed(job, "internal", f"internal error on {slot.node}: {reason}", 0.0, str(error))
-
-    def _bury(self, slot: _Slot, error: Exception, restart: bool = True) -> Iterator[Event]:
-        """Put another worker in the place of one that died. Only its oldest job is to blame."""
-        reason = _cause(error)
-        self._kill(slot)
-        lost, slot.flight = slot.flight, deque()
-        for reference in (slot.pending, *(reference for reference, _ in lost)):
-            self._waiting.pop(reference, None)
-        if slot.step != "ready":
-            slot.deaths += 1
-            if slot.deaths >= START_DEATHS:
-                raise EngineError(
-                    f"machine {slot.node or 'unknown'}: {slot.deaths} workers in a row died before "
-                    f"they were ready ({reason})"
-                )
-        slot.step = "look"
-        for i, (_, job) in enumerate(lost):
-            if not restart:
+            yield from self._run(report)
+        except (Interrupted, KeyboardInterrupt, *ENVIRONMENT):
+            self._close()
+            for job in self._jobs():
                 if job.compute:
                     yield Abandoned(job)
-                continue
-            if i:
-                self._dealer.back(job)
-                continue
-            self._begun.discard(job.pair.id)
-            if self._dealer.lose(job, slot.number):
-                if job.compute:  # else its output is there, and stays what it is
-                    yield Lost(job, reason)
-            elif job.compute:
-                again = "the worker died each time; use --retry-failed to try again"
-                yield Failed(job, "crashed", f"{reason}; {again}", 0.0)
-            else:
-                yield Evaluated(job, None, reason)
-        if restart:
-            self._start(slot)
+            raise
+        finally:
+            self._close()
 
-    def _drain(self) -> Iterator[Event]:
-        """Let the workers stop as soon as that is clean, and take what they have."""
-        for slot in self._slots:
-            if slot.actor is not None:
-                slot.actor.stop.options(concurrency_group="control").remote()
-        while self.in_flight():
-            for slot, reference in self._news():
-                if not any(ref == reference for ref, _ in slot.flight):
-                    del self._waiting[reference]  # of one that had not begun
-                    continue
+    def _run(self, report: Report) -> Iterator[Event]:
+        for worker in self._workers:
+            self._start(worker)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not self._queue.empty or self._jobs():
+            for worker in self._workers:
+                yield from self._submit_jobs(worker)
+            finished = self._wait()
+            try:  # before the results: if a signal killed the workers too, no pair is to blame
+                report(Waiting())
+            except Interrupted:
+                yield from self._stop()
+                raise
+            try:
+                for reference in finished:
+                    yield from self._receive(reference)
+            except ENVIRONMENT:
+                yield from self._stop()
+                raise
+            if any(worker.ready for worker in self._workers):
+                deadline = float("inf")
+            elif time.monotonic() > deadline:
+                deadline = float("inf")
+                report(Note("Ray: still no room for a worker; ray status says what is in use"))
+
+    def _jobs(self) -> list[Job]:
+        """List the jobs that workers have."""
+        return [job for worker in self._workers for job in worker.jobs.values()]
+
+    def _start(self, worker: _Worker) -> None:
+        worker.actor = self._actor_class.remote()
+        worker.host, worker.ready = "", False
+        self._calls[worker.actor.start.remote(self._versions, [self._setup])] = worker
+
+    def _submit_jobs(self, worker: _Worker) -> Iterator[Event]:
+        """Send a worker its next jobs."""
+        while worker.ready and len(worker.jobs) < JOBS_PER_WORKER:
+            others = [other.number for other in self._workers if other.ready]
+            job = self._queue.next_job(worker.number, others)
+            if job is None:
+                return
+            if job.compute and job.pair.id not in self._reported:
+                self._reported.add(job.pair.id)
+                yield Started(job, watched=True)
+            try:
+                sent = self._sender.collect(job) if self._sender else None
+            except OSError as error:
+                reason = f"{error.filename}: cannot be read ({error.strerror})"
+                yield _failed(job, "unreadable", reason)
+                continue
+            reference = worker.actor.run.remote(job, sent)
+            worker.jobs[reference] = job
+            self._calls[reference] = worker
+
+    def _wait(self) -> list[Any]:
+        """Wait briefly for a call to end, and return its reference."""
+        finished, _ = self._ray.wait(
+            list(self._calls), num_returns=1, timeout=POLL_SECONDS, fetch_local=False
+        )
+        return list(finished)
+
+    def _receive(self, reference: Any) -> Iterator[Event]:
+        """Process the result of a call, or its failure."""
+        worker, exceptions = self._calls[reference], self._ray.exceptions
+        job = worker.jobs.get(reference)
+        try:
+            result = self._ray.get(reference)
+        except exceptions.RayTaskError as error:  # a bug: expected errors are part of the result
+            self._forget(reference)
+            reason = " ".join(str(error).split())[-300:]
+            if job is None:
+                place = _address(error)
+                raise EngineError(f"machine {place}: a worker cannot start ({reason})") from None
+            reason = f"internal error on {worker.host}: {reason}"
+            yield _failed(job, "internal", reason, str(error))
+            return
+        except exceptions.RayError as error:
+            yield from self._replace(worker, error)
+            return
+        self._forget(reference)
+        if job is not None:
+            yield from self._publish(job, result)
+            return
+        worker.host, refusal = result
+        if refusal:
+            raise EngineError(f"machine {worker.host}: {refusal}")
+        worker.ready, worker.failed_starts = True, 0
+
+    def _forget(self, reference: Any) -> None:
+        """Remove a call that has ended."""
+        worker = self._calls.pop(reference)
+        worker.jobs.pop(reference, None)
+
+    def _publish(self, job: Job, result: JobResult) -> Iterator[Event]:
+        """Publish a returned output, yield the events of a job, raise what ends the batch."""
+        error: BaseException | None = result.error
+        ended = False
+        for event in result.events:
+            if isinstance(event, Done) and result.returned is not None:
                 try:
-                    answer = self._ray.get(reference)
-                    del self._waiting[reference]
-                    yield from self._follow(slot, reference, answer)
-                except self._ray.exceptions.RayError as error:
-                    yield from self._bury(slot, error, restart=False)
-                except ENVIRONMENT:
-                    continue  # the first of them is on its way
+                    result.returned.publish(job.output)
+                except ENVIRONMENT as failure:
+                    error = failure
+                    break
+                except OutputError as failure:
+                    yield Failed(job, "output", str(failure), event.seconds)
+                    break
+            ended = ended or isinstance(event, Done)
+            yield dataclasses.replace(event, job=job)
+        if self._sender:
+            self._sender.release(job)
+        self._reported.discard(job.pair.id)
+        if (error or result.stopped) and job.compute and not ended:
+            yield Abandoned(job)
+        if error:
+            raise error
+
+    def _replace(self, worker: _Worker, error: Exception) -> Iterator[Event]:
+        """Replace a worker that died. It died on its oldest job; the others were not begun."""
+        self._kill(worker)
+        reason, jobs = _cause(error), list(worker.jobs.values())
+        for reference in [call for call, owner in self._calls.items() if owner is worker]:
+            self._forget(reference)
+        if self._stopping:
+            yield from (Abandoned(job) for job in jobs if job.compute)
+            return
+        if not worker.ready:
+            worker.failed_starts += 1
+            if worker.failed_starts >= MAX_FAILED_STARTS:
+                raise EngineError(
+                    f"machine {_address(error)}: {worker.failed_starts} workers in a row died "
+                    f"before they were ready ({reason})"
+                )
+        for job in jobs[1:]:
+            self._queue.put_back(job)
+        for job in jobs[:1]:
+            self._reported.discard(job.pair.id)
+            if not self._queue.mark_lost(job, worker.number):
+                if job.compute:
+                    reason += "; the worker died each time; use --retry-failed to try again"
+                yield _failed(job, "crashed", reason)
+            elif job.compute:
+                yield Lost(job, reason)
+        self._start(worker)
+
+    def _stop(self) -> Iterator[Event]:
+        """Let the workers stop as soon as they can do so cleanly, and process their results."""
+        self._stopping = True
+        for worker in self._workers:
+            if worker.actor is not None:
+                worker.actor.stop.options(concurrency_group="control").remote()
+        while self._jobs():
+            for reference in self._wait():
+                with contextlib.suppress(*ENVIRONMENT):  # the first such error is being raised
+                    yield from self._receive(reference)
+
+    def _close(self) -> None:
+        """End all workers; those that are idle remove their temporary files first."""
+        closing = []
+        for worker in self._workers:
+            if worker.ready and worker.actor is not None and not worker.jobs:
+                with contextlib.suppress(self._ray.exceptions.RayError):
+                    closing.append(worker.actor.close.remote())
+        if closing:
+            self._ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
+        for worker in self._workers:
+            self._kill(worker)
+
+    def _kill(self, worker: _Worker) -> None:
+        if worker.actor is not None:
+            with contextlib.suppress(self._ray.exceptions.RayError, ValueError):
+                self._ray.kill(worker.actor)
+        worker.actor = None
 
 
-def _rebuild(error: tuple[str, str] | None) -> BaseException | None:
-    """Make an error of what came over the wire; anything that nobody expected stops the batch."""
-    if error is None:
-        return None
-    name, message = error
-    if name == Interrupted.__name__:
-        return Interrupted(0)
-    kind = getattr(errors, name, EngineError)
-    found: AudioStyleError = kind(message)
-    return found
+def _failed(job: Job, kind: str, reason: str, trace: str = "") -> Failed | Evaluated:
+    """Return the failure of a job; an output that could only not be evaluated stays."""
+    if not job.compute:
+        return Evaluated(job, None, reason)
+    return Failed(job, kind, reason, 0.0, trace)
 
 
 def _cause(error: Exception) -> str:
-    """Say in one line why a worker died."""
-    name = type(error).__name__  # Ray's message names every cause that there might have been
+    """Describe in one line why a worker died; Ray's message lists every possible cause."""
+    name = type(error).__name__
     if name == "OutOfMemoryError":
         return "the worker died (its machine was short of memory)"
     if name == "NodeDiedError" or "its node has died" in str(error):
         return "the worker died (its machine was lost)"
     return f"the worker died ({name})"
+
+
+def _address(error: Exception) -> str:
+    """Return the address of the machine that an error of Ray names."""
+    found = re.search(r"\bip[:=] ?([\w.:-]+\w)", str(error))
+    return found[1] if found else "unknown"

@@ -1,4 +1,4 @@
-"""A worker of a cluster: pairs come in, events go out; the rest is as in one process."""
+"""Worker of a Ray cluster: runs one job at a time, as one process does, and returns its events."""
 
 from __future__ import annotations
 
@@ -6,36 +6,25 @@ import dataclasses
 import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from audiostyle.batch.engine import Done, Evaluated, Event, Failed, InProcess, Started, Worker
+from audiostyle.batch.engine import Done, Evaluated, Failed, InProcess, Started, Worker
 from audiostyle.batch.plan import Job
 from audiostyle.batch.ray.file_transfer import ReturnedOutput, SentFiles, WorkerFolder, rename
 from audiostyle.batch.request import BatchRequest
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioStyleError, EngineError, Interrupted
 from audiostyle.events import Iteration, Stage
-from audiostyle.files import record as files_record
+from audiostyle.files.record import to_json
 from audiostyle.utils import atomic_files
 
 MakeWorker = Callable[[BatchRequest, TransferConfig], Worker]
 
 
 def make_pair_worker(request: BatchRequest, config: TransferConfig) -> Worker:
-    """Make what computes pairs; imports what is large.
-
-    Parameters
-    ----------
-    request : BatchRequest
-    config : TransferConfig
-
-    Returns
-    -------
-    Worker
-    """
+    """Create a `PairWorker`; its large imports happen here, on the machine of the worker."""
     from audiostyle.batch.worker import PairWorker
 
     return PairWorker(request, config)
@@ -43,192 +32,124 @@ def make_pair_worker(request: BatchRequest, config: TransferConfig) -> Worker:
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a worker has to know before its first job.
+    """What a worker needs to know before its first job."""
 
-    Attributes
-    ----------
-    request : BatchRequest
-        With the number of threads that a worker shall use.
-    config : TransferConfig
-    make_worker : callable
-    folder : str
-        The driver's current folder, which relative paths begin at.
-    token : str
-        Path of a file that whoever shares the folder of the outputs can see.
-    inputs : sequence of (str, int)
-        Absolute paths and sizes, if those are to be sent that cannot be seen.
-    return_audio : bool
-    """
-
-    request: BatchRequest
+    request: BatchRequest  # with the threads of a worker
     config: TransferConfig
     make_worker: MakeWorker
-    folder: str
-    token: str
-    inputs: Sequence[tuple[str, int]]
+    folder: str  # current folder of the driver, which relative paths start at
+    token: str  # file that a worker sees if it shares the folder of the outputs
     return_audio: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class JobResult:
-    """What became of a job.
+    """Result of a job; its events lack their job, which is large and known to the driver."""
 
-    Attributes
-    ----------
-    events : list of Event
-        Without their job, which the driver has.
-    error : tuple of (str, str) or None
-        Class and message of what stops the whole batch; ``Interrupted`` if it was told to stop.
-    returned : Returned or None
-    """
-
-    events: list[Event]
-    error: tuple[str, str] | None = None
+    events: list[Done | Failed | Evaluated]
+    error: AudioStyleError | None = None  # ends the batch
+    stopped: bool = False  # before the end of the job, by `ClusterWorker.stop`
     returned: ReturnedOutput | None = None
 
 
 class ClusterWorker:
-    """Computes one pair at a time.
+    """Runs the jobs that the driver sends, one at a time."""
 
-    Parameters
-    ----------
-    order : Order
-    """
-
-    def __init__(self, order: WorkerSetup) -> None:
-        self._order = order
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
         self._stop = threading.Event()
-        self._store = WorkerFolder() if order.return_audio else None
-        self._missing: frozenset[str] = frozenset()
+        self._folder = WorkerFolder() if setup.return_audio else None
         self._engine: InProcess | None = None
 
-    def missing(self) -> tuple[str, Any]:
-        """Make ready.
-
-        Returns
-        -------
-        error : str
-            Why this worker is of no use; empty if it is ready.
-        missing : list of str
-            Inputs that have to be sent.
-        """
+    def start(self) -> str:
+        """Prepare for jobs; return why this machine cannot run them, or an empty string."""
         try:
-            return "", self._begin()
+            self._find_files()
+            self._engine = InProcess(
+                self._setup.make_worker(self._setup.request, self._setup.config)
+            )
         except AudioStyleError as error:
-            return str(error), []
+            return str(error)
+        return ""
 
-    def _begin(self) -> list[str]:
-        order = self._order
-        if self._store is None:
-            if not os.path.exists(order.token):
-                raise EngineError(
-                    f"does not see {os.path.dirname(order.token)}; mount that folder there, or use "
-                    "--return-audio"
-                )
-            try:
-                os.chdir(order.folder)
-            except OSError as error:
-                raise EngineError(
-                    f"has no folder {order.folder} ({error.strerror}), where the driver was "
-                    "started; mount it there, or use --return-audio"
-                ) from None
-        else:
-            self._missing = frozenset(p for p, size in order.inputs if not _is_there(p, size))
-            if os.path.isdir(order.folder):
-                os.chdir(order.folder)
-        self._engine = InProcess(order.make_worker(order.request, order.config))
-        return sorted(self._missing)
+    def _find_files(self) -> None:
+        """Change to the driver's folder, and check that this machine shares it if it has to."""
+        setup = self._setup
+        if setup.return_audio:
+            if os.path.isdir(setup.folder):
+                os.chdir(setup.folder)
+            return
+        if not os.path.exists(setup.token):
+            raise EngineError(
+                f"does not see {os.path.dirname(setup.token)}; mount that folder there, or use "
+                "--return-audio"
+            )
+        try:
+            os.chdir(setup.folder)
+        except OSError as error:
+            raise EngineError(
+                f"has no folder {setup.folder} ({error.strerror}), where the driver was started; "
+                "mount it there, or use --return-audio"
+            ) from None
 
     def stop(self) -> None:
-        """Give up what is being made at its next step, unless only its sound is left to make."""
+        """Abandon the current pair at its next step, unless only its sound is left to make."""
         self._stop.set()
 
     def close(self) -> None:
         """Remove the temporary folder, if there is one."""
-        if self._store is not None:
-            self._store.close()
+        if self._folder is not None:
+            self._folder.close()
 
-    def make(self, job: Job, sent: SentFiles | None = None) -> JobResult:
-        """Carry out a job; errors are part of the answer.
-
-        Parameters
-        ----------
-        job : Job
-        sent : Sent, optional
-
-        Returns
-        -------
-        Answer
-        """
-        if self._store is None:
-            return self._carry_out(job)
-        inputs = sent.inputs if sent is not None else {}
-        for path, reference in inputs.items():
-            self._keep(self._store.place(path), reference)
-        local, names = self._store.rewrite(job, self._missing)
+    def run(self, job: Job, sent: SentFiles | None = None) -> JobResult:
+        """Run a job; errors are part of the result."""
+        if self._folder is None or sent is None:
+            return self._run_here(job)
+        self._folder.store(sent.inputs)
+        local, names = self._folder.localize(job)
         local.output.parent.mkdir(parents=True, exist_ok=True)
         record = atomic_files.record_path(local.output)
         try:
-            if sent is not None and sent.output is not None:
+            if sent.output is not None:
                 local.output.write_bytes(sent.output)
                 record.write_bytes(sent.record or b"{}")
-            answer = self._carry_out(local)
-            events = [_rename_event(event, names) for event in answer.events]
-            error = answer.error and (answer.error[0], rename(answer.error[1], names))
-            returned = None
-            if any(isinstance(event, Done) for event in events):
-                text = files_record.to_json(rename(json.loads(record.read_text("utf-8")), names))
-                returned = ReturnedOutput(local.output.read_bytes(), text.encode())
-            return JobResult(events, error, returned)
+            result = self._run_here(local)
+            result.events = [_rename_event(event, names) for event in result.events]
+            if result.error is not None:
+                result.error.args = tuple(rename(list(result.error.args), names))
+            if any(isinstance(event, Done) for event in result.events):
+                text = to_json(rename(json.loads(record.read_text("utf-8")), names))
+                result.returned = ReturnedOutput(local.output.read_bytes(), text.encode())
+            return result
         finally:
             local.output.unlink(missing_ok=True)
             record.unlink(missing_ok=True)
 
-    @staticmethod
-    def _keep(place: Path, reference: Any) -> None:
-        if not place.exists():
-            import ray
-
-            part = place.with_name(place.name + ".part")
-            part.write_bytes(ray.get(reference))
-            part.replace(place)
-
-    def _carry_out(self, job: Job) -> JobResult:
+    def _run_here(self, job: Job) -> JobResult:
         assert self._engine is not None
-        events: list[Event] = []
-        bare: Any = None  # a job is large, and the driver has it
+        result, no_job = JobResult([]), cast("Job", None)
         try:
-            for event in self._engine.run([job], self._watch):
+            for event in self._engine.run([job], self._check_stop):
+                self._check_stop(event)
                 if isinstance(event, (Done, Failed, Evaluated)):
-                    events.append(dataclasses.replace(event, job=bare))
-                elif isinstance(event, Started):
-                    self._watch(event)
-        except (AudioStyleError, Interrupted) as error:
-            return JobResult(events, (type(error).__name__, str(error)))
-        return JobResult(events)
+                    result.events.append(dataclasses.replace(event, job=no_job))
+        except Interrupted:
+            result.stopped = True
+        except AudioStyleError as error:
+            result.error = error
+        return result
 
-    def _watch(self, event: Any) -> None:
-        gives_up = isinstance(event, (Iteration, Started)) or (
+    def _check_stop(self, event: Any) -> None:
+        can_stop = isinstance(event, (Iteration, Started)) or (
             isinstance(event, Stage) and event.name != "inversion"
         )
-        if gives_up and self._stop.is_set():
+        if can_stop and self._stop.is_set():
             raise Interrupted(0)
 
 
-def _is_there(path: str, size: int) -> bool:
-    try:
-        return os.path.getsize(path) == size
-    except OSError:
-        return False
-
-
-def _rename_event(event: Event, names: dict[str, str]) -> Event:
-    if isinstance(event, Failed):
-        return dataclasses.replace(
-            event, reason=rename(event.reason, names), trace=rename(event.trace, names)
-        )
-    if isinstance(event, Done):
-        return dataclasses.replace(event, summary=rename(event.summary, names))
-    if isinstance(event, Evaluated):
-        return dataclasses.replace(event, reason=rename(event.reason, names))
-    return event
+def _rename_event(
+    event: Done | Failed | Evaluated, names: dict[str, str]
+) -> Done | Failed | Evaluated:
+    fields = ("reason", "trace", "summary")
+    changes = {name: rename(getattr(event, name), names) for name in fields if hasattr(event, name)}
+    return dataclasses.replace(event, **changes)

@@ -1,13 +1,16 @@
-"""The same batch on a Ray cluster: same bytes, and nothing lost, whoever dies.
+"""Batches on a Ray cluster give the bytes of one process and lose no pair, whichever process dies.
 
-One cluster serves most tests; those that kill or stop a driver with a cluster of its own start one.
+Most tests run twice: on a Ray in this process, and (slow) on a real cluster that they share.
+Some that kill or stop a driver let it start its own cluster.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,19 +27,31 @@ pytest.importorskip("ray", reason="needs Ray: pip install 'audiostyle[ray]'")
 
 from audiostyle.batch import run as batch_run
 from audiostyle.batch.engine import Done, Lost, Note, Waiting
-from audiostyle.batch.ray import actor, connection, pool
+from audiostyle.batch.ray import actor, engine, pool
 from audiostyle.batch.ray.cluster import Cluster
+from audiostyle.batch.ray.connection import connected
 from audiostyle.batch.ray.engine import RayEngine
-from audiostyle.errors import EngineError, Interrupted
+from audiostyle.errors import Interrupted
 from audiostyle.nn.device import count_cores
 from tests.conftest import TINY_OPTIONS
+from tests.support import ray_fakes
 from tests.support.fakes import SIDES, journal_lines, make_gtzan, rows, run, sounds
-from tests.support.ray_fakes import Witness, make_fake, records, witnessed
+from tests.support.ray_fakes import (
+    FakeRay,
+    RecordingWorker,
+    WorkerDied,
+    make_dying,
+    make_fake,
+    make_faulty,
+    make_impossible,
+    records,
+    settings_of_workers,
+)
 
 ON_RAY = ("--engine=ray", "--workers=2", "--cpus-per-worker=1")
 TWO = Cluster(workers=2, cpus_per_worker=1)
-WORKER = Path(__file__).parents[1] / "support" / "ray_batch_worker.py"
-ROOT = Path(__file__).parents[2]
+WORKER = Path(__file__).parents[2] / "support" / "ray_batch_worker.py"
+ROOT = Path(__file__).parents[3]
 PYTHONPATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 PATIENCE = 60.0  # seconds to wait at most for what takes one or two
 
@@ -45,23 +60,62 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Ray on Windows is not s
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """Run a cluster whose workers can import the tests, and say its address."""
+    """Run a cluster whose workers can import the tests, and return its address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", PYTHONPATH)
-        with connection.connected(TWO, 1, False) as ray:
+        with connected(TWO, 1, False) as ray:
             yield ray.get_runtime_context().gcs_address
 
 
-@pytest.fixture
-def on_ray(cluster: str, gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run a batch on the cluster, with workers that take no time."""
+class Batch:
+    """Runs batches on two workers whose transfers take no time."""
 
-    def call(*options: str, pause: float = 0.0, out: str = "out") -> int:
-        make = functools.partial(make_fake, pause)
-        monkeypatch.setattr(RayEngine, "make_worker", staticmethod(make))
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, make_worker: Any) -> None:
+        self._monkeypatch = monkeypatch
+        self._make_worker = make_worker
+
+    def set_pause(self, pause: float) -> None:
+        """Let a transfer take three times `pause` seconds."""
+        self.set_worker(functools.partial(self._make_worker, pause))
+
+    def set_worker(self, make_worker: Any) -> None:
+        self._monkeypatch.setattr(RayEngine, "make_worker", staticmethod(make_worker))
+
+    def __call__(self, *options: str, out: str = "out") -> int:
         return run(*ON_RAY, *options, out=out)
 
-    return call
+
+@pytest.fixture
+def fake_ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    """Put a `FakeRay` in the place of the module."""
+    fake = FakeRay()
+
+    def die() -> None:
+        raise WorkerDied
+
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr(ray_fakes, "die", die)
+    return fake
+
+
+@pytest.fixture
+def fake_batch(fake_ray: FakeRay, gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
+    batch = Batch(monkeypatch, make_faulty)
+    batch.set_pause(0.0)
+    return batch
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.slow)])
+def on_ray(
+    request: pytest.FixtureRequest, gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Batch:
+    if request.param == "fake":
+        batch: Batch = request.getfixturevalue("fake_batch")
+        return batch
+    request.getfixturevalue("cluster")
+    batch = Batch(monkeypatch, make_fake)
+    batch.set_pause(0.0)
+    return batch
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> None:
@@ -79,6 +133,7 @@ def of_kind(kind: str, out: Path | str = "out") -> list[str]:
     return [pair for event, pair in events(out) if event == kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "where"),
     [
@@ -102,18 +157,31 @@ def test_real_transfers_give_the_bytes_of_one_process(
     options = [*TINY_OPTIONS, *how, "--device=cpu", "--quiet", "--limit=3"]
     command = [sys.executable, "-m", "audiostyle", "batch", *SIDES, "-o", "one", *options]
     one = subprocess.Popen(command)
-    monkeypatch.setattr(RayEngine, "make_worker", staticmethod(Witness))
+    monkeypatch.setattr(RayEngine, "make_worker", staticmethod(RecordingWorker))
     assert run(*ON_RAY, *options, *where, out="two") == 0
     assert one.wait() == 0
     assert sounds(Path("two")) == sounds(Path("one"))
     assert len(sounds(Path("one"))) == 3
     assert records("two") == records("one")
     threads = 2 if "--threads=2" in how else 1
-    told = ("--deterministic" in how, [threads, threads], [min(threads, count_cores())])
-    assert witnessed(Path()) == [told] * (1 if "--workers=1" in where else 2)
+    expected = ("--deterministic" in how, [threads, threads], [min(threads, count_cores())])
+    assert settings_of_workers(Path()) == [expected] * (1 if "--workers=1" in where else 2)
 
 
-def test_a_batch_on_two_workers_is_as_one_here(on_ray: Callable[..., int]) -> None:
+def test_a_real_cluster_of_two_workers_gives_the_results_of_one_process(
+    cluster: str, gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("--limit=4", out="one") == 0
+    Path("genres/jazz/jazz.00001.kill-once").touch()
+    batch = Batch(monkeypatch, make_fake)
+    batch.set_pause(0.0)
+    assert batch("--limit=4") == 0
+    assert sounds(Path("out")) == sounds(Path("one"))
+    assert records("out") == records("one")
+    assert not Path("genres/jazz/jazz.00001.kill-once").exists() and of_kind("lost")
+
+
+def test_two_workers_give_the_results_of_one_process(on_ray: Batch) -> None:
     assert run(out="one") == 0
     assert on_ray() == 0
     assert sounds(Path("out")) == sounds(Path("one"))
@@ -124,12 +192,10 @@ def test_a_batch_on_two_workers_is_as_one_here(on_ray: Callable[..., int]) -> No
     }
     lines = len(journal_lines(Path("out")))
     assert on_ray() == run() == 0
-    assert len(journal_lines(Path("out"))) == lines, "one engine does again what the other did"
+    assert len(journal_lines(Path("out"))) == lines, "an engine repeats what another one did"
 
 
-def test_a_worker_that_is_killed_costs_nothing(
-    on_ray: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_killed_worker_costs_no_pair(on_ray: Batch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(out="one") == 0
     Path("genres/jazz/jazz.00001.kill-once").touch()
     assert on_ray() == 0
@@ -141,7 +207,7 @@ def test_a_worker_that_is_killed_costs_nothing(
     assert not list(Path("out").rglob("*.part"))
 
 
-def test_a_pair_that_kills_is_marked_and_costs_no_other(on_ray: Callable[..., int]) -> None:
+def test_a_pair_that_kills_its_workers_fails_alone(on_ray: Batch) -> None:
     Path("genres/jazz/jazz.00001.kill-always").touch()
     assert on_ray("--pair=zip") == 1
     table = rows()
@@ -159,12 +225,14 @@ def test_a_pair_that_kills_is_marked_and_costs_no_other(on_ray: Callable[..., in
     assert on_ray("--pair=zip", "--retry-failed") == 0
 
 
+@pytest.mark.parametrize("options", [(), ("--return-audio",)])
 def test_a_full_disk_stops_the_batch(
-    on_ray: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    on_ray: Batch, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("genres/jazz/jazz.00000.disk-full").touch()
-    assert on_ray() == 4
-    assert "No space left on device" in capsys.readouterr().err
+    assert on_ray(*options) == 4
+    err = capsys.readouterr().err
+    assert re.search(r": out/jazz\.00000__.*: cannot be written \(No space left on device", err)
     assert of_kind("interrupted") and not of_kind("failed")
     Path("genres/jazz/jazz.00000.disk-full").unlink()
     assert on_ray() == 0
@@ -172,14 +240,9 @@ def test_a_full_disk_stops_the_batch(
     assert Counter(of_kind("done")) == dict.fromkeys(sounds(Path("out")), 1)
 
 
-def test_what_workers_cannot_see_is_sent(
-    on_ray: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+def test_inputs_are_sent_and_outputs_returned(
+    on_ray: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of the driver's is seen if it is said to be of another size."""
-    from audiostyle.batch.ray import engine
-
-    inputs = engine._inputs
-    monkeypatch.setattr(engine, "_inputs", lambda jobs: [(path, -1) for path, _ in inputs(jobs)])
     for number, by in enumerate(("--by=clip", "--by=genre")):
         one, two = f"one{number}", f"two{number}"
         assert run(by, out=one) == 0
@@ -194,29 +257,62 @@ def test_what_workers_cannot_see_is_sent(
     assert len(of_kind("done", "two0")) == 9
 
 
-def test_a_changed_input_is_found_wherever_it_is_read(
-    on_ray: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+def test_each_input_is_stored_once_and_read_only_as_a_copy(
+    fake_batch: Batch, fake_ray: FakeRay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fake_batch.set_worker(make_reading)
+    assert fake_batch("--return-audio") == 0
+    assert sum(isinstance(value, bytes) for value in fake_ray.stored) == 6
+    folders = {Path(line).parents[2] for line in Path("read.txt").read_text().splitlines()}
+    assert len(folders) == 2, "each worker has one folder"
+    assert all(folder.name.startswith("audiostyle-") for folder in folders)
+    assert not any(folder.exists() for folder in folders)
+
+
+class ReadingWorker(ray_fakes.FaultyWorker):
+    """Writes down where its inputs lie."""
+
+    def transfer(self, job: Any, callback: Any) -> dict[str, Any]:
+        with Path("read.txt").open("a") as file:
+            file.write("".join(f"{path}\n" for path in job.pair.inputs))
+        return super().transfer(job, callback)
+
+
+def make_reading(request: Any, config: Any) -> ReadingWorker:
+    request.threads = 0
+    return ReadingWorker(request, config)
+
+
+def test_a_changed_input_is_found_by_the_worker(on_ray: Batch) -> None:
     def change(event: Any) -> None:
-        if isinstance(event, Note):  # all inputs were looked at, and no pair was begun
+        if isinstance(event, Note):  # all inputs were probed, and no pair was begun
             Path("genres/jazz/jazz.00001.wav").replace("genres/jazz/jazz.00002.wav")
 
-    make = functools.partial(make_fake, 0.0)
-    monkeypatch.setattr(RayEngine, "make_worker", staticmethod(make))
     result = batch_run.run_batch(*SIDES, "out", callback=change, engine=TWO)
     found = {row["pair"][:10]: row["kind"] for row in result.rows}
     assert found == {"jazz.00000": "", "jazz.00001": "changed", "jazz.00002": "changed"}
     assert result.count("done") == 3
 
 
+def test_an_input_that_cannot_be_sent_fails_its_pairs(fake_batch: Batch) -> None:
+    def remove(event: Any) -> None:
+        if isinstance(event, Note):
+            Path("genres/jazz/jazz.00001.wav").unlink()
+
+    sending = Cluster(workers=2, cpus_per_worker=1, return_audio=True)
+    result = batch_run.run_batch(*SIDES, "out", callback=remove, engine=sending)
+    failed = [row for row in result.rows if row["status"] == "failed"]
+    assert {row["kind"] for row in failed} == {"unreadable"}
+    assert len(failed) == 3 and "jazz.00001.wav: cannot be read (No such" in failed[0]["reason"]
+    assert result.count("done") == 6
+
+
 def test_other_versions_are_refused_before_any_pair(
-    on_ray: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    on_ray: Batch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    theirs = actor.look()
+    theirs = actor.find_versions()
     for name in ("Python", "audiostyle", "tensorflow"):
-        monkeypatch.setattr(pool, "look", lambda name=name: {**theirs, name: "0.0.7"})
+        monkeypatch.setattr(pool, "find_versions", lambda name=name: {**theirs, name: "0.0.7"})
         assert on_ray() == 4
         err = capsys.readouterr().err
         assert f"has {name} {theirs[name]}, the driver has {name} 0.0.7" in err
@@ -225,29 +321,100 @@ def test_other_versions_are_refused_before_any_pair(
 
 
 def test_a_worker_that_does_not_share_the_folder_is_refused(
-    on_ray: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    on_ray: Batch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from audiostyle.batch.ray import engine
-
-    real = engine.Order
-    monkeypatch.setattr(
-        engine,
-        "Order",
-        lambda request, config, make, folder, token, *rest: real(
-            request, config, make, folder, "/nowhere/token", *rest
-        ),
-    )
+    monkeypatch.setattr(engine, "part_file", lambda _: contextlib.nullcontext("/nowhere/token"))
     assert on_ray() == 4
     assert "does not see /nowhere; mount that folder there, or use --return-audio" in (
         capsys.readouterr().err
     )
 
 
-def test_events_for_programs(
-    on_ray: Callable[..., int], capsys: pytest.CaptureFixture[str]
+def test_workers_that_die_at_the_start_end_the_batch(
+    on_ray: Batch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    on_ray.set_worker(make_dying)
+    assert on_ray() == 4
+    err = capsys.readouterr().err
+    assert re.search(r"machine [\d.]+: 3 workers in a row died before they were ready \(", err)
+    assert not events()
+
+
+def test_a_worker_that_cannot_start_ends_the_batch(
+    on_ray: Batch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_ray.set_worker(make_impossible)
+    assert on_ray() == 4
+    err = capsys.readouterr().err
+    assert re.search(r"machine [\d.]+: a worker cannot start \(.*no such thing", err)
+    assert not events()
+
+
+@pytest.mark.parametrize(
+    ("make_worker", "code"),
+    [(functools.partial(make_faulty, 0.0), 0), (make_dying, 4), (make_impossible, 4)],
+)
+def test_no_worker_is_left_at_the_end(
+    fake_batch: Batch, fake_ray: FakeRay, make_worker: Any, code: int
+) -> None:
+    fake_batch.set_worker(make_worker)
+    assert fake_batch() == code
+    assert fake_ray.actors and not any(each.alive for each in fake_ray.actors)
+
+
+def test_an_unexpected_exception_costs_one_pair(
+    fake_batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = actor.WorkerActor.run
+
+    def run_or_fail(self: Any, job: Any, sent: Any = None) -> Any:
+        if job.pair.id.startswith("jazz.00001__classical.00000"):
+            raise ValueError("no such thing")
+        return original(self, job, sent)
+
+    monkeypatch.setattr(actor.WorkerActor, "run", run_or_fail)
+    assert fake_batch() == 1
+    (failed,) = (row for row in rows().values() if row["status"] == "failed")
+    assert failed["kind"] == "internal"
+    assert failed["reason"].startswith(f"internal error on {os.uname().nodename}: ")
+    assert failed["reason"].endswith("no such thing")
+
+
+def test_a_worker_that_dies_while_it_evaluates_costs_no_output(
+    fake_batch: Batch, fake_ray: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fake_batch() == 0
+    n_actors = len(fake_ray.actors)
+    monkeypatch.setattr("audiostyle.evaluation.content_metrics.require_mir_eval", lambda: None)
+    original = ray_fakes.FaultyWorker.evaluate
+
+    def evaluate(self: Any, job: Any) -> dict[str, Any]:
+        if job.pair.id.startswith("jazz.00001__classical.00000"):
+            ray_fakes.die()
+        return original(self, job)
+
+    monkeypatch.setattr(ray_fakes.FaultyWorker, "evaluate", evaluate)
+    assert fake_batch("--evaluate") == 1
+    table = rows()
+    assert {row["status"] for row in table.values()} == {"done"}
+    assert sum("score_size" in row for row in table.values()) == 8
+    assert not of_kind("lost") and len(of_kind("done")) == 9
+    assert len(fake_ray.actors) == n_actors + 4, "two workers, and two in their places"
+
+
+def test_a_note_says_that_no_worker_starts(
+    fake_batch: Batch,
+    fake_ray: FakeRay,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake_ray.idle_waits = 3
+    monkeypatch.setattr(pool, "PATIENCE_SECONDS", 0.0)
+    assert fake_batch() == 0
+    assert capsys.readouterr().err.count("still no room for a worker") == 1
+
+
+def test_events_for_programs(on_ray: Batch, capsys: pytest.CaptureFixture[str]) -> None:
     Path("genres/jazz/jazz.00001.kill-once").touch()
     assert on_ray("--json", "--quiet") == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -256,10 +423,8 @@ def test_events_for_programs(
     assert found[-1]["exit_code"] == 0
 
 
-def test_a_first_signal_lets_workers_end_cleanly(
-    on_ray: Callable[..., int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As `BatchInterrupt` does it: `Waiting` is where an engine can be stopped."""
+def test_a_first_signal_lets_workers_stop_cleanly(on_ray: Batch) -> None:
+    """Raise `Interrupted` where `BatchInterrupt` does, at the event `Waiting`."""
     seen: list[Any] = []
 
     def callback(event: Any) -> None:
@@ -267,41 +432,20 @@ def test_a_first_signal_lets_workers_end_cleanly(
         if isinstance(event, Waiting) and sum(isinstance(e, Done) for e in seen) >= 2:
             raise Interrupted(130)
 
-    make = functools.partial(make_fake, 0.05)
-    monkeypatch.setattr(RayEngine, "make_worker", staticmethod(make))
+    on_ray.set_pause(0.05)
     with pytest.raises(Interrupted):
         batch_run.run_batch(*SIDES, "out", callback=callback, engine=TWO)
     begun, ended = of_kind("started"), of_kind("done") + of_kind("interrupted")
     assert sorted(begun) == sorted(ended)
     assert 2 <= len(of_kind("done")) < 9
-    assert not list(Path("out").rglob("*.part")), "a worker was not allowed to tidy up"
+    assert not list(Path("out").rglob("*.part")), "a worker did not clean up"
     assert on_ray() == 0
     assert Counter(of_kind("done")) == dict.fromkeys(sounds(Path("out")), 1)
     assert not [event for event in seen if isinstance(event, Lost)]
 
 
-def test_a_cluster_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    ray = connection.import_ray()
-
-    def refuse(**_: Any) -> None:
-        raise RuntimeError(
-            "Version mismatch: The cluster was started with:\n  Ray: 1.0 Python: 3.6"
-        )
-
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "shutdown", lambda: None)
-    monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(EngineError, match=r"Ray cluster auto: Version mismatch: .* Python: 3\.6"):
-        with connection.connected(Cluster(address="auto"), 0, False):
-            pass
-    monkeypatch.setattr(ray, "init", lambda **_: (_ for _ in ()).throw(ConnectionError("nobody")))
-    with pytest.raises(EngineError, match=r"nobody.*ray start --head"):
-        with connection.connected(Cluster(address="10.0.0.1:6379"), 0, False):
-            pass
-
-
 class Driver:
-    """A batch in a process that can be killed; whatever it started can be found."""
+    """A batch in a process of its own; the processes that it starts can be found."""
 
     def __init__(self, folder: Path, pause: float, *options: str) -> None:
         self.mark = uuid.uuid4().hex
@@ -317,7 +461,7 @@ class Driver:
         )
 
     def wait_for_done(self, n: int) -> None:
-        """Wait until so many pairs are done, and the next is being made."""
+        """Wait until `n` pairs are done, and the next is being computed."""
         journal = self.out / "journal.jsonl"
 
         def enough() -> bool:
@@ -326,11 +470,11 @@ class Driver:
 
         wait_until(enough, f"{n} pairs")
 
-    def end(self, but: str = "nothing") -> tuple[int, str]:
-        """Wait for its end, and that of all it started, but for some."""
+    def wait(self, ignore: str = "nothing") -> tuple[int, str]:
+        """Wait until it and all that it started have ended, except commands with `ignore`."""
         err = self.process.communicate(timeout=PATIENCE)[1]
         deadline = time.monotonic() + PATIENCE
-        while found := [line for line in self.orphans() if but not in line]:
+        while found := [line for line in self.orphans() if ignore not in line]:
             assert time.monotonic() < deadline, f"left over: {found}"
             time.sleep(0.05)
         return self.process.returncode, err
@@ -349,32 +493,34 @@ class Driver:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
 
+@pytest.mark.slow
 @needs_proc
-def test_a_driver_that_is_killed_again_and_again_loses_nothing(
-    cluster: str, gtzan_folder: Path
-) -> None:
-    """Nor is a pair blamed for it: three deaths of the driver are none of a worker."""
+def test_a_driver_that_is_killed_repeatedly_loses_nothing(cluster: str, gtzan_folder: Path) -> None:
+    """No pair fails for it: three deaths of the driver are none of a worker."""
     assert run(out="one") == 0
     address = f"--ray-address={cluster}"
     for kill in range(3):
         driver = Driver(gtzan_folder, 0.1, address, *ON_RAY[1:])
         driver.wait_for_done(kill + 1)
         driver.process.kill()
-        driver.end()
+        driver.wait()
     begun = Counter(of_kind("started")) - Counter(of_kind("done"))
     assert sum(begun.values()) >= 3
     assert not of_kind("failed")
     driver = Driver(gtzan_folder, 0.0, address, *ON_RAY[1:])
-    code, err = driver.end()
+    code, err = driver.wait()
     assert code == 0, err
     assert sounds(Path("out")) == sounds(Path("one"))
     assert Counter(of_kind("done")) == dict.fromkeys(sounds(Path("one")), 1)
     assert {path.name for path in Path("out").iterdir()} == {p.name for p in Path("one").iterdir()}
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_orphans_of_a_cluster_of_its_own(number: signal.Signals, gtzan_folder: Path) -> None:
+def test_a_signal_leaves_no_process_of_its_own_cluster(
+    number: signal.Signals, gtzan_folder: Path
+) -> None:
     """Ctrl-C goes to all processes of a terminal, the other signals to the driver alone."""
     assert run(out="one") == 0
     driver = Driver(gtzan_folder, 0.1, *ON_RAY[1:])
@@ -384,8 +530,8 @@ def test_no_orphans_of_a_cluster_of_its_own(number: signal.Signals, gtzan_folder
         os.killpg(driver.process.pid, number)
     else:
         driver.process.send_signal(number)
-    # Nobody is left to tell two helpers of Ray's, which try to report to it for a minute.
-    code, err = driver.end("Agent " if number == signal.SIGKILL else "nothing")
+    # Two helpers of Ray do not notice a SIGKILL, and try to report to the driver for a minute.
+    code, err = driver.wait("Agent " if number == signal.SIGKILL else "nothing")
     assert not of_kind("lost") and not of_kind("failed")
     if number == signal.SIGKILL:
         assert code == -number
