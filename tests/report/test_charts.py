@@ -49,7 +49,9 @@ def test_a_time_axis_has_few_round_labels(seconds: float) -> None:
 def test_a_loss_chart_is_logarithmic() -> None:
     chart = charts.loss_chart("t", {"a": [1.0, 0.1, 0.01], "b": [0.1, 0.0, float("nan")]})
     assert chart is not None
-    a, b = ([tuple(map(float, p.split(","))) for p in c.points.split()] for c in chart.curves)
+    a, b = (
+        [tuple(map(float, p.split(","))) for p in points.split()] for _, points, _ in chart.curves
+    )
     assert a[1][1] - a[0][1] == pytest.approx(a[2][1] - a[1][1], abs=0.02)
     assert b[1][1] == b[2][1] == 100.0
     assert charts.loss_chart("t", {"a": [0.0]}) is None

@@ -40,13 +40,7 @@ class Row:
     picture: int  # index; -1 if there is none
 
 
-@dataclass(frozen=True)
-class Cell:
-    """The mean score of some pairs."""
-
-    text: str
-    level: int  # shade from 0 to LEVELS; -1 without a pair
-    title: str
+Cell = tuple[str, int, str]  # mean score as text, shade (-1 without a pair), and description
 
 
 @dataclass(frozen=True)
@@ -57,24 +51,6 @@ class Matrix:
     rows: list[str]
     columns: list[str]
     cells: list[list[Cell]]
-
-
-@dataclass(frozen=True)
-class BatchView:
-    """The page of a batch, from top to bottom."""
-
-    title: str
-    facts: list[tuple[str, str, str]]  # name, value, meaning
-    notes: list[str]
-    rows: list[Row]
-    choices: dict[str, list[str]]  # values of each field that the table can be filtered by
-    matrix: Matrix | None
-    failures: list[tuple[str, str, list[str]]]  # kind, reason, names of pairs
-    player: PlayerView
-    sections: tuple[Any, ...]  # of an evaluation
-    media_type: str  # of the pictures
-    pictures: list[str]  # base64
-    details: dict[str, Any]  # for batch.js
 
 
 @dataclass(frozen=True)
@@ -124,10 +100,8 @@ class BatchPageBuilder:
         self._details.append(self._detail(pair, tracks, seconds))
 
     def _track(self, sound: SoundFile, max_seconds: float | None) -> _TrackData:
-        if not sound.path:
-            return _TrackData(about=sound.about, reason=sound.reason)
         key = (sound.path, sound.start, sound.seconds, max_seconds)
-        if key not in self._tracks:
+        if sound.path is None or key not in self._tracks:
             self._tracks[key] = self._load(sound, max_seconds)
         return self._tracks[key]
 
@@ -184,8 +158,8 @@ class BatchPageBuilder:
         notes = [f"{pair.kind}: {pair.reason}"] if pair.reason else []
         return {**detail, "notes": notes + pair.notes}
 
-    def view(self) -> BatchView:
-        """Lay out the page of all pairs that were added."""
+    def values(self) -> dict[str, Any]:
+        """Return the values of ``batch.html.j2`` for the pairs that were added."""
         if not self._embeds:
             self._sources = [sounds.link(loaded, self._page) for loaded in self._loaded]
         sources = [(s.url, s.offset) if s is not None else None for s in self._sources]
@@ -198,7 +172,7 @@ class BatchPageBuilder:
             color_bar(),
         )
         names = ("content_genre", "style_genre", "style", "status")
-        return BatchView(
+        return dict(
             title=self._collection.title,
             facts=_facts(self._rows),
             notes=self._collection.notes,
@@ -208,8 +182,7 @@ class BatchPageBuilder:
             failures=_failures(self._collection.pairs),
             player=player,
             sections=table.SECTIONS,
-            media_type=self._media_type,
-            pictures=self._pictures,
+            pictures={"type": self._media_type, "data": self._pictures},
             details={"pairs": self._details, "sources": sources, "axes": self._axes},
         )
 
@@ -246,6 +219,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _facts(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """List the main numbers: name, value, and meaning."""
     counts = {s: sum(row.status == s for row in rows) for s in ("failed", "pending", "interrupted")}
     done = len(rows) - sum(counts.values())
     facts = [("Pairs", str(len(rows)), ""), ("Done", str(done), "")]
@@ -263,7 +237,7 @@ def _facts(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
 
 
 def _failures(pairs: Sequence[PairRecord]) -> list[tuple[str, str, list[str]]]:
-    """Group pairs that failed for the same reason."""
+    """Group pairs that failed for the same reason: kind, reason, and names."""
     found: dict[tuple[str, str], list[str]] = {}
     for pair in pairs:
         if pair.status == "failed":
@@ -302,8 +276,8 @@ def make_matrix(rows: Sequence[Row]) -> Matrix | None:
 def _cell(head: str, column: str, scores: Sequence[float]) -> Cell:
     title = f"{head} in the style of {column}"
     if not scores:
-        return Cell("\u2013", -1, f"{title}: no pair was evaluated")
+        return "\u2013", -1, f"{title}: no pair was evaluated"
     mean = sum(scores) / len(scores)
     pairs = "1 pair" if len(scores) == 1 else f"{len(scores)} pairs"
     level = round(LEVELS * min(max(mean, 0.0), 1.0))
-    return Cell(f"{mean:.2f}", level, f"{title}: mean score of {pairs}")
+    return f"{mean:.2f}", level, f"{title}: mean score of {pairs}"

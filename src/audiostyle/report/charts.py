@@ -28,13 +28,7 @@ class Tick:
     text: str
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A line of a chart."""
-
-    name: str
-    points: str  # of a polyline in a box of 100 x 100
-    last: str  # last value, for the legend
+Curve = tuple[str, str, str]  # name, points of a polyline in a box of 100 x 100, and last value
 
 
 @dataclass(frozen=True)
@@ -139,7 +133,7 @@ def loss_chart(title: str, curves: Mapping[str, Sequence[float]]) -> Chart | Non
     return Chart(
         title,
         [
-            Curve(
+            (
                 name,
                 " ".join(f"{x(i):.2f},{y(v):.2f}" for i, v in enumerate(values)),
                 f"{values[-1]:.3g}" if values else "",

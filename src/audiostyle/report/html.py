@@ -71,17 +71,14 @@ def render_page(
     """Fill in a template with its scripts; only a live page may talk to its server."""
     from markupsafe import Markup
 
-    style = (TEMPLATES / "page.css").read_text("utf-8")
-    code = "".join((TEMPLATES / name).read_text("utf-8") for name in scripts)
-    page = (
-        _environment()
-        .get_template(template)
-        .render(style=Markup(style), code=Markup(code), policy=_policy(style, code, live), **values)
-    )
+    css = (TEMPLATES / "page.css").read_text("utf-8")
+    script = "".join((TEMPLATES / name).read_text("utf-8") for name in scripts)
+    values |= {"css": Markup(css), "script": Markup(script), "policy": _policy(css, script, live)}
+    page = _environment().get_template(template).render(values)
     return page.encode("utf-8", "replace")
 
 
-def _policy(style: str, code: str, live: bool) -> str:
+def _policy(css: str, script: str, live: bool) -> str:
     """Allow what is on the page, sounds beside it, and nothing else."""
 
     def digest(text: str) -> str:
@@ -89,8 +86,8 @@ def _policy(style: str, code: str, live: bool) -> str:
 
     rules = [
         "default-src 'none'",
-        f"script-src 'sha256-{digest(code)}'",
-        f"style-src 'sha256-{digest(style)}'",
+        f"script-src 'sha256-{digest(script)}'",
+        f"style-src 'sha256-{digest(css)}'",
         "img-src data:" + (" 'self'" if live else ""),
         "media-src data: file: 'self'",
         "connect-src " + ("'self'" if live else "'none'"),

@@ -56,9 +56,9 @@ class LiveState:
     # Of this window: iteration, total, and the terms of the total, weighted.
     losses: list[list[float]] = field(default_factory=list)
     iteration: int = 0
-    n_iterations: int = 0
+    iterations: int = 0
     window: int = 1
-    n_windows: int = 1
+    windows: int = 1
     version: int = 0  # rises with every snapshot
     snapshots: dict[str, Array] = field(default_factory=dict)  # start and now: (n_mels, t), dB
     scale: tuple[float, float] = (-80.0, 0.0)  # in dB
@@ -144,8 +144,8 @@ class LivePage:
             values = [event.total, *event.terms.values()]
             weighted = [w * v for w, v in zip(self._weights.values(), values, strict=True)]
             state.losses.append([event.step, *weighted])
-            state.iteration, state.n_iterations = event.step, event.n_steps
-            state.window, state.n_windows = event.window, event.n_windows
+            state.iteration, state.iterations = event.step, event.n_steps
+            state.window, state.windows = event.window, event.n_windows
             if snapshot is not None:
                 if event.step == 0:
                     state.snapshots["start"] = snapshot
@@ -220,21 +220,11 @@ class LivePage:
             state = self._state
             self._end_was_sent = self._end_was_sent or state.ended
             first = first if first <= len(state.losses) else 0
-            answer = {
-                "stage": state.stage,
-                "detail": html.valid_text(state.detail),
-                "iteration": state.iteration,
-                "iterations": state.n_iterations,
-                "window": state.window,
-                "windows": state.n_windows,
-                "version": state.version,
-                "first": first,
-                "ended": state.ended,
-                "stopping": state.stopping,
-            }
+            answer = {k: v for k, v in vars(state).items() if k not in ("snapshots", "scale")}
             losses = state.losses[first:]
         rows = [[v if np.isfinite(v) else None for v in row] for row in losses]
-        return json.dumps({**answer, "losses": rows}).encode()
+        answer |= {"detail": html.valid_text(state.detail), "first": first, "losses": rows}
+        return json.dumps(answer).encode()
 
 
 class _Handler(BaseHTTPRequestHandler):

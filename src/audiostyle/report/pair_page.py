@@ -53,50 +53,16 @@ class PlayerView:
     color_bar: str = ""  # URI
 
 
-@dataclass(frozen=True)
-class EvaluationTable:
-    """An evaluation: measures as rows, the output and baselines as columns."""
-
-    columns: list[str]
-    sections: list[tuple[str, str, list[tuple[str, list[str]]]]]  # heading, meaning, rows
+Parameter = tuple[str, str, str, bool]  # name, value, help, and whether it differs from its preset
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of the run."""
-
-    name: str
-    value: str
-    help: str
-    changed: bool  # whether it differs from its preset
-
-
-@dataclass(frozen=True)
-class PairView:
-    """The page of a pair, from top to bottom."""
-
-    title: str
-    content: str
-    style: str
-    status: str
-    facts: list[tuple[str, str, str]]  # name, value, meaning
-    player: PlayerView
-    charts: list[Chart]
-    losses: tuple[list[str], list[list[str]]]  # header and rows
-    evaluation: EvaluationTable | None
-    parameters: list[tuple[str, list[Parameter]]]  # by group
-    provenance: list[tuple[str, str]]
-    inputs: list[tuple[str, str, str]]  # role, path, SHA-256
-    notes: list[str]
-
-
-def pair_view(pair: PairRecord, page: Path, max_bytes: int) -> PairView:
-    """Load the sounds of a pair and lay out its page, with at most `max_bytes` of sound in it."""
+def pair_values(pair: PairRecord, page: Path, max_bytes: int) -> dict[str, Any]:
+    """Return the values of ``pair.html.j2``, with at most `max_bytes` of sound in them."""
     config = pair.config
     loaded = sounds.load_sounds(pair, config)
     sources = sounds.make_player_sources(loaded, page, max_bytes)
     curves = plots.loss_curves(pair.losses, pair.record.get("parameters") or {})
-    return PairView(
+    return dict(
         title=pair.name,
         content=Path(pair.sounds["content"].name).name,
         style=Path(pair.sounds["style"].name).name,
@@ -114,6 +80,7 @@ def pair_view(pair: PairRecord, page: Path, max_bytes: int) -> PairView:
 
 
 def _facts(pair: PairRecord) -> list[tuple[str, str, str]]:
+    """List the main numbers: name, value, and meaning."""
     facts = []
     for name, label, meaning in (
         ("score", "Score", "sqrt(style x content) x (1 - copied), from 0 to 1"),
@@ -212,10 +179,10 @@ def _loss_table(
     return ["iteration", *curves], rows
 
 
-def _evaluation_table(pair: PairRecord) -> EvaluationTable | None:
-    """Lay out an evaluation as ``audiostyle evaluate`` does; None without one."""
+def _evaluation_table(pair: PairRecord) -> dict[str, Any]:
+    """Lay out an evaluation as ``audiostyle evaluate`` does; empty without one."""
     if not pair.measures:
-        return None
+        return {}
     columns = {"this pair": pair.measures, **pair.baselines}
 
     def cells(name: str, factor: float, decimals: int) -> list[str]:
@@ -226,7 +193,7 @@ def _evaluation_table(pair: PairRecord) -> EvaluationTable | None:
         (heading, meaning, [(label, cells(name, *scale)) for name, label, *scale in rows])
         for heading, meaning, rows in table.SECTIONS
     ]
-    return EvaluationTable(list(columns), sections)
+    return {"columns": list(columns), "sections": sections}
 
 
 def _parameters(record: Mapping[str, Any]) -> list[tuple[str, list[Parameter]]]:
@@ -243,10 +210,10 @@ def _parameters(record: Mapping[str, Any]) -> list[tuple[str, list[Parameter]]]:
             changed = bool(preset) and value != preset[about.name]
             unit = about.metadata["unit"]
             text = _value_text(value) + (f" {unit}" if unit else "")
-            parameter = Parameter(about.name, text, about.metadata["help"], changed)
+            parameter = (about.name, text, about.metadata["help"], changed)
             groups.setdefault(about.metadata["group"], []).append(parameter)
     if values:
-        groups["Other"] = [Parameter(k, _value_text(v), "", False) for k, v in values.items()]
+        groups["Other"] = [(str(k), _value_text(v), "", False) for k, v in values.items()]
     return list(groups.items())
 
 

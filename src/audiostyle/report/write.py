@@ -17,7 +17,7 @@ from typing import Any
 from audiostyle.errors import AudioStyleError, ConfigError, OutputError
 from audiostyle.report import html
 from audiostyle.report.batch_page import BatchPageBuilder
-from audiostyle.report.pair_page import pair_view
+from audiostyle.report.pair_page import pair_values
 from audiostyle.report.records import ROLES, PairCollection, PairRecord, collect
 from audiostyle.utils.atomic_files import part_file
 
@@ -147,15 +147,14 @@ def run_report_request(request: ReportRequest, callback: Callback | None = None)
     max_bytes = round(request.embed_limit * 1e6)
     if len(pairs) == 1 and not collection.is_folder:
         report(PageProgress(0, 1, pairs[0].name, "drawing"))
-        view = pair_view(pairs[0], output, max_bytes)
-        page = html.render_page("pair.html.j2", ("player.js", "pair.js"), view=view)
+        values = pair_values(pairs[0], output, max_bytes)
+        page = html.render_page("pair.html.j2", ("player.js", "pair.js"), **values)
     else:
         builder = BatchPageBuilder(collection, output, max_bytes)
         for i, pair in enumerate(pairs):
             report(PageProgress(i, len(pairs), pair.name, "drawing"))
             builder.add(pair)
-        scripts = ("player.js", "batch.js")
-        page = html.render_page("batch.html.j2", scripts, batch=builder.view())
+        page = html.render_page("batch.html.j2", ("player.js", "batch.js"), **builder.values())
     report(PageProgress(len(pairs), len(pairs), output.name, "writing"))
     html.write_page(output, page)
     return collection
