@@ -455,7 +455,8 @@ CONTRAST = """() => {
 def test_text_has_enough_contrast(
     kind: str, scheme: str, pages: Pages, thousand: str, browser: Any
 ) -> None:
-    monitored = MonitoredPage(browser, color_scheme=scheme)
+    # Colors must not be in a transition.
+    monitored = MonitoredPage(browser, color_scheme=scheme, reduced_motion="reduce")
     page = monitored.open(thousand if kind == "thousand" else getattr(pages, kind))
     assert page.evaluate(CONTRAST) == []
     monitored.close()

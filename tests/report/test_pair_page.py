@@ -129,7 +129,7 @@ def test_any_file_name_is_shown_as_text_and_linked_correctly(
     page = tmp_path / "page.html"
     write_report(output, page, embed_limit=embed_limit)
     found = Page(page)
-    assert len(found.all("img")) == 3  # the colour bars
+    assert len(found.all("img")) == 3  # the color bars
     assert found.all("script") == [{}]
     assert "onerror=alert" not in "".join(str(a) for _, a in found.elements if "alt" in a)
     assert html.valid_text(name) in found.text.replace("\r", "")

@@ -248,8 +248,8 @@ def _inputs(pair: PairRecord) -> list[tuple[str, str, str]]:
     """List every file of a pair: role, path, and SHA-256."""
     content, result = pair.sounds["content"], pair.sounds["result"]
     rows = [("content", content.name, content.sha256)]
-    for style in as_list(pair.record.get("styles")):
-        clips = [clip for clip in style.get("clips") or [] if isinstance(clip, dict)]
+    for style in map(as_dict, as_list(pair.record.get("styles"))):
+        clips = [clip for clip in as_list(style.get("clips")) if isinstance(clip, dict)]
         if style.get("sha256"):
             clips = [style]
         rows += [("style", str(c.get("path")), str(c.get("sha256") or "")) for c in clips]

@@ -266,7 +266,9 @@ def _find_style(styles: list[dict[str, Any]], folder: Path, index: _FileIndex | 
     if len(clips) > 1:
         about.append(f"the first of {len(clips)} clips")
     if others:
-        about.append("blended with " + ", ".join(str(other["path"]) for other in others))
+        about.append(
+            "blended with " + ", ".join(str(as_dict(other).get("path")) for other in others)
+        )
     sound = _find_sound("style", str(first.get("path") or name), folder, index, first.get("sha256"))
     return dataclasses.replace(sound, about="; ".join(about))
 

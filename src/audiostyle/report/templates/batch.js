@@ -14,7 +14,7 @@ const svgElement = (name, attributes, text = "") => {
   return element;
 };
 
-// --- the table ---------------------------------------------------------------------------------
+// --- the table ----------------------------------------------------------------------------------
 const table = document.querySelector(".pairs");
 const body = table.tBodies[0];
 const heads = [...table.querySelectorAll("th[data-key]")];
@@ -56,11 +56,11 @@ const form = document.querySelector(".filters");
 const fields = [...form.querySelectorAll("[data-filter]")];
 const extra = {}; // filters of the matrix that have no field
 function filter() {
-  const wanted = { ...extra };
-  for (const field of fields) wanted[field.dataset.filter] = field.value;
+  const active = { ...extra };
+  for (const field of fields) active[field.dataset.filter] = field.value;
   let shown = 0;
   for (const row of rows) {
-    const fits = Object.entries(wanted).every(([key, value]) => {
+    const fits = Object.entries(active).every(([key, value]) => {
       if (value === "") return true;
       if (key === "score") return row.score !== "" && Number(row.score) >= Number(value);
       if (key !== "text") return row[key] === value.slice(1);
@@ -92,7 +92,7 @@ if (matrix) {
   });
 }
 
-// --- pictures, created when they become visible ---------------------------------------------------------
+// --- pictures, created when they become visible -------------------------------------------------
 const observer = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
@@ -106,7 +106,7 @@ requestAnimationFrame(() => setTimeout(() => {
   for (const image of body.querySelectorAll("img[data-picture]")) observer.observe(image.closest("tr"));
 }));
 
-// --- details on demand -------------------------------------------------------------------------
+// --- details on demand --------------------------------------------------------------------------
 const dialog = document.querySelector("dialog");
 const content = dialog.querySelector(".dialog-body");
 const moveButtons = dialog.querySelectorAll("[data-move]");
