@@ -1,5 +1,3 @@
-"""Pages as a person meets them, in a browser: players, keys, sorting, narrow screens."""
-
 from __future__ import annotations
 
 import re
@@ -13,11 +11,16 @@ import soundfile as sf
 
 from audiostyle.batch import run
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.events import Stage
 from audiostyle.files import transfer
-from audiostyle.report import write
+from audiostyle.report import live_server
+from audiostyle.report.charts import frequency_ticks
+from audiostyle.report.live_server import LivePage
+from audiostyle.report.write import write_report
 from tests.conftest import SR, make_noise, make_tones
-from tests.support.browser import Watched, find_browser, open_browser
-from tests.support.report_cases import HOSTILE, make_batch
+from tests.report.test_live_server import CONFIG, make_iteration
+from tests.support.browser import MonitoredPage, find_browser, open_browser
+from tests.support.report_data import HOSTILE, make_batch, make_pair
 
 SECONDS = 2.0
 TINY = TransferConfig(
@@ -40,8 +43,8 @@ def browser() -> Iterator[Any]:
 
 
 @dataclass
-class Made:
-    """Pages of real runs."""
+class Pages:
+    """URLs of pages of real runs."""
 
     pair: str
     linked: str
@@ -49,10 +52,10 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
     """Run a transfer and a batch, with a file of a hostile name, and report on them."""
-    find_browser()  # nothing is computed for tests that are skipped
-    folder = tmp_path_factory.mktemp("made")
+    find_browser()  # skip before any computation
+    folder = tmp_path_factory.mktemp("pages")
     (folder / "contents").mkdir()
     (folder / "styles").mkdir()
     sf.write(folder / "contents" / HOSTILE, make_tones(SECONDS), SR, format="WAV")
@@ -61,45 +64,46 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     sf.write(folder / "styles" / "style.wav", make_noise(SECONDS), SR)
     output = folder / f"out {HOSTILE}"
     content, style = folder / "contents" / HOSTILE, folder / "styles" / "style.wav"
-    transfer.transfer_file(content, style, output, TINY, report=folder / "pair.html")
-    write.write_report(output, folder / "linked.html", embed_limit=0)
+    transfer.transfer_file(content, style, output, TINY)
+    write_report(output, folder / "pair.html")
+    write_report(output, folder / "linked.html", embed_limit=0)
     run.run_batch(folder / "contents", folder / "styles", folder / "out", TINY)
-    write.write_report(folder / "out", folder / "batch.html", embed_limit=0)
-    pages = [folder / name for name in ("pair.html", "linked.html", "batch.html")]
-    return Made(*(page.as_uri() for page in pages))
+    write_report(folder / "out", folder / "batch.html", embed_limit=0)
+    names = ("pair.html", "linked.html", "batch.html")
+    return Pages(*((folder / name).as_uri() for name in names))
 
 
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Report on 1,000 pairs that were never computed."""
+    """Report on 1,000 synthetic pairs."""
     find_browser()
     root = tmp_path_factory.mktemp("thousand")
     sounds = {i: root / f"{i}.wav" for i in range(4)}
     for i, path in sounds.items():
         sf.write(path, make_noise(0.6, 8000, seed=i), 8000)
-    write.write_report(make_batch(root / "out", 1000, 25, sounds), root / "page.html")
+    write_report(make_batch(root / "out", 1000, 25, sounds), root / "page.html")
     return (root / "page.html").as_uri()
 
 
 @pytest.fixture
-def watched(browser: Any) -> Iterator[Watched]:
-    page = Watched(browser)
+def monitored(browser: Any) -> Iterator[MonitoredPage]:
+    page = MonitoredPage(browser)
     yield page
     page.close()
 
 
 def player(page: Any) -> dict[str, Any]:
-    """Ask a page what it plays, and where."""
+    """Return the state of the player of a page."""
     found: dict[str, Any] = page.evaluate(
-        """() => ({position: player.position, playing: player.playing, heard: player.current.role,
-        time: player.current.audio.currentTime, going: player.sounds.filter(
+        """() => ({position: player.position, playing: player.playing, role: player.current.role,
+        time: player.current.audio.currentTime, audible: player.sounds.filter(
         (one) => one.audio && !one.audio.paused).map((one) => one.role)})"""
     )
     return found
 
 
 def heads(page: Any) -> list[float]:
-    """Measure where the play heads are, as shares of their boxes."""
+    """Return the positions of the play heads, as shares of their boxes."""
     found: list[float] = page.evaluate(
         """() => [...document.querySelectorAll('.head')].map((head) => {
         const box = head.ownerSVGElement.getBoundingClientRect();
@@ -110,18 +114,97 @@ def heads(page: Any) -> list[float]:
 
 
 def wait_until(page: Any, seconds: float) -> None:
-    """Wait until a player is there."""
+    """Wait until the player has reached a position."""
     for _ in range(200):
         if player(page)["position"] >= seconds:
             return
         page.wait_for_timeout(20)
-    pytest.fail(f"not there: {player(page)}")
+    pytest.fail(f"position not reached: {player(page)}")
 
 
+def visible_names(page: Any) -> list[str]:
+    """Return the names of the visible rows, in order."""
+    names: list[str] = page.evaluate(
+        "[...document.querySelectorAll('.pairs tbody tr:not([hidden]) .open')]"
+        ".map((one) => one.textContent)"
+    )
+    return names
+
+
+def test_a_pair_page_plays_and_switches(monitored: MonitoredPage, tmp_path: Path) -> None:
+    write_report(make_pair(tmp_path), tmp_path / "page.html")
+    page = monitored.open((tmp_path / "page.html").as_uri())
+    page.keyboard.press(" ")
+    wait_until(page, 0.1)
+    page.keyboard.press("1")
+    page.wait_for_timeout(50)
+    found = player(page)
+    assert (found["role"], found["audible"]) == ("content", ["content"])
+
+
+def test_a_batch_page_filters_and_plays(monitored: MonitoredPage, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.wav"
+    sf.write(clip, make_noise(0.6), SR)
+    folder = make_batch(tmp_path / "out", 6, 2, {0: clip})
+    write_report(folder, tmp_path / "page.html")
+    page = monitored.open((tmp_path / "page.html").as_uri())
+    page.locator("[data-filter=text]").fill("001__")
+    assert visible_names(page) == ["001__000.wav", "001__001.wav", "001__002.wav"]
+    page.locator("tr:not([hidden]) .open").first.click()
+    page.keyboard.press(" ")
+    wait_until(page, 0.1)
+    page.get_by_role("button", name="Next").click()
+    assert page.locator("dialog h2").inner_text() == "001__001.wav"
+    assert player(page)["playing"]
+
+
+def test_the_live_page_shows_an_optimization_and_stops_it(
+    browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SNAPSHOT_SECONDS", "FAREWELL_SECONDS"):
+        monkeypatch.setattr(live_server, name, 0.0)
+    monkeypatch.setattr(live_server, "SNAPSHOT_SHARE", float("inf"))
+    stops: list[bool] = []
+    with LivePage("<i>t</i>", CONFIG, lambda: not stops.append(True)) as run:
+        monitored = MonitoredPage(browser, 400, 800)
+        run(Stage("features"))
+        page = monitored.open(run.address)
+        page.get_by_text("Analysing the content").wait_for()
+        assert page.locator("h1").inner_text() == "<i>t</i>"
+        assert page.locator(".stop").is_disabled()
+        run(Stage("optimization", "CPU"))
+        for number in range(5):
+            run(make_iteration(number, 1 / (number + 1)))
+        page.get_by_text("iteration 4 of 10").wait_for()
+        points = page.locator("polyline").first.get_attribute("points")
+        assert len(points.split()) == 5
+        assert page.locator(".chart .y-axis text").count() == 3
+        labels = page.locator("figure .y-axis.left").first.locator("text").all_text_contents()
+        assert labels == [tick.text for tick in frequency_ticks(CONFIG)]
+        for name in ("start", "now"):
+            page.wait_for_timeout(200)
+            assert page.locator(f"#{name}").evaluate("image => image.naturalWidth") == 50
+        widths = page.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert widths[0] <= widths[1]
+        page.locator(".stop").click()
+        page.get_by_text("Stopping; the best result will be written").wait_for()
+        assert stops == [True]
+        run.end("Done: out.wav")
+        run._state.ended = True
+        page.get_by_text("Done: out.wav").wait_for()
+        assert page.locator(".stop").is_disabled()
+        monitored.close()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pair", "linked"])
-def test_the_sounds_switch_at_the_same_position(kind: str, made: Made, watched: Watched) -> None:
-    page = watched.open(getattr(made, kind))
-    assert player(page)["heard"] == "result"
+def test_the_sounds_switch_at_the_same_position(
+    kind: str, pages: Pages, monitored: MonitoredPage
+) -> None:
+    page = monitored.open(getattr(pages, kind))
+    assert player(page)["role"] == "result"
     page.keyboard.press(" ")
     wait_until(page, 0.3)
     for key, role in (("1", "content"), ("2", "style"), ("3", "result")):
@@ -129,20 +212,21 @@ def test_the_sounds_switch_at_the_same_position(kind: str, made: Made, watched: 
         page.keyboard.press(key)
         page.wait_for_timeout(120)
         now = player(page)
-        assert (now["heard"], now["going"]) == (role, [role])
+        assert (now["role"], now["audible"]) == (role, [role])
         assert now["time"] == pytest.approx(now["position"], abs=0.1)
         assert before <= now["position"] < before + 0.6
     page.keyboard.press(" ")
     stopped = player(page)
-    assert (stopped["playing"], stopped["going"]) == (False, [])
+    assert (stopped["playing"], stopped["audible"]) == (False, [])
     page.wait_for_timeout(100)
     assert player(page)["position"] == stopped["position"]
 
 
-def test_the_play_head_moves_over_all_pictures_and_a_click_seeks(
-    made: Made, watched: Watched
+@pytest.mark.slow
+def test_the_play_heads_move_together_and_a_click_seeks(
+    pages: Pages, monitored: MonitoredPage
 ) -> None:
-    page = watched.open(made.pair)
+    page = monitored.open(pages.pair)
     assert heads(page) == pytest.approx([0] * 6, abs=0.01)
     page.keyboard.press(" ")
     wait_until(page, 0.5)
@@ -157,8 +241,11 @@ def test_the_play_head_moves_over_all_pictures_and_a_click_seeks(
     assert page.locator(".time").inner_text() == "0:01.5 / 0:02.0"
 
 
-def test_the_keyboard_is_enough(made: Made, watched: Watched) -> None:
-    page = watched.open(made.pair)
+@pytest.mark.slow
+def test_the_player_can_be_used_with_the_keyboard_alone(
+    pages: Pages, monitored: MonitoredPage
+) -> None:
+    page = monitored.open(pages.pair)
     page.keyboard.press("Shift+ArrowRight")
     assert player(page)["position"] == pytest.approx(1.0)
     page.keyboard.press("ArrowLeft")
@@ -166,46 +253,51 @@ def test_the_keyboard_is_enough(made: Made, watched: Watched) -> None:
     page.keyboard.press("ArrowRight")
     assert player(page)["position"] == pytest.approx(SECONDS, abs=0.01)
     page.keyboard.press("Home")
-    for _ in range(3):  # past the link that skips, to the radio buttons
+    for _ in range(3):  # past the skip link, to the radio buttons
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.dataset.role") == "result"
     page.keyboard.press("ArrowLeft")
-    assert player(page)["heard"] == "style"
+    assert player(page)["role"] == "style"
     checked = page.locator("[role=radio][aria-checked=true]")
     assert checked.get_attribute("data-role") == "style"
     assert "Style, 0:00.0" in page.locator("[aria-live]").inner_text()
 
 
-def test_a_click_on_a_button_leaves_the_space_bar_to_the_player(
-    made: Made, watched: Watched
+@pytest.mark.slow
+def test_the_space_bar_plays_after_a_click_on_a_button(
+    pages: Pages, monitored: MonitoredPage
 ) -> None:
-    page = watched.open(made.pair)
+    page = monitored.open(pages.pair)
     page.locator(".switch [data-role=content]").click()
     page.keyboard.press(" ")
     wait_until(page, 0.1)
-    assert (player(page)["heard"], player(page)["playing"]) == ("content", True)
+    assert (player(page)["role"], player(page)["playing"]) == ("content", True)
     page.locator(".play").click()
     assert not player(page)["playing"]
 
 
-def test_a_sound_ends_where_its_axis_ends(made: Made, watched: Watched) -> None:
-    page = watched.open(made.pair)
+@pytest.mark.slow
+def test_playing_stops_at_the_end_of_the_axis(pages: Pages, monitored: MonitoredPage) -> None:
+    page = monitored.open(pages.pair)
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowLeft")
     page.keyboard.press(" ")
     wait_until(page, SECONDS)
     assert not player(page)["playing"]
-    page.keyboard.press(" ")  # begins anew
+    page.keyboard.press(" ")  # starts again
     wait_until(page, 0.1)
     assert player(page)["position"] < 1.0
 
 
-def test_the_hostile_name_is_text_and_nothing_runs(made: Made, watched: Watched) -> None:
-    page = watched.open(made.pair)
+@pytest.mark.slow
+def test_a_hostile_name_is_shown_as_text_and_not_run(
+    pages: Pages, monitored: MonitoredPage
+) -> None:
+    page = monitored.open(pages.pair)
     assert page.locator("h1").inner_text() == f"out {HOSTILE}"
     assert HOSTILE in page.locator(".lead").inner_text()
     assert page.locator("img[src=x]").count() == 0
-    page = watched.open(made.batch)
+    page = monitored.open(pages.batch)
     names = page.locator(".pairs .about").all_inner_texts()
     assert any(HOSTILE in name for name in names)
     page.get_by_role("button", name=re.compile("img src")).first.click()
@@ -214,36 +306,37 @@ def test_the_hostile_name_is_text_and_nothing_runs(made: Made, watched: Watched)
     assert page.locator("img[src=x]").count() == 0
 
 
-def test_a_batch_shows_what_failed_and_plays_what_is_linked(made: Made, watched: Watched) -> None:
-    page = watched.open(made.batch)
+@pytest.mark.slow
+def test_a_batch_shows_failures_and_plays_linked_sounds(
+    pages: Pages, monitored: MonitoredPage
+) -> None:
+    page = monitored.open(pages.batch)
     assert page.locator(".pairs tbody tr").count() == 3
     assert "is not an audio file" in page.locator(".failures").inner_text()
     page.locator(".pairs tbody tr", has_text="b__style.wav").locator(".open").click()
     page.keyboard.press("2")
     page.keyboard.press(" ")
     wait_until(page, 0.2)
-    assert player(page)["going"] == ["style"]
+    assert player(page)["audible"] == ["style"]
     sizes = page.evaluate(
         "[...document.querySelectorAll('dialog image')].map((i) => i.href.baseVal.length)"
     )
     assert min(sizes) > 200
-    page.get_by_role("button", name="Previous").click()
-    assert player(page)["position"] == 0
-    page.keyboard.press(" ")  # goes on to mean "play"
-    wait_until(page, 0.1)
+    position = player(page)["position"]
     page.get_by_role("button", name="Next").click()
+    assert page.get_by_role("button", name="Next").is_disabled()
+    found = player(page)
+    assert (found["role"], found["playing"]) == ("style", True)
+    assert position <= found["position"] < position + 0.6
+    wait_until(page, found["position"] + 0.1)
+    page.keyboard.press(" ")
+    position = player(page)["position"]
+    page.get_by_role("button", name="Previous").click()
+    found = player(page)
+    assert (found["role"], found["playing"], found["position"]) == ("style", False, position)
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0
     assert page.evaluate("document.activeElement.textContent") == "b__style.wav"
-
-
-def shown(page: Any) -> list[str]:
-    """Read the names of the rows that are shown, in their order."""
-    names: list[str] = page.evaluate(
-        "[...document.querySelectorAll('.pairs tbody tr:not([hidden]) .open')]"
-        ".map((one) => one.textContent)"
-    )
-    return names
 
 
 def column(page: Any, index: int) -> list[str]:
@@ -254,63 +347,69 @@ def column(page: Any, index: int) -> list[str]:
     return cells
 
 
-def test_a_thousand_rows_sort_both_ways_with_the_unknown_last(
-    thousand: str, watched: Watched
+@pytest.mark.slow
+def test_a_thousand_rows_sort_both_ways_with_unknown_values_last(
+    thousand: str, monitored: MonitoredPage
 ) -> None:
-    page = watched.open(thousand)
-    assert len(shown(page)) == 1000
+    page = monitored.open(thousand)
+    assert len(visible_names(page)) == 1000
     head = page.locator("th[data-key=score]")
-    for order in ("descending", "ascending"):
+    for direction in ("descending", "ascending"):
         head.get_by_role("button").click()
-        assert head.get_attribute("aria-sort") == order
+        assert head.get_attribute("aria-sort") == direction
         values = column(page, 5)
         known = [float(value) for value in values if value]
         assert len(known) == 980
         assert values[980:] == [""] * 20
-        assert known == sorted(known, reverse=order == "descending")
+        assert known == sorted(known, reverse=direction == "descending")
     page.locator("th[data-key=name]").get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "none"
-    assert shown(page) == sorted(shown(page))
+    assert visible_names(page) == sorted(visible_names(page))
 
 
-def test_filters_narrow_the_rows_down_together(thousand: str, watched: Watched) -> None:
-    page = watched.open(thousand)
+@pytest.mark.slow
+def test_filters_combine(thousand: str, monitored: MonitoredPage) -> None:
+    page = monitored.open(thousand)
     page.locator("[data-filter=status]").select_option("failed")
-    assert len(shown(page)) == 20
+    assert len(visible_names(page)) == 20
     assert page.locator(".count").inner_text() == "20 of 1000 pairs"
     page.locator("[data-filter=text]").fill("<EMPTY>")
-    assert len(shown(page)) == 20
+    assert len(visible_names(page)) == 20
     page.get_by_role("button", name="Clear").click()
     page.locator("[data-filter=score]").fill("0.9")
     assert all(float(value) >= 0.9 for value in column(page, 5))
-    few = len(shown(page))
+    few = len(visible_names(page))
     page.locator("[data-filter=style_genre]").select_option("blues")
-    assert 0 < len(shown(page)) < few
+    assert 0 < len(visible_names(page)) < few
     assert set(column(page, 3)) == {"blues"}
     page.get_by_role("button", name="Clear").click()
     page.locator(".matrix button").first.click()
     assert (set(column(page, 2)), set(column(page, 3))) == ({"classical"}, {"blues"})
 
 
-def test_pictures_are_made_as_they_come_into_sight(thousand: str, watched: Watched) -> None:
-    page = watched.open(thousand)
+@pytest.mark.slow
+def test_pictures_are_created_when_they_become_visible(
+    thousand: str, monitored: MonitoredPage
+) -> None:
+    page = monitored.open(thousand)
     page.locator(".thumb img").first.scroll_into_view_if_needed()
     page.locator(".thumb img[src]").first.wait_for()
-    made = page.locator(".thumb img[src]").count()
-    assert 0 < made < 100
+    created = page.locator(".thumb img[src]").count()
+    assert 0 < created < 100
     page.locator(".thumb img").nth(900).scroll_into_view_if_needed()
     page.wait_for_timeout(100)
     assert page.locator(".thumb img").nth(900).get_attribute("src").startswith("data:image/")
     assert page.locator(".thumb img[src]").count() < 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["pair", "batch", "thousand"])
-def test_a_narrow_screen_needs_no_scrolling_sideways(
-    kind: str, scheme: str, made: Made, thousand: str, browser: Any
+def test_a_narrow_screen_needs_no_horizontal_scrolling(
+    kind: str, scheme: str, pages: Pages, thousand: str, browser: Any
 ) -> None:
-    watched = Watched(browser, 400, 800, color_scheme=scheme)
-    page = watched.open(thousand if kind == "thousand" else getattr(made, kind))
+    monitored = MonitoredPage(browser, 400, 800, color_scheme=scheme)
+    page = monitored.open(thousand if kind == "thousand" else getattr(pages, kind))
     page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
     for opened in (False, True):
         if opened and kind != "pair":
@@ -319,10 +418,10 @@ def test_a_narrow_screen_needs_no_scrolling_sideways(
             "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
         assert widths[0] <= widths[1] == 400
-    watched.close()
+    monitored.close()
 
 
-# Of every element that holds text and is seen; disabled ones need no contrast.
+# Lists visible text with too little contrast; disabled elements need none.
 CONTRAST = """() => {
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);
   const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
@@ -330,8 +429,8 @@ CONTRAST = """() => {
     .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
   const behind = (element) => {
     for (let one = element; one; one = one.parentElement) {
-      const colour = parse(getComputedStyle(one).backgroundColor);
-      if (colour.length < 4 || colour[3] === 1) return colour;
+      const color = parse(getComputedStyle(one).backgroundColor);
+      if (color.length < 4 || color[3] === 1) return color;
     }
     return parse(getComputedStyle(document.body).backgroundColor);
   };
@@ -350,36 +449,39 @@ CONTRAST = """() => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["pair", "batch", "thousand"])
-def test_text_can_be_told_from_what_is_behind_it(
-    kind: str, scheme: str, made: Made, thousand: str, browser: Any
+def test_text_has_enough_contrast(
+    kind: str, scheme: str, pages: Pages, thousand: str, browser: Any
 ) -> None:
-    watched = Watched(browser, color_scheme=scheme)
-    page = watched.open(thousand if kind == "thousand" else getattr(made, kind))
+    # Colors must not be in a transition.
+    monitored = MonitoredPage(browser, color_scheme=scheme, reduced_motion="reduce")
+    page = monitored.open(thousand if kind == "thousand" else getattr(pages, kind))
     assert page.evaluate(CONTRAST) == []
-    watched.close()
+    monitored.close()
 
 
-def test_without_scripts_the_sounds_can_be_played_all_the_same(made: Made, browser: Any) -> None:
-    watched = Watched(browser, java_script_enabled=False)
-    page = watched.open(made.pair)
+@pytest.mark.slow
+def test_sounds_can_be_played_without_scripts(pages: Pages, browser: Any) -> None:
+    monitored = MonitoredPage(browser, java_script_enabled=False)
+    page = monitored.open(pages.pair)
     assert page.locator("audio[controls]").count() == 3
     assert page.locator("audio").first.is_visible()
-    watched.close()
+    monitored.close()
 
 
-def test_a_sound_that_was_moved_is_said_not_to_play(made: Made, browser: Any) -> None:
-    """The page that links it is older than the move."""
-    path = Path(made.linked.removeprefix("file://"))
+@pytest.mark.slow
+def test_a_linked_sound_that_was_moved_is_reported(pages: Pages, browser: Any) -> None:
+    path = Path(pages.linked.removeprefix("file://"))
     moved = path.with_name("moved") / "page.html"
     moved.parent.mkdir(exist_ok=True)
     moved.write_bytes(path.read_bytes())
-    watched = Watched(browser)
-    page = watched.open(moved.as_uri())
+    monitored = MonitoredPage(browser)
+    page = monitored.open(moved.as_uri())
     page.locator(".reason:visible").nth(2).wait_for()
     reasons = page.locator(".reason:visible").all_inner_texts()
     assert [reason.split(",")[0] for reason in reasons] == ["This browser cannot play the file"] * 3
     assert page.locator(".switch button:enabled").count() == 0
-    watched.complaints = [c for c in watched.complaints if "ERR_FILE_NOT_FOUND" not in c]
-    watched.close()
+    monitored.messages = [c for c in monitored.messages if "ERR_FILE_NOT_FOUND" not in c]
+    monitored.close()

@@ -1,7 +1,6 @@
-"""The page of a run: who gets an answer, what it says, and that it changes nothing."""
-
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import json
@@ -18,24 +17,24 @@ import pytest
 import soundfile as sf
 from PIL import Image
 
-from audiostyle.cli import transfer
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core import plots
 from audiostyle.events import TERMS, Iteration, Stage
-from audiostyle.files.request import TransferRequest
 from audiostyle.report import live_server
 from audiostyle.report.live_server import LivePage
 from audiostyle.utils import interrupts
-from tests.conftest import SR, make_noise, make_tones
-from tests.support.browser import Watched, open_browser
+from tests.conftest import SR, TINY_OPTIONS, make_noise, make_tones
+from tests.support.fakes import call
 
 CONFIG = TransferConfig(n_fft=1024, hop_length=256, n_mels=64, bands=4, music_weight=0.0)
 
 
-def step(number: int, total: float = 1.0, look: Callable[[], Any] | None = None) -> Iteration:
+def make_iteration(
+    number: int, total: float = 1.0, look: Callable[[], Any] | None = None
+) -> Iteration:
     terms = {term: total / 10 for term in TERMS}
-    iterate = Iteration(number, 10, total, **terms, layers={}, seconds=0.0)
-    return iterate.showing(look or (lambda: spectrogram(number)))
+    iteration = Iteration(number, 10, total, **terms, layers={}, seconds=0.0)
+    return iteration.showing(look or (lambda: spectrogram(number)))
 
 
 def spectrogram(number: int) -> np.ndarray:
@@ -43,31 +42,31 @@ def spectrogram(number: int) -> np.ndarray:
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_server, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(live_server, "LOOK_SHARE", float("inf"))
+def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_server, "SNAPSHOT_SECONDS", 0.0)
+    monkeypatch.setattr(live_server, "SNAPSHOT_SHARE", float("inf"))
     monkeypatch.setattr(live_server, "FAREWELL_SECONDS", 0.3)
 
 
 @pytest.fixture
-def asked() -> list[str]:
+def stops() -> list[str]:
     return []
 
 
 @pytest.fixture
-def page(asked: list[str]) -> Iterator[LivePage]:
+def page(stops: list[str]) -> Iterator[LivePage]:
     def stop() -> bool:
-        asked.append("stop")
+        stops.append("stop")
         return True
 
     with LivePage("a in the style of <b>", CONFIG, stop) as opened:
         yield opened
 
 
-def ask(
+def request(
     address: str, path: str = "", method: str = "GET", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    """Ask for what lies below an address; headers replace those that a browser sends."""
+    """Send a request for a path below an address; return status, headers and body."""
     url = urlsplit(address)
     connection = http.client.HTTPConnection(str(url.hostname), url.port or 0, timeout=10)
     connection.request(method, url.path + path, headers=headers)
@@ -78,21 +77,21 @@ def ask(
 
 
 def state(address: str, first: int = 0) -> dict[str, Any]:
-    code, _, body = ask(address, f"state?{first}")
+    code, _, body = request(address, f"state?{first}")
     assert code == 200
     found: dict[str, Any] = json.loads(body)
     return found
 
 
-def test_the_address_is_local_and_cannot_be_guessed(page: LivePage) -> None:
+def test_the_address_is_local_and_contains_a_secret(page: LivePage) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d{4,5}/[\w-]{32}/", page.address)
     with LivePage("b", CONFIG, bool) as other:
         assert urlsplit(other.address).path != urlsplit(page.address).path
         assert urlsplit(other.address).port != urlsplit(page.address).port
 
 
-def test_the_page_is_whole_and_may_not_be_framed_or_kept(page: LivePage) -> None:
-    code, headers, body = ask(page.address)
+def test_the_page_may_not_be_framed_or_cached(page: LivePage) -> None:
+    code, headers, body = request(page.address)
     assert (code, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert headers["cache-control"] == "no-store"
     assert headers["content-security-policy"] == "frame-ancestors 'none'"
@@ -103,97 +102,95 @@ def test_the_page_is_whole_and_may_not_be_framed_or_kept(page: LivePage) -> None
 
 @pytest.mark.parametrize("what", ["", "state", "now", "stop"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_wrong_token_gets_nothing(
-    what: str, method: str, page: LivePage, asked: list[str]
+def test_a_wrong_token_gets_no_answer(
+    what: str, method: str, page: LivePage, stops: list[str]
 ) -> None:
     url = urlsplit(page.address)
-    page(step(0))
+    page(make_iteration(0))
     for token in ("", "x", url.path[1:-2], url.path[1:-1] + "x", "%00", "\xff"):
         wrong = f"http://{url.netloc}/{token}/"
         try:
-            assert ask(wrong, what, method)[0] == 404
+            assert request(wrong, what, method)[0] == 404
         except UnicodeEncodeError:
-            continue  # no client sends it
-    assert asked == []
+            continue  # clients refuse to send it
+    assert stops == []
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "0.0.0.0:1", ""])
-def test_a_name_that_was_made_to_lead_here_gets_nothing(
-    host: str, page: LivePage, asked: list[str]
-) -> None:
-    assert ask(page.address, Host=host)[0] == 404
-    assert ask(page.address, "stop", "POST", Host=host)[0] == 404
-    assert asked == []
+def test_a_foreign_host_name_gets_no_answer(host: str, page: LivePage, stops: list[str]) -> None:
+    assert request(page.address, Host=host)[0] == 404
+    assert request(page.address, "stop", "POST", Host=host)[0] == 404
+    assert stops == []
     port = urlsplit(page.address).port
-    assert ask(page.address, Host=f"localhost:{port}")[0] == 200
+    assert request(page.address, Host=f"localhost:{port}")[0] == 200
 
 
-def test_only_this_page_may_stop(page: LivePage, asked: list[str]) -> None:
+def test_only_the_page_itself_may_stop(page: LivePage, stops: list[str]) -> None:
     for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
-        assert ask(page.address, "stop", "POST", Origin=origin)[0] == 404
-    assert ask(page.address, "stop")[0] == 404  # by GET
-    assert asked == []
+        assert request(page.address, "stop", "POST", Origin=origin)[0] == 404
+    assert request(page.address, "stop")[0] == 404  # by GET
+    assert stops == []
     own = "http://" + urlsplit(page.address).netloc
-    code, _, body = ask(page.address, "stop", "POST", Origin=own)
-    assert (code, json.loads(body), asked) == (200, {"stopping": True}, ["stop"])
+    code, _, body = request(page.address, "stop", "POST", Origin=own)
+    assert (code, json.loads(body), stops) == (200, {"stopping": True}, ["stop"])
     assert state(page.address)["stopping"]
 
 
-def test_it_tells_the_stage_and_the_losses_that_are_new(page: LivePage) -> None:
+def test_the_state_holds_the_stage_and_the_new_losses(page: LivePage) -> None:
     assert state(page.address)["detail"] == "Starting"
     page(Stage("style", "clip.wav"))
-    assert state(page.address)["detail"] == "Listening to the style: clip.wav"
+    assert state(page.address)["detail"] == "Analysing the style: clip.wav"
     page(Stage("optimization", "CPU"))
     for number in range(4):
-        page(step(number, 2.0 - number / 4))
+        page(make_iteration(number, 2.0 - number / 4))
     found = state(page.address)
-    assert (found["stage"], found["step"], found["steps"]) == ("optimization", 3, 10)
+    assert (found["stage"], found["iteration"], found["iterations"]) == ("optimization", 3, 10)
     assert [row[:2] for row in found["losses"]] == [[0, 2.0], [1, 1.75], [2, 1.5], [3, 1.25]]
     row = dict(zip(TERMS, found["losses"][0][2:], strict=True))
     assert row["content"] == pytest.approx(0.2 * CONFIG.content_weight)
     assert row["music"] == 0
     assert [row[0] for row in state(page.address, 2)["losses"]] == [2, 3]
     assert state(page.address, 99)["first"] == 0
-    page(step(0, float("nan")))  # the next window
+    page(make_iteration(0, float("nan")))  # the next window
     assert state(page.address, 4)["losses"][0][:2] == [0, None]
 
 
-def test_pictures_are_those_of_the_steps_on_one_scale(page: LivePage) -> None:
-    assert ask(page.address, "now")[0] == 404
-    state(page.address)  # somebody looks
+def test_snapshots_share_one_scale(page: LivePage) -> None:
+    assert request(page.address, "now")[0] == 404
+    state(page.address)  # the page is open
     for number in (0, 4):
-        page(step(number))
+        page(make_iteration(number))
     assert state(page.address)["version"] == 2
     pixels = {}
     for name in ("start", "now"):
-        code, headers, body = ask(page.address, f"{name}?2")
+        code, headers, body = request(page.address, f"{name}?2")
         assert (code, headers["content-type"][:6]) == (200, "image/")
         picture = Image.open(io.BytesIO(body)).convert("RGB")
         assert picture.size == (50, 64)
         pixels[name] = np.asarray(picture).mean(axis=(0, 1))
-    # The scale is that of the start: its loudest is the brightest.
-    np.testing.assert_allclose(pixels["start"], plots.colours()[255], atol=6)
-    np.testing.assert_allclose(pixels["now"], plots.colours()[255], atol=6)
+    # The scale is that of the start: its loudest value is the brightest.
+    np.testing.assert_allclose(pixels["start"], plots.colors()[255], atol=6)
+    np.testing.assert_allclose(pixels["now"], plots.colors()[255], atol=6)
 
 
-def test_nothing_is_fetched_while_nobody_looks(page: LivePage) -> None:
+def test_no_snapshots_are_taken_unless_the_page_is_open(page: LivePage) -> None:
     looks: list[int] = []
 
     def look(number: int) -> Callable[[], Any]:
         return lambda: looks.append(number) or spectrogram(number)
 
     for number in range(3):
-        page(step(number, look=look(number)))
+        page(make_iteration(number, look=look(number)))
     assert looks == [0]
     state(page.address)
-    page(step(3, look=look(3)))
+    page(make_iteration(3, look=look(3)))
     assert looks == [0, 3]
 
 
-def test_looks_take_a_bounded_share_of_the_time(
+def test_snapshots_take_a_bounded_share_of_the_time(
     page: LivePage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_server, "LOOK_SHARE", 0.1)
+    monkeypatch.setattr(live_server, "SNAPSHOT_SHARE", 0.1)
     state(page.address)
     looks: list[int] = []
 
@@ -204,30 +201,30 @@ def test_looks_take_a_bounded_share_of_the_time(
 
     began = time.monotonic()
     while time.monotonic() - began < 0.5:
-        page(step(1, look=look))
+        page(make_iteration(1, look=look))
         time.sleep(0.001)
     assert 1 <= len(looks) <= 4  # 20 ms every 220 ms
 
 
-def test_the_server_ends_with_the_run(asked: list[str]) -> None:
+def test_the_server_ends_with_the_run() -> None:
     threads = threading.active_count()
     with pytest.raises(ValueError, match="boom"), LivePage("t", CONFIG, bool) as page:
         address = page.address
         state(address)
         raise ValueError("boom")
     with pytest.raises(OSError):
-        ask(address)
+        request(address)
     time.sleep(0.1)
     assert threading.active_count() <= threads
 
 
 def test_an_open_page_learns_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_server, "FAREWELL_SECONDS", 10.0)
-    heard: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
 
     def poll(address: str) -> None:
-        while not (heard and heard[-1]["ended"]):
-            heard.append(state(address))
+        while not (answers and answers[-1]["ended"]):
+            answers.append(state(address))
             time.sleep(0.05)
 
     with LivePage("t", CONFIG, bool) as page:
@@ -237,11 +234,11 @@ def test_an_open_page_learns_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None
         page.end("Done: out.wav")
         began = time.monotonic()
     thread.join(5)
-    assert heard[-1]["detail"] == "Done: out.wav"
+    assert answers[-1]["detail"] == "Done: out.wav"
     assert time.monotonic() - began < 5
 
 
-def test_a_stop_does_what_the_first_signal_does() -> None:
+def test_a_stop_on_the_page_acts_like_the_first_signal() -> None:
     said: list[str] = []
     interrupt = interrupts.Interrupt(said.append)
     for stage in ("", "style", "inversion", "done"):
@@ -255,80 +252,85 @@ def test_a_stop_does_what_the_first_signal_does() -> None:
     assert said == ["stopping, as asked on the page; the best so far will be written"]
 
 
-def make_run(folder: Path, name: str, watch: bool, steps: int = 3) -> tuple[int, list[str], Any]:
-    """Run a transfer, with somebody who looks at it all the time or without; what was seen."""
-    config = TransferConfig(
-        **{"precision": "float32", "n_fft": 1024, "hop_length": 256, "n_mels": 64, "bands": 4},
-        **{"iterations": steps, "inversion_iterations": 2, "music_weight": 0.0, "tolerance": 0.0},
-        style_layers=(("block1_conv1", 1.0), ("block2_conv1", 1.0)),
-        optimizer="lbfgs" if steps < 100 else "adam",
-    )
-    said: list[str] = []
-    seen: dict[str, Any] = {"versions": set(), "pictures": 0, "losses": 0}
-
-    def look(address: str) -> None:
-        while True:
-            try:
-                found = state(address)
-                seen["versions"].add(found["version"])
-                seen["losses"] = max(seen["losses"], len(found["losses"]))
-                seen["pictures"] += ask(address, "now")[0] == 200
-                if steps > 100 and found["step"] > 3:
-                    ask(address, "stop", "POST")
-                if found["ended"]:
-                    return
-            except OSError:
-                return
-            time.sleep(0.01)
-
-    def echo(text: str) -> None:
-        said.append(text)
-        if text.startswith("live at "):
-            threading.Thread(target=look, args=(text.removeprefix("live at "),)).start()
-
-    code = transfer.run_transfer_command(
-        TransferRequest(folder / "c.wav", [folder / "s.wav"], folder / name, [1.0]),
-        config,
-        echo=echo,
-        publish=print,
-        as_json=False,
-        quiet=False,
-        live=watch,
-    )
-    return code, said, seen
-
-
 @pytest.fixture
-def clips(tmp_path: Path) -> Path:
+def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     sf.write(tmp_path / "c.wav", make_tones(), SR)
     sf.write(tmp_path / "s.wav", make_noise(), SR)
     return tmp_path
 
 
-def test_who_is_watched_makes_the_same_bytes(clips: Path) -> None:
-    assert make_run(clips, "alone.wav", watch=False)[0] == 0
-    code, said, seen = make_run(clips, "watched.wav", watch=True)
-    assert (code, said[0][:25]) == (0, "live at http://127.0.0.1:")
-    assert (seen["losses"], seen["pictures"] > 0, max(seen["versions"]) > 0) == (4, True, True)
-    assert (clips / "alone.wav").read_bytes() == (clips / "watched.wav").read_bytes()
-    records = [json.loads((clips / f"{n}.wav.json").read_text()) for n in ("alone", "watched")]
+def run_transfer(output: str, *options: str) -> int:
+    fixed = ("--precision=float32", "--music-weight=0", "--tolerance=0")
+    return call("transfer", "c.wav", "s.wav", "-o", output, *TINY_OPTIONS, *fixed, *options)
+
+
+def poll_page(
+    monkeypatch: pytest.MonkeyPatch, on_state: Callable[[str, dict[str, Any]], None]
+) -> None:
+    """Poll every live page that is opened until its run ends."""
+    start = LivePage.open
+
+    def poll(address: str) -> None:
+        with contextlib.suppress(OSError):
+            found: dict[str, Any] = {"ended": False}
+            while not found["ended"]:
+                found = state(address)
+                on_state(address, found)
+                time.sleep(0.01)
+
+    def open_and_poll(page: LivePage) -> str:
+        if not page.address:
+            threading.Thread(target=poll, args=(start(page),)).start()
+        return page.address
+
+    monkeypatch.setattr(LivePage, "open", open_and_poll)
+
+
+@pytest.mark.slow
+def test_the_live_page_does_not_change_the_output(
+    clips: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions, n_losses, codes = set(), set(), set()
+
+    def on_state(address: str, found: dict[str, Any]) -> None:
+        versions.add(found["version"])
+        n_losses.add(len(found["losses"]))
+        codes.add(request(address, "now")[0])
+
+    poll_page(monkeypatch, on_state)
+    assert run_transfer("alone.wav") == 0
+    capsys.readouterr()
+    assert run_transfer("live.wav", "--live") == 0
+    assert capsys.readouterr().err.startswith("live at http://127.0.0.1:")
+    assert (max(n_losses), 200 in codes, max(versions) > 0) == (4, True, True)
+    assert (clips / "alone.wav").read_bytes() == (clips / "live.wav").read_bytes()
+    records = [json.loads((clips / f"{n}.wav.json").read_text()) for n in ("alone", "live")]
     for record in records:
         for one in record["losses"]:
             del one["seconds"]
     assert records[0]["losses"] == records[1]["losses"]
 
 
-def test_stop_and_keep_this_writes_what_there_is(clips: Path) -> None:
-    code, said, _ = make_run(clips, "out.wav", watch=True, steps=50_000)
-    assert code == 130
-    assert "stopping, as asked on the page; the best so far will be written" in said
+@pytest.mark.slow
+def test_stop_on_the_page_keeps_the_best_result(
+    clips: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def on_state(address: str, found: dict[str, Any]) -> None:
+        if found["iteration"] > 3:
+            request(address, "stop", "POST")
+
+    poll_page(monkeypatch, on_state)
+    assert run_transfer("out.wav", "--live", "--iterations=50000", "--optimizer=adam") == 130
+    assert "stopping, as asked on the page" in capsys.readouterr().err
     record = json.loads((clips / "out.wav.json").read_text())
     assert record["status"] == "interrupted"
     assert 3 < len(record["losses"]) < 50_000
     assert len(sf.read(clips / "out.wav")[0]) == SR
 
 
-def test_an_event_shows_its_spectrogram_only_while_it_is_reported() -> None:
+@pytest.mark.slow
+def test_an_iteration_gives_its_spectrogram_only_during_the_callback() -> None:
     from audiostyle.nn import optimizer
 
     def square(x: Any, data: Any) -> Any:
@@ -342,56 +344,21 @@ def test_an_event_shows_its_spectrogram_only_while_it_is_reported() -> None:
 
     import tensorflow as tf
 
-    kept: list[Iteration] = []
-    seen: list[float] = []
+    events: list[Iteration] = []
+    values: list[float] = []
 
     def callback(event: Any) -> None:
-        kept.append(event)
-        seen.append(float(event.look()[0, 0]))
+        events.append(event)
+        values.append(float(event.look()[0, 0]))
 
     minimizer = optimizer.Optimizer(
         square, [], optimizer="lbfgs", learning_rate=0.1, compiled=False
     )
-    descent = minimizer.minimize(
+    result = minimizer.minimize(
         tf.constant([[0.5]]), None, 0.0, 1.0, n_steps=3, tolerance=0.0, callback=callback
     )
-    totals = [iterate.total for iterate in descent.history]
-    assert [x**2 for x in seen] == pytest.approx(totals, abs=1e-6)
-    assert [event.look() for event in kept] == [None] * len(kept)
-    assert kept == descent.history
-    assert [iterate.look() for iterate in descent.history] == [None] * len(kept)
-
-
-def test_a_browser_shows_the_descent_and_stops_it() -> None:
-    asked: list[bool] = []
-    with (
-        open_browser() as browser,
-        LivePage("<i>t</i>", CONFIG, lambda: not asked.append(True)) as run,
-    ):
-        watched = Watched(browser, 400, 800)
-        run(Stage("features"))
-        page = watched.open(run.address)
-        page.get_by_text("Analysing the content").wait_for()
-        assert page.locator("h1").inner_text() == "<i>t</i>"
-        assert page.locator(".stop").is_disabled()
-        run(Stage("optimization", "CPU"))
-        for number in range(5):
-            run(step(number, 1 / (number + 1)))
-        page.get_by_text("step 4 of 10").wait_for()
-        points = page.locator("polyline").first.get_attribute("points")
-        assert len(points.split()) == 5
-        for name in ("start", "now"):
-            page.wait_for_timeout(200)
-            assert page.locator(f"#{name}").evaluate("image => image.naturalWidth") == 50
-        widths = page.evaluate(
-            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-        )
-        assert widths[0] <= widths[1]
-        page.locator(".stop").click()
-        page.get_by_text("Stopping; the best so far will be written").wait_for()
-        assert asked == [True]
-        run.end("Done: out.wav")
-        run._state.ended = True
-        page.get_by_text("Done: out.wav").wait_for()
-        assert page.locator(".stop").is_disabled()
-        watched.close()
+    totals = [iteration.total for iteration in result.history]
+    assert [x**2 for x in values] == pytest.approx(totals, abs=1e-6)
+    assert [event.look() for event in events] == [None] * len(events)
+    assert events == result.history
+    assert [iteration.look() for iteration in result.history] == [None] * len(events)

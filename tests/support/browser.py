@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages, or a reason why there is none."""
+"""A real browser for tests of pages; without one the tests are skipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCAL = ("file:", "data:", "blob:", "http://127.0.0.1:")
 
 
 def find_browser() -> str:
-    """Return the path of a Chromium, or skip the tests that ask."""
+    """Return the path of a Chromium, or skip the calling test."""
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     found = next((path for path in map(shutil.which, NAMES) if path), None)
     if found is None:
@@ -31,45 +31,37 @@ def open_browser() -> Iterator[Any]:
 
     options = ["--autoplay-policy=no-user-gesture-required"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        options.append("--no-sandbox")  # Chromium's own does not work for root
+        options.append("--no-sandbox")  # the sandbox of Chromium does not work for root
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=options)
         yield browser
         browser.close()
 
 
-class Watched:
-    """A page whose every complaint and request is written down.
-
-    Attributes
-    ----------
-    page : playwright.sync_api.Page
-    complaints : list of str
-        Errors, and whatever was written to the console.
-    requests : list of str
-    """
+class MonitoredPage:
+    """A page that records every error, console message and request."""
 
     def __init__(self, browser: Any, width: int = 1280, height: int = 900, **options: Any) -> None:
         self._context = browser.new_context(viewport={"width": width, "height": height}, **options)
         self.page = self._context.new_page()
-        self.complaints: list[str] = []
+        self.messages: list[str] = []
         self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
         self.page.on("dialog", self._dismiss)
         self.page.on("request", lambda request: self.requests.append(request.url))
 
     def _dismiss(self, dialog: Any) -> None:
-        self.complaints.append(f"dialog: {dialog.message}")
+        self.messages.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
     def open(self, url: str) -> Any:
-        """Go to a page, and return it."""
+        """Load a page, and return it."""
         self.page.goto(url)
         return self.page
 
     def close(self) -> None:
-        """Close the page, and make sure that all went well and nothing left the machine."""
+        """Close the page; check that there was no message and no request to another machine."""
         self._context.close()
-        assert self.complaints == []
+        assert self.messages == []
         assert [url for url in self.requests if not url.startswith(LOCAL)] == []

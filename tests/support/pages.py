@@ -1,4 +1,4 @@
-"""What a browser would find on a page, for tests."""
+"""Parsed HTML pages for tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Page(HTMLParser):
-    """What a browser would find: elements with their attributes, scripts, and text."""
+    """Elements with their attributes, scripts, styles and text of a page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -75,7 +75,7 @@ def run_report_command(request: ReportRequest, *, echo: Callable[[str], None], q
     if not quiet:
         for note in found.notes:
             echo(note)
-        _say_where(request.output, len(found.cases), echo)
+        _say_where(request.output, len(found.pairs), echo)
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Pictures of a transfer: whole figures for ``--plot``, bare spectrograms for pages.
+"""Plots of a transfer: the figure of ``--plot``, and spectrograms without axes for HTML pages.
 
-Both have the colours, the dB scale and the curves of this module. A page draws its axes itself, so
-that a play head can move over a picture to the pixel.
+Both share the colors, the dB scale and the loss curves of this module. A page draws its own axes,
+so that its play head can move over a spectrogram.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Array = npt.NDArray[Any]
 MAX_COLUMNS = 1000  # of a spectrogram
 WEBP_QUALITY = 62
 MAX_TITLE = 120  # characters
-COLOUR_MAP = "magma"  # perceptually uniform, and monotonic in grey
-LOSS_COLOURS = {
+COLOR_MAP = "magma"  # perceptually uniform, and monotonic in gray
+LOSS_COLORS = {
     "total": "#222222",
     "content": "#2f6db5",
     "style": "#c8452f",
@@ -41,24 +41,13 @@ LOSS_COLOURS = {
 
 
 def transfer_figure(result: TransferResult, title: str = "") -> Any:
-    """Draw content, style and result on one dB scale, and the loss curves below them.
-
-    Parameters
-    ----------
-    result : TransferResult
-    title : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """Draw content, style and result on one dB scale, with the loss curves below them."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 7), dpi=120, layout="constrained")
-    figure.suptitle(_shown(title), parse_math=False)
+    figure.suptitle(_printable(title), parse_math=False)
     grid = figure.add_gridspec(2, 3, height_ratios=(3, 2))
-    low, high = shared_range((result.S_content, result.S_style, result.S_result), result.config)
-    images = []
+    scale = shared_range((result.S_content, result.S_style, result.S_result), result.config)
     axes = []
     for i, (name, S, fold) in enumerate(
         (
@@ -68,30 +57,19 @@ def transfer_figure(result: TransferResult, title: str = "") -> Any:
         )
     ):
         ax = figure.add_subplot(grid[0, i])
-        images.append(_spectrogram(ax, S, fold, result.config, (low, high)))
+        mesh = _draw_spectrogram(ax, S, fold, result.config, scale)
         ax.set_title(name)
         if i > 0:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
         axes.append(ax)
-    bar = figure.colorbar(images[0], ax=axes, pad=0.01)
-    bar.set_label("dB")
-    _loss_curves(figure.add_subplot(grid[1, :]), result)
+    figure.colorbar(mesh, ax=axes, pad=0.01).set_label("dB")
+    _draw_losses(figure.add_subplot(grid[1, :]), result)
     return figure
 
 
 def transfer_png(result: TransferResult, title: str = "") -> bytes:
-    """Draw `transfer_figure` as a PNG.
-
-    Parameters
-    ----------
-    result : TransferResult
-    title : str
-
-    Returns
-    -------
-    bytes
-    """
+    """Draw `transfer_figure` as a PNG."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a title in any script
@@ -99,32 +77,23 @@ def transfer_png(result: TransferResult, title: str = "") -> bytes:
     return buffer.getvalue()
 
 
-def _shown(title: str) -> str:
-    """Cut a title to one line, and replace what is no text (names of files may be any bytes)."""
+def _printable(title: str) -> str:
+    """Shorten a title, and replace what is not valid text: file names may hold any bytes."""
     text = title.encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"
 
 
-def shared_range(pictures: Sequence[Array], config: TransferConfig) -> tuple[float, float]:
-    """Find the dB scale on which several spectrograms can be compared.
+def shared_range(spectrograms: Sequence[Array], config: TransferConfig) -> tuple[float, float]:
+    """Return the limits in dB of a scale on which all spectrograms can be compared.
 
-    Parameters
-    ----------
-    pictures : sequence of np.ndarray [shape=(n_mels, t), dB]
-        At least one that is not empty.
-    config : TransferConfig
-        Its ``top_db`` is the range.
-
-    Returns
-    -------
-    low, high : float, in dB
+    At least one of them must not be empty; the range is ``top_db`` below the loudest value.
     """
-    high = max(float(S.max()) for S in pictures if S.size)
+    high = max(float(S.max()) for S in spectrograms if S.size)
     return high - config.top_db, high
 
 
-def few_columns(S: Array, limit: int = MAX_COLUMNS) -> tuple[Array, int]:
-    """Average neighbouring columns until there are few enough to look at.
+def average_columns(S: Array, limit: int = MAX_COLUMNS) -> tuple[Array, int]:
+    """Average neighboring columns until there are at most `limit`.
 
     Parameters
     ----------
@@ -135,7 +104,7 @@ def few_columns(S: Array, limit: int = MAX_COLUMNS) -> tuple[Array, int]:
     -------
     S : np.ndarray [shape=(n_mels, at most limit), dB]
     step : int
-        Columns that were made one; the last may be of fewer.
+        Columns per mean; the last mean may have fewer.
     """
     step = -(-S.shape[1] // limit)
     if step <= 1:
@@ -145,36 +114,30 @@ def few_columns(S: Array, limit: int = MAX_COLUMNS) -> tuple[Array, int]:
 
 
 @lru_cache(maxsize=1)
-def colours() -> Array:
-    """Return the colour map of spectrograms [shape=(256, 3), uint8], from low to high.
-
-    Returns
-    -------
-    np.ndarray
-    """
+def colors() -> Array:
+    """Return the color map of spectrograms [shape=(256, 3), uint8], from low to high."""
     from matplotlib import colormaps
 
-    return np.asarray(colormaps[COLOUR_MAP](np.arange(256), bytes=True)[:, :3])
+    return np.asarray(colormaps[COLOR_MAP](np.arange(256), bytes=True)[:, :3])
 
 
 def spectrogram_image(
     S: Array, scale: tuple[float, float], size: tuple[int, int] | None = None
 ) -> tuple[str, bytes]:
-    """Draw a spectrogram without axes: a pixel a band and column, low frequencies at the bottom.
+    """Draw a spectrogram without axes, one pixel per value, low frequencies at the bottom.
 
     Parameters
     ----------
     S : np.ndarray [shape=(n_mels, t), dB]
         At least one column.
     scale : (float, float), in dB
-        What the ends of the colour map stand for.
+        Limits of the color map.
     size : (int, int), optional
-        At most so many columns and bands; the picture is small then, at the price of a loss that
-        is hardly seen.
+        Largest number of columns and bands; the image is then compressed with loss if possible.
 
     Returns
     -------
-    kind : str
+    media_type : str
         ``image/png`` or ``image/webp``.
     data : bytes
     """
@@ -182,40 +145,29 @@ def spectrogram_image(
 
     low, high = scale
     levels = np.clip((np.flipud(S) - low) / max(high - low, 1e-9), 0.0, 1.0)
-    picture = Image.fromarray(np.asarray(np.round(255 * levels), np.uint8))
-    small = size is not None and features.check("webp")
+    image = Image.fromarray(np.asarray(np.round(255 * levels), np.uint8))
     if size is not None:
-        wanted = min(size[0], picture.width), min(size[1], picture.height)
-        picture = picture.resize(wanted, Image.Resampling.BOX)
-    picture.putpalette(colours().tobytes())
+        smaller = min(size[0], image.width), min(size[1], image.height)
+        image = image.resize(smaller, Image.Resampling.BOX)
+    image.putpalette(colors().tobytes())
     buffer = io.BytesIO()
-    if small:
-        picture.convert("RGB").save(buffer, "webp", quality=WEBP_QUALITY, method=4)
-    else:
-        picture.save(buffer, "png", optimize=True)
-    return ("image/webp" if small else "image/png"), buffer.getvalue()
+    if size is not None and features.check("webp"):
+        image.convert("RGB").save(buffer, "webp", quality=WEBP_QUALITY, method=4)
+        return "image/webp", buffer.getvalue()
+    image.save(buffer, "png", optimize=True)
+    return "image/png", buffer.getvalue()
 
 
 def loss_curves(
     losses: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]
 ) -> dict[str, list[float]]:
-    """Weight the losses of a descent as they make its total.
+    """Return the total and the weighted terms of each iteration, without terms of weight 0.
 
-    Parameters
-    ----------
-    losses : sequence of mapping
-        What every step lost, by the names of `Iteration`.
-    parameters : mapping
-        As from `TransferConfig.to_dict`.
-
-    Returns
-    -------
-    dict of str to list of float
-        ``total`` first; losses of weight 0 are left out.
+    `losses` are dictionaries of `Iteration`, `parameters` are those of `TransferConfig.to_dict`;
+    both may be of another version.
     """
     weights = {"total": 1.0} | {n: float(parameters.get(f"{n}_weight", 0.0)) for n in TERMS}
-    more = parameters.get("losses") or {}  # another version's record has none
-    weights |= {name: float(weight) for name, weight in more.items()}
+    weights |= {name: float(w) for name, w in (parameters.get("losses") or {}).items()}
     values = [{**step, **(step.get("more") or {})} for step in losses]
     return {
         name: [weight * float(step.get(name) or 0.0) for step in values]
@@ -224,12 +176,12 @@ def loss_curves(
     }
 
 
-def _spectrogram(
+def _draw_spectrogram(
     ax: Any, S: Array, fold: int, config: TransferConfig, scale: tuple[float, float]
 ) -> Any:
     from librosa.display import specshow
 
-    S, step = few_columns(S)  # more columns than pixels cost minutes and show nothing
+    S, step = average_columns(S)  # more columns than pixels take minutes and show nothing
     return specshow(
         S,
         sr=config.sr,
@@ -240,22 +192,22 @@ def _spectrogram(
         fmin=0.0,
         fmax=config.sr / 2,
         htk=config.mel_scale == "htk",
-        cmap=COLOUR_MAP,
+        cmap=COLOR_MAP,
         vmin=scale[0],
         vmax=scale[1],
         ax=ax,
     )
 
 
-def _loss_curves(ax: Any, result: TransferResult) -> None:
-    steps = [iterate.step for iterate in result.history]
-    history = [vars(iterate) for iterate in result.history]
+def _draw_losses(ax: Any, result: TransferResult) -> None:
+    iterations = [iteration.step for iteration in result.history]
+    history = [vars(iteration) for iteration in result.history]
     for name, values in loss_curves(history, result.config.to_dict()).items():
-        style = "-" if name in LOSS_COLOURS else "--"  # a registered one has no colour of its own
-        ax.plot(steps, values, style, label=name, color=LOSS_COLOURS.get(name), marker=".")
+        line = "-" if name in LOSS_COLORS else "--"  # plugin losses have no color of their own
+        ax.plot(iterations, values, line, label=name, color=LOSS_COLORS.get(name), marker=".")
     ax.set_yscale("symlog", linthresh=1e-6)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set_xlabel(f"step (stopped: {result.stopped})")
+    ax.set_xlabel(f"iteration (stopped: {result.stopped})")
     ax.set_ylabel("weighted loss")
     ax.grid(alpha=0.3)
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the curves, not on them

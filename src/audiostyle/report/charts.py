@@ -1,4 +1,4 @@
-"""Axes and curves of a page, as shares of their box: the page scales, the text does not."""
+"""Axes and curves of a page, in percent of their box: the box scales, the text does not."""
 
 from __future__ import annotations
 
@@ -14,55 +14,26 @@ from audiostyle.config.transfer_config import TransferConfig
 
 Array = npt.NDArray[Any]
 
-HERTZ = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
-NICE = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
-MOST_TICKS = 10
-LEAST_APART = 0.07  # of the height, that labels of frequencies are readable
+FREQUENCIES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
+TIME_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+MAX_TIME_TICKS = 10
+MIN_DISTANCE = 0.07  # between frequency labels, as a share of the height
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A label beside an axis.
+    """A label beside an axis."""
 
-    Attributes
-    ----------
-    at : float
-        Percent of the axis, from the left or from the top.
-    text : str
-    """
-
-    at: float
+    at: float  # percent of the axis, from the left or from the top
     text: str
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A line of a chart.
-
-    Attributes
-    ----------
-    name : str
-    points : str
-        Of a polyline in a box of 100 x 100.
-    last : str
-        Its last value, for the legend.
-    """
-
-    name: str
-    points: str
-    last: str
+Curve = tuple[str, str, str]  # name, points of a polyline in a box of 100 x 100, and last value
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over the steps of a descent.
-
-    Attributes
-    ----------
-    title : str
-    curves : list of Curve
-    x_ticks, y_ticks : list of Tick
-    """
+    """Curves over the iterations."""
 
     title: str
     curves: list[Curve]
@@ -70,20 +41,8 @@ class Chart:
     y_ticks: list[Tick]
 
 
-def clock(seconds: float, exact: bool = False) -> str:
-    """Write a time as people read it.
-
-    Parameters
-    ----------
-    seconds : float >= 0
-    exact : bool
-        With tenths.
-
-    Returns
-    -------
-    str
-        As ``1:05`` or ``1:02:05``.
-    """
+def format_time(seconds: float, exact: bool = False) -> str:
+    """Write a time as ``1:05`` or ``1:02:05``, with tenths if `exact`."""
     tenths = round(seconds * 10)
     whole = tenths // 10 if exact else int(seconds)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
@@ -92,64 +51,35 @@ def clock(seconds: float, exact: bool = False) -> str:
 
 
 def time_ticks(seconds: float) -> list[Tick]:
-    """Label a time axis.
-
-    Parameters
-    ----------
-    seconds : float > 0
-        Its length.
-
-    Returns
-    -------
-    list of Tick
-    """
-    step = next((nice for nice in NICE if seconds / nice <= MOST_TICKS), NICE[-1])
-    while seconds / step > MOST_TICKS:
+    """Label a time axis of `seconds` > 0."""
+    step = next((s for s in TIME_STEPS if seconds / s <= MAX_TIME_TICKS), TIME_STEPS[-1])
+    while seconds / step > MAX_TIME_TICKS:
         step *= 2
     count = int(seconds / step + 1e-9) + 1
     return [
-        Tick(round(100 * i * step / seconds, 3), clock(i * step, exact=step < 1))
+        Tick(round(100 * i * step / seconds, 3), format_time(i * step, exact=step < 1))
         for i in range(count)
     ]
 
 
 def frequency_ticks(config: TransferConfig) -> list[Tick]:
-    """Label the bands of a mel spectrogram whose low frequencies are at the bottom.
-
-    Parameters
-    ----------
-    config : TransferConfig
-
-    Returns
-    -------
-    list of Tick
-        In Hz; where they would touch, some are left out.
-    """
+    """Label the bands of a mel spectrogram, low frequencies at the bottom, without overlaps."""
     from librosa import mel_frequencies
 
-    centres = mel_frequencies(
+    centers = mel_frequencies(
         config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=config.mel_scale == "htk"
     )[1:-1]
     ticks: list[Tick] = []
-    for hertz in (h for h in HERTZ if centres[0] <= h <= centres[-1]):
-        band = float(np.interp(hertz, centres, np.arange(config.n_mels)))
+    for hertz in (f for f in FREQUENCIES if centers[0] <= f <= centers[-1]):
+        band = float(np.interp(hertz, centers, np.arange(config.n_mels)))
         at = 100 * (1 - (band + 0.5) / config.n_mels)
-        if not ticks or ticks[-1].at - at >= 100 * LEAST_APART:
+        if not ticks or ticks[-1].at - at >= 100 * MIN_DISTANCE:
             ticks.append(Tick(round(at, 3), f"{hertz // 1000}k" if hertz >= 1000 else str(hertz)))
     return ticks
 
 
 def decibel_ticks(scale: tuple[float, float]) -> list[Tick]:
-    """Label a colour bar whose high end is on top.
-
-    Parameters
-    ----------
-    scale : (float, float), in dB
-
-    Returns
-    -------
-    list of Tick
-    """
+    """Label a color bar from low to high dB, high on top."""
     low, high = scale
     step = 20 if high - low > 50 else 10
     first = math.ceil(low / step) * step
@@ -160,19 +90,14 @@ def decibel_ticks(scale: tuple[float, float]) -> list[Tick]:
 
 
 def wave_path(wave: Array, share: float) -> str:
-    """Outline a waveform in a box of 1000 x 2.
+    """Outline a waveform as an SVG path in a box of 1000 x 2.
 
     Parameters
     ----------
     wave : np.ndarray [shape=(2, n)]
-        Smallest and largest sample of each part.
+        Smallest and largest sample of each bin. Of n = 0 the path is empty.
     share : float in [0, 1]
-        How much of the axis it takes.
-
-    Returns
-    -------
-    str
-        Data of an SVG path; empty if there is nothing to draw.
+        Share of the time axis that the waveform covers.
     """
     n = wave.shape[1]
     if not n:
@@ -184,52 +109,43 @@ def wave_path(wave: Array, share: float) -> str:
     return "M" + "L".join(top + bottom) + "Z"
 
 
-def step_chart(title: str, curves: Mapping[str, Sequence[float]]) -> Chart | None:
-    """Draw losses over steps, on a logarithmic scale.
+def loss_chart(title: str, curves: Mapping[str, Sequence[float]]) -> Chart | None:
+    """Draw losses over the iterations on a logarithmic scale; None if nothing is positive.
 
-    Parameters
-    ----------
-    title : str
-    curves : mapping of str to sequence of float
-        Of one length; what is not positive lies on the lower edge.
-
-    Returns
-    -------
-    Chart or None
-        None if there is nothing to draw.
+    Values that are not positive lie on the lower edge.
     """
     positive = [v for values in curves.values() for v in values if v > 0 and math.isfinite(v)]
     if not positive:
         return None
     low, high = (math.log10(value) for value in (min(positive), max(positive)))
-    if high - low < 0.3:  # a factor of two, so that a flat curve looks flat
+    if high - low < 0.3:  # at least a factor of two, so that a flat curve looks flat
         low, high = low - 0.15, high + 0.15
     low, high = low - 0.03 * (high - low), high + 0.03 * (high - low)
     n = max(len(values) for values in curves.values())
 
-    def height(value: float) -> float:
-        ok = value > 0 and math.isfinite(value)
-        return 100 * (high - math.log10(value)) / (high - low) if ok else 100.0
+    def y(value: float) -> float:
+        is_positive = value > 0 and math.isfinite(value)
+        return 100 * (high - math.log10(value)) / (high - low) if is_positive else 100.0
 
-    def place(step: int) -> float:
-        return 100 * step / max(n - 1, 1)
+    def x(iteration: int) -> float:
+        return 100 * iteration / max(n - 1, 1)
 
     return Chart(
         title,
         [
-            Curve(
+            (
                 name,
-                " ".join(f"{place(i):.2f},{height(v):.2f}" for i, v in enumerate(values)),
+                " ".join(f"{x(i):.2f},{y(v):.2f}" for i, v in enumerate(values)),
                 f"{values[-1]:.3g}" if values else "",
             )
             for name, values in curves.items()
         ],
-        _step_ticks(n),
-        [Tick(round(height(v), 2), f"{v:g}") for v in _decades(low, high)],
+        _iteration_ticks(n),
+        [Tick(round(y(v), 2), f"{v:g}") for v in _log_ticks(low, high)],
     )
 
 
-def _step_ticks(n: int) -> list[Tick]:
+def _iteration_ticks(n: int) -> list[Tick]:
     last = max(n - 1, 1)
     step = next(
         size * 10**power
@@ -240,7 +156,7 @@ def _step_ticks(n: int) -> list[Tick]:
     return [Tick(round(100 * i / last, 2), str(i)) for i in range(0, last + 1, step)]
 
 
-def _decades(low: float, high: float) -> list[float]:
+def _log_ticks(low: float, high: float) -> list[float]:
     """Choose round numbers between two powers of ten."""
     for sizes in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 7, 8, 9)):
         powers = range(math.floor(low), math.ceil(high) + 1)

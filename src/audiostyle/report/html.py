@@ -1,4 +1,4 @@
-"""From data to a page: templates, escaping, and a policy that lets nothing in from elsewhere."""
+"""HTML pages from templates, with escaping and a content security policy."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from audiostyle.utils.atomic_files import Staging
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,28 +29,14 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_presentable,
+        finalize=lambda value: valid_text(value) if type(value) is str else value,
     )
     environment.filters["json"] = inert_json
     return environment
 
 
-def _presentable(value: Any) -> Any:
-    return shown(value) if type(value) is str else value
-
-
-def shown(text: str) -> str:
-    r"""Make any text fit for a page; names of files may be any bytes.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    str
-        With bytes that are no UTF-8 as ``\xff``.
-    """
+def valid_text(text: str) -> str:
+    r"""Write bytes that are not UTF-8 as ``\xff``; file names may hold any bytes."""
     try:
         text.encode()
         return text
@@ -60,70 +47,38 @@ def shown(text: str) -> str:
             return text.encode("utf-8", "backslashreplace").decode()
 
 
-def inert_json(value: Any) -> Any:
-    """Write a value as JSON that stays inside its ``script`` element, whatever it holds.
-
-    Parameters
-    ----------
-    value : object
-        Of plain values.
-
-    Returns
-    -------
-    markupsafe.Markup
-        Of ASCII only, and without ``<``, ``>`` and ``&``.
-    """
+def inert_json(value: Any) -> Markup:
+    """Write a value as ASCII JSON without ``<``, ``>`` and ``&``, to stay inside a script."""
     from markupsafe import Markup
 
-    text = json.dumps(_plain(value), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_with_valid_text(value), allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
 
 
-def _plain(value: Any) -> Any:
-    """Replace text that no browser could take."""
+def _with_valid_text(value: Any) -> Any:
     if isinstance(value, str):
-        return shown(value)
+        return valid_text(value)
     if isinstance(value, dict):
-        return {shown(str(key)): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {valid_text(str(key)): _with_valid_text(item) for key, item in value.items()}
+    return [_with_valid_text(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def render(template: str, scripts: tuple[str, ...], *, live: bool = False, **values: Any) -> bytes:
-    """Fill a template in.
-
-    Parameters
-    ----------
-    template : str
-        Its name.
-    scripts : tuple of str
-        Names of the scripts that the page runs.
-    live : bool
-        Whether it may talk to where it came from.
-    **values
-        What the template shows.
-
-    Returns
-    -------
-    bytes
-        The page, in UTF-8.
-    """
+def render_page(
+    template: str, scripts: tuple[str, ...], *, live: bool = False, **values: Any
+) -> bytes:
+    """Fill in a template with its scripts; only a live page may talk to its server."""
     from markupsafe import Markup
 
-    environment = _environment()
-    style = (TEMPLATES / "page.css").read_text("utf-8")
-    code = "".join((TEMPLATES / name).read_text("utf-8") for name in scripts)
-    page = environment.get_template(template).render(
-        style=Markup(style),
-        code=Markup(code),
-        policy=_policy(style, code, live),
-        **values,
-    )
+    css = (TEMPLATES / "page.css").read_text("utf-8")
+    script = "".join((TEMPLATES / name).read_text("utf-8") for name in scripts)
+    values |= {"css": Markup(css), "script": Markup(script), "policy": _policy(css, script, live)}
+    page = _environment().get_template(template).render(values)
     return page.encode("utf-8", "replace")
 
 
-def _policy(style: str, code: str, live: bool) -> str:
+def _policy(css: str, script: str, live: bool) -> str:
     """Allow what is on the page, sounds beside it, and nothing else."""
 
     def digest(text: str) -> str:
@@ -131,8 +86,8 @@ def _policy(style: str, code: str, live: bool) -> str:
 
     rules = [
         "default-src 'none'",
-        f"script-src 'sha256-{digest(code)}'",
-        f"style-src 'sha256-{digest(style)}'",
+        f"script-src 'sha256-{digest(script)}'",
+        f"style-src 'sha256-{digest(css)}'",
         "img-src data:" + (" 'self'" if live else ""),
         "media-src data: file: 'self'",
         "connect-src " + ("'self'" if live else "'none'"),
@@ -142,18 +97,8 @@ def _policy(style: str, code: str, live: bool) -> str:
     return "; ".join(rules)
 
 
-def write(path: Path, page: bytes) -> None:
-    """Write a page, whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-    page : bytes
-
-    Raises
-    ------
-    OutputError
-    """
+def write_page(path: Path, page: bytes) -> None:
+    """Write a page completely or not at all."""
     with Staging() as staging:
         staging.write(path, page)
         staging.publish()

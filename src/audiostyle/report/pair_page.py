@@ -1,4 +1,4 @@
-"""What stands where on the page of a pair: plain dataclasses, ready for a template."""
+"""Page of a pair: player, losses, evaluation, parameters and provenance, ready for a template."""
 
 from __future__ import annotations
 
@@ -14,339 +14,213 @@ import numpy as np
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core import plots
 from audiostyle.errors import AudioStyleError
-from audiostyle.evaluation import table as evaluation_table
-from audiostyle.report import sounds
-from audiostyle.report.charts import (
-    Chart,
-    Tick,
-    clock,
-    decibel_ticks,
-    frequency_ticks,
-    step_chart,
-    time_ticks,
-    wave_path,
-)
-from audiostyle.report.records import ROLES, PairRecord, number
+from audiostyle.evaluation import table
+from audiostyle.report import charts, sounds
+from audiostyle.report.charts import Chart, Tick
+from audiostyle.report.records import ROLES, PairRecord, as_dict, as_list, as_number
 from audiostyle.report.sounds import LoadedSound, PlayerSource
 
 LABELS = {"content": "Content", "style": "Style", "result": "Generated"}
-MOST_STEPS = 400  # of a descent, in the table beside its curves
+MAX_TABLE_ROWS = 400  # of the losses as numbers
 
 
 @dataclass(frozen=True)
 class Track:
-    """One of the three sounds of a pair.
-
-    Attributes
-    ----------
-    role, label : str
-    key : int
-        That switches to it.
-    name, about, reason : str
-    picture : str
-        URI of the spectrogram.
-    width : float
-        Percent of the time axis that it takes.
-    wave : str
-        Path in a box of 1000 x 2.
-    source : Source or None
-    seconds : float
-    """
+    """One of the three sounds of a player."""
 
     role: str
     label: str
-    key: int
+    key: int  # that selects it
     name: str = ""
     about: str = ""
     reason: str = ""
-    picture: str = ""
-    width: float = 0.0
-    wave: str = ""
+    picture: str = ""  # URI of the spectrogram
+    width: float = 0.0  # percent of the time axis that the spectrogram covers
+    wave: str = ""  # SVG path in a box of 1000 x 2
     source: PlayerSource | None = None
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class PlayerView:
-    """The three tracks on their common axes.
-
-    Attributes
-    ----------
-    tracks : list of Track
-    seconds : float
-        Of the time axis.
-    x_ticks, y_ticks, db_ticks : list of Tick
-    colour_bar : str
-        URI.
-    """
+    """Three tracks on common axes."""
 
     tracks: list[Track]
-    seconds: float
+    seconds: float  # length of the time axis
     x_ticks: list[Tick] = field(default_factory=list)
     y_ticks: list[Tick] = field(default_factory=list)
     db_ticks: list[Tick] = field(default_factory=list)
-    colour_bar: str = ""
+    color_bar: str = ""  # URI
 
 
-@dataclass(frozen=True)
-class Table:
-    """An evaluation: measures as rows, the output and baselines as columns.
-
-    Attributes
-    ----------
-    columns : list of str
-    sections : list of (str, str, list of (str, list of str))
-        Heading, what its numbers mean, and rows of a label and cells.
-    """
-
-    columns: list[str]
-    sections: list[tuple[str, str, list[tuple[str, list[str]]]]]
+Parameter = tuple[str, str, str, bool]  # name, value, help, and whether it differs from its preset
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of the run.
-
-    Attributes
-    ----------
-    name, value, help : str
-    changed : bool
-        Whether it is not what its preset says.
-    """
-
-    name: str
-    value: str
-    help: str
-    changed: bool
-
-
-@dataclass(frozen=True)
-class PairView:
-    """The page of a pair, from top to bottom."""
-
-    title: str
-    content: str
-    style: str
-    status: str
-    facts: list[tuple[str, str, str]]
-    stage: PlayerView
-    charts: list[Chart]
-    steps: tuple[list[str], list[list[str]]]
-    table: Table | None
-    parameters: list[tuple[str, list[Parameter]]]
-    provenance: list[tuple[str, str]]
-    inputs: list[tuple[str, str, str]]
-    notes: list[str]
-
-
-def pair_view(case: PairRecord, page: Path, limit: int) -> PairView:
-    """Put a pair in the order of its page.
-
-    Parameters
-    ----------
-    case : Case
-    page : Path
-        Where the page will lie.
-    limit : int, in bytes
-        So much of it may be sound.
-
-    Returns
-    -------
-    PairView
-    """
-    config = case.config
-    heard = sounds.load_sounds(case, config, sounds.PICTURE_COLUMNS)
-    sources = sounds.make_player_sources(heard, page, limit)
-    curves = plots.loss_curves(case.losses, case.record.get("parameters") or {})
-    return PairView(
-        title=case.name,
-        content=Path(case.sounds["content"].name).name,
-        style=Path(case.sounds["style"].name).name,
-        status=case.status,
-        facts=facts(case),
-        stage=_stage(heard, sources, config),
-        charts=_charts(case.losses, curves),
-        steps=_steps(case.losses, curves),
-        table=make_table(case),
-        parameters=_parameters(case),
-        provenance=_provenance(case.record),
-        inputs=_inputs(case),
-        notes=[*case.notes, *(note for one in heard.values() for note in one.notes)],
+def pair_values(pair: PairRecord, page: Path, max_bytes: int) -> dict[str, Any]:
+    """Return the values of ``pair.html.j2``, with at most `max_bytes` of sound in them."""
+    config = pair.config
+    loaded = sounds.load_sounds(pair, config)
+    sources = sounds.make_player_sources(loaded, page, max_bytes)
+    curves = plots.loss_curves(pair.losses, pair.record.get("parameters") or {})
+    return dict(
+        title=pair.name,
+        content=Path(pair.sounds["content"].name).name,
+        style=Path(pair.sounds["style"].name).name,
+        status=pair.status,
+        facts=_facts(pair),
+        player=_player(loaded, sources, config),
+        charts=_charts(pair.losses, curves),
+        losses=_loss_table(len(pair.losses), curves),
+        evaluation=_evaluation_table(pair),
+        parameters=_parameters(pair.record),
+        provenance=_provenance(pair.record),
+        inputs=_inputs(pair),
+        notes=[*pair.notes, *(note for one in loaded.values() for note in one.notes)],
     )
 
 
-def facts(case: PairRecord) -> list[tuple[str, str, str]]:
-    """List the few numbers that come first: name, value, and what it means.
-
-    Parameters
-    ----------
-    case : Case
-
-    Returns
-    -------
-    list of tuple[str, str, str]
-    """
-    found = []
+def _facts(pair: PairRecord) -> list[tuple[str, str, str]]:
+    """List the main numbers: name, value, and meaning."""
+    facts = []
     for name, label, meaning in (
         ("score", "Score", "sqrt(style x content) x (1 - copied), from 0 to 1"),
-        ("style", "Style taken", "0 the content itself, 1 as the style itself"),
+        ("style", "Style taken", "0 the content itself, 1 like the style itself"),
         ("content", "Content kept", "0 an unrelated clip, 1 the content itself"),
-        ("copying", "Copied", "0 nothing, 1 all of it is the style's own"),
+        ("copying", "Copied", "0 nothing, 1 all of it is taken from the style"),
     ):
-        value = case.measures.get(name)
+        value = pair.measures.get(name)
         if value is not None:
-            found.append((label, f"{value:.2f}", meaning))
-    losses = [number(step.get("total")) for step in case.losses]
-    if losses and losses[0] and losses[-1]:
-        found.append(("Loss", f"{losses[-1] / losses[0]:.0%}", "of that at the start"))
-        stopped = str(case.record.get("stopped") or "")
-        found.append(("Steps", str(len(losses) - 1), f"stopped by: {stopped}"))
-    if case.seconds is not None:
-        found.append(("Time", f"{case.seconds:.1f} s", "for the transfer"))
-    return found
+            facts.append((label, f"{value:.2f}", meaning))
+    totals = [as_number(step.get("total")) for step in pair.losses]
+    if totals and totals[0] and totals[-1]:
+        facts.append(("Loss", f"{totals[-1] / totals[0]:.0%}", "of the initial loss"))
+        stopped = str(pair.record.get("stopped") or "")
+        facts.append(("Iterations", str(len(totals) - 1), f"stopped by: {stopped}"))
+    if pair.seconds is not None:
+        facts.append(("Time", f"{pair.seconds:.1f} s", "for the transfer"))
+    return facts
 
 
-def _stage(
-    heard: Mapping[str, LoadedSound],
+def _player(
+    loaded: Mapping[str, LoadedSound],
     sources: Mapping[str, PlayerSource | None],
     config: TransferConfig,
 ) -> PlayerView:
-    pictures = [one.S for one in heard.values() if one.S.size]
-    seconds = max([one.seconds for one in heard.values()] + [0.0])
-    if not pictures:
-        blank = [_track(i, role, heard[role], None, "", 1.0) for i, role in enumerate(ROLES, 1)]
-        return PlayerView(blank, 0.0)
-    scale = plots.shared_range(pictures, config)
+    spectrograms = [one.S for one in loaded.values() if one.S.size]
+    if not spectrograms:
+        empty = [_track(role, loaded[role], None, "", 1.0) for role in ROLES]
+        return PlayerView(empty, 0.0)
+    seconds = max(one.seconds for one in loaded.values())
+    scale = plots.shared_range(spectrograms, config)
     tracks = []
-    for i, role in enumerate(ROLES, 1):
-        one = heard[role]
-        picture = ""
-        if one.S.size:
-            picture = sounds.data_uri(*plots.spectrogram_image(one.S, scale))
-        tracks.append(_track(i, role, one, sources[role], picture, seconds))
+    for role in ROLES:
+        S = loaded[role].S
+        picture = sounds.data_uri(*plots.spectrogram_image(S, scale)) if S.size else ""
+        tracks.append(_track(role, loaded[role], sources[role], picture, seconds))
     return PlayerView(
         tracks,
         seconds,
-        time_ticks(seconds),
-        frequency_ticks(config),
-        decibel_ticks(scale),
-        colour_bar(),
+        charts.time_ticks(seconds),
+        charts.frequency_ticks(config),
+        charts.decibel_ticks(scale),
+        color_bar(),
     )
 
 
 def _track(
-    key: int, role: str, one: LoadedSound, source: PlayerSource | None, picture: str, seconds: float
+    role: str, loaded: LoadedSound, source: PlayerSource | None, picture: str, seconds: float
 ) -> Track:
-    about = [one.about, clock(one.seconds, exact=True) if one.seconds else "", one.sound.about]
+    length = charts.format_time(loaded.seconds, exact=True) if loaded.seconds else ""
     return Track(
         role,
         LABELS[role],
-        key,
-        name=one.sound.name,
-        about=", ".join(part for part in about if part),
-        reason=one.reason,
+        ROLES.index(role) + 1,
+        name=loaded.sound.name,
+        about=", ".join(part for part in (loaded.about, length, loaded.sound.about) if part),
+        reason=loaded.reason,
         picture=picture,
-        width=round(100 * one.S_seconds / seconds, 3),
-        wave=wave_path(one.wave, one.seconds / seconds),
+        width=round(100 * loaded.S_seconds / seconds, 3),
+        wave=charts.wave_path(loaded.wave, loaded.seconds / seconds),
         source=source,
-        seconds=one.seconds,
+        seconds=loaded.seconds,
     )
 
 
-def colour_bar() -> str:
-    """Draw the colour map as a narrow picture, high on top; return its URI.
-
-    Returns
-    -------
-    str
-    """
+def color_bar() -> str:
+    """Draw the color map as a narrow image, high on top, and return its URI."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(np.flipud(plots.colours())[:, None]).save(buffer, "png")
+    Image.fromarray(np.flipud(plots.colors())[:, None]).save(buffer, "png")
     return sounds.data_uri("image/png", buffer.getvalue())
 
 
 def _charts(losses: Sequence[dict[str, Any]], curves: Mapping[str, list[float]]) -> list[Chart]:
-    layers = losses[0].get("layers") if losses else None
+    layers = as_dict(losses[0].get("layers")) if losses else {}
     by_layer = {
-        str(name): [number((step.get("layers") or {}).get(name)) or 0.0 for step in losses]
-        for name in (layers if isinstance(layers, dict) else {})
+        str(name): [as_number(as_dict(step.get("layers")).get(name)) or 0.0 for step in losses]
+        for name in layers
     }
-    charts = (
-        step_chart("Losses, weighted", curves if losses else {}),
-        step_chart("Style loss of each layer", by_layer),
+    found = (
+        charts.loss_chart("Losses, weighted", curves if losses else {}),
+        charts.loss_chart("Style loss per layer", by_layer),
     )
-    return [chart for chart in charts if chart is not None]
+    return [chart for chart in found if chart is not None]
 
 
-def _steps(
-    losses: Sequence[dict[str, Any]], curves: Mapping[str, list[float]]
+def _loss_table(
+    n_losses: int, curves: Mapping[str, list[float]]
 ) -> tuple[list[str], list[list[str]]]:
-    every = -(-len(losses) // MOST_STEPS) or 1
+    every = -(-n_losses // MAX_TABLE_ROWS) or 1
     rows = [
         [str(i), *(f"{values[i]:.4g}" for values in curves.values())]
-        for i in range(0, len(losses), every)
+        for i in range(0, n_losses, every)
     ]
-    return ["step", *curves], rows
+    return ["iteration", *curves], rows
 
 
-def make_table(case: PairRecord) -> Table | None:
-    """Lay out an evaluation as `audiostyle evaluate` does; None without one.
+def _evaluation_table(pair: PairRecord) -> dict[str, Any]:
+    """Lay out an evaluation as ``audiostyle evaluate`` does; empty without one."""
+    if not pair.measures:
+        return {}
+    columns = {"this pair": pair.measures, **pair.baselines}
 
-    Parameters
-    ----------
-    case : Case
+    def cells(name: str, factor: float, decimals: int) -> list[str]:
+        values = [measures.get(name) for measures in columns.values()]
+        return [table.format_value(value, factor, decimals) for value in values]
 
-    Returns
-    -------
-    Table or None
-    """
-    if not case.measures:
-        return None
-    columns = {"this pair": case.measures, **case.baselines}
-    sections = []
-    for heading, meaning, rows in evaluation_table.SECTIONS:
-        lines = [
-            (
-                label,
-                [
-                    evaluation_table.format_value(measures.get(name), factor, decimals)
-                    for measures in columns.values()
-                ],
-            )
-            for name, label, factor, decimals in rows
-        ]
-        sections.append((heading, meaning, lines))
-    return Table(list(columns), sections)
+    sections = [
+        (heading, meaning, [(label, cells(name, *scale)) for name, label, *scale in rows])
+        for heading, meaning, rows in table.SECTIONS
+    ]
+    return {"columns": list(columns), "sections": sections}
 
 
-def _parameters(case: PairRecord) -> list[tuple[str, list[Parameter]]]:
-    """Group parameters as ``--help`` does; those of another version follow without one."""
-    given = case.record.get("parameters")
-    values = dict(given) if isinstance(given, dict) else {}
+def _parameters(record: Mapping[str, Any]) -> list[tuple[str, list[Parameter]]]:
+    """Group parameters as ``--help`` does; unknown ones of another version come last."""
+    values = dict(as_dict(record.get("parameters")))
     try:
-        usual = TransferConfig.from_preset(str(case.record.get("preset"))).to_dict()
+        preset = TransferConfig.from_preset(str(record.get("preset"))).to_dict()
     except AudioStyleError:
-        usual = {}
+        preset = {}
     groups: dict[str, list[Parameter]] = {}
     for about in dataclasses.fields(TransferConfig):
         if about.name in values:
             value = values.pop(about.name)
-            changed = bool(usual) and value != usual[about.name]
-            shown = _value_text(value) + (
-                f" {about.metadata['unit']}" if about.metadata["unit"] else ""
-            )
-            parameter = Parameter(about.name, shown, about.metadata["help"], changed)
+            changed = bool(preset) and value != preset[about.name]
+            unit = about.metadata["unit"]
+            text = _value_text(value) + (f" {unit}" if unit else "")
+            parameter = (about.name, text, about.metadata["help"], changed)
             groups.setdefault(about.metadata["group"], []).append(parameter)
-    rest = [Parameter(str(name), _value_text(value), "", False) for name, value in values.items()]
-    return list(groups.items()) + ([("Other", rest)] if rest else [])
+    if values:
+        groups["Other"] = [(str(k), _value_text(v), "", False) for k, v in values.items()]
+    return list(groups.items())
 
 
 def _value_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(
-            f"{k} {v:g}" if number(v) is not None else str(k) for k, v in value.items()
+            f"{k} {v:g}" if as_number(v) is not None else str(k) for k, v in value.items()
         )
     if value is None:
         return "none"
@@ -354,37 +228,29 @@ def _value_text(value: Any) -> str:
 
 
 def _provenance(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """List with what a pair was computed."""
-    rows: list[tuple[str, Any]] = [
-        ("audiostyle", record.get("audiostyle")),
-        ("preset", record.get("preset")),
-        ("seed", record.get("seed")),
-        ("device", record.get("device")),
-        ("precision", record.get("precision")),
-    ]
-    for key, prefix in (("versions", ""), ("weights", "weights: ")):
-        found = record.get(key)
-        for i, part in enumerate(found if isinstance(found, list) else [found]):
-            number_of = f"{i + 1} " if isinstance(found, list) and len(found) > 1 else ""
-            for name, value in (part if isinstance(part, dict) else {}).items():
-                rows.append((f"{prefix}{number_of}{name}", value))
-    sources = record.get("loss_sources")
-    for loss, found in (sources if isinstance(sources, dict) else {}).items():
-        for name, value in (found if isinstance(found, dict) else {}).items():
-            rows.append((f"loss {loss}: {name}", value))
-    timings = record.get("timings")
-    for name, lap in (timings if isinstance(timings, dict) else {}).items():
-        rows.append((f"time: {name}", f"{number(lap) or 0.0:.2f} s"))
+    """List what a pair was computed with."""
+    keys = ("audiostyle", "preset", "seed", "device", "precision")
+    rows: list[tuple[str, Any]] = [(key, record.get(key)) for key in keys]
+    rows += as_dict(record.get("versions")).items()
+    weights = record.get("weights")
+    networks = weights if isinstance(weights, list) else [weights]
+    for i, network in enumerate(networks, 1):
+        number = f"{i} " if len(networks) > 1 else ""
+        rows += [(f"weights: {number}{name}", value) for name, value in as_dict(network).items()]
+    for loss, source in as_dict(record.get("loss_sources")).items():
+        rows += [(f"loss {loss}: {name}", value) for name, value in as_dict(source).items()]
+    for name, lap in as_dict(record.get("timings")).items():
+        rows.append((f"time: {name}", f"{as_number(lap) or 0.0:.2f} s"))
     return [(name, _value_text(value)) for name, value in rows if value is not None]
 
 
-def _inputs(case: PairRecord) -> list[tuple[str, str, str]]:
-    """List every file that took part: what it is, its path, and its SHA-256."""
-    record = case.record
-    rows = [("content", case.sounds["content"].name, case.sounds["content"].sha256)]
-    for style in record.get("styles") or []:
-        clips = [clip for clip in style.get("clips") or [] if isinstance(clip, dict)]
+def _inputs(pair: PairRecord) -> list[tuple[str, str, str]]:
+    """List every file of a pair: role, path, and SHA-256."""
+    content, result = pair.sounds["content"], pair.sounds["result"]
+    rows = [("content", content.name, content.sha256)]
+    for style in map(as_dict, as_list(pair.record.get("styles"))):
+        clips = [clip for clip in as_list(style.get("clips")) if isinstance(clip, dict)]
         if style.get("sha256"):
             clips = [style]
         rows += [("style", str(c.get("path")), str(c.get("sha256") or "")) for c in clips]
-    return [*rows, ("generated", case.sounds["result"].name, case.sounds["result"].sha256)]
+    return [*rows, ("generated", result.name, result.sha256)]

@@ -1,7 +1,8 @@
-"""Pages to look at and to listen to: from records and sounds to one self-contained file.
+"""Reports: one self-contained HTML file about one pair or many.
 
-`audiostyle.report.records` says what there is, `audiostyle.report.sounds` hears and draws it,
-`audiostyle.report.pair_page` puts it in the order of a page, `audiostyle.report.html` writes it.
+`audiostyle.report.records` finds the pairs, `audiostyle.report.sounds` loads and draws their
+sounds, `audiostyle.report.pair_page` and `audiostyle.report.batch_page` lay out the page, and
+`audiostyle.report.html` writes it.
 """
 
 from __future__ import annotations
@@ -14,32 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from audiostyle.errors import AudioStyleError, ConfigError, OutputError
-from audiostyle.report import batch_page, html, pair_page
+from audiostyle.report import html
+from audiostyle.report.batch_page import BatchPageBuilder
+from audiostyle.report.pair_page import pair_values
 from audiostyle.report.records import ROLES, PairCollection, PairRecord, collect
 from audiostyle.utils.atomic_files import part_file
 
-EMBED_MB = 4.0  # with the pictures, a pair of 30 s stays below 6 MB
+EMBED_MB = 4.0  # with the spectrograms, the page of a 30 s pair stays below 6 MB
 SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True)
 class PageProgress:
-    """A pair is on the page, or one is judged.
+    """The next step of a report."""
 
-    Attributes
-    ----------
-    done, total : int
-        Pairs.
-    name : str
-        Of the pair that comes next.
-    stage : str
-        ``judging``, ``drawing`` or ``writing``.
-    """
-
-    done: int
+    done: int  # pairs
     total: int
-    name: str
-    stage: str
+    name: str  # of the pair that comes next
+    stage: str  # evaluating, drawing or writing
 
 
 Callback = Callable[[PageProgress], Any]
@@ -47,22 +40,7 @@ Callback = Callable[[PageProgress], Any]
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What to show, checked before any of it is read.
-
-    Attributes
-    ----------
-    paths : list of Path
-        See `audiostyle.report.records.collect`.
-    output : Path
-        Must end in ``.html``.
-    force : bool
-        Replace an output that exists.
-    embed_limit : float, in MB
-        So much of the page may be sound; what would be more is linked.
-    evaluate, baselines : bool
-        Judge every pair that can be judged, and the trivial outputs, too.
-    verbose : bool
-    """
+    """The arguments of `write_report`, checked before anything is read."""
 
     paths: list[Path]
     output: Path
@@ -73,83 +51,87 @@ class ReportRequest:
     verbose: bool = False
 
     def check(self) -> None:
-        """Raise if a value cannot be right, or the page could not be written.
-
-        Raises
-        ------
-        ConfigError, OutputError
-        """
+        """Raise a `ConfigError` or `OutputError` if a value is wrong or the page not writable."""
         if not self.paths:
             raise ConfigError("nothing to report on: name outputs, or the folder of a batch")
-        check_output(self.output)
+        if self.output.suffix.lower() not in SUFFIXES:
+            raise ConfigError(f"report={self.output} must end in .html")
         if not (math.isfinite(self.embed_limit) and 0 <= self.embed_limit <= 1000):
             raise ConfigError(f"embed_limit={self.embed_limit:g} must be from 0 to 1000 MB")
         if self.baselines and not self.evaluate:
-            raise ConfigError("baselines are judged by --evaluate: give it, too")
+            raise ConfigError("baselines need --evaluate; add it")
         if os.path.isdir(self.output):
             raise OutputError(f"{self.output}: is a folder; name a file in it")
         if os.path.exists(self.output):
             for path in self.paths:
                 if os.path.exists(path) and os.path.samefile(path, self.output):
-                    raise OutputError(f"{self.output}: is an input, too; choose another name")
+                    raise OutputError(f"{self.output}: is also an input; choose another name")
             if not self.force:
                 raise OutputError(f"{self.output}: exists already; use --force to replace it")
         with part_file(self.output):
             pass  # its folder can be written
 
 
-def check_output(output: Path) -> None:
-    """Raise a `ConfigError` if a name is not of a page.
-
-    Parameters
-    ----------
-    output : Path
-
-    Raises
-    ------
-    ConfigError
-    """
-    if output.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"report={output} must end in .html")
-
-
 def write_report(
     paths: str | Path | Sequence[str | Path],
     output: str | Path,
     callback: Callback | None = None,
-    **options: Any,
+    *,
+    force: bool = False,
+    embed_limit: float = EMBED_MB,
+    evaluate: bool = False,
+    baselines: bool = False,
+    verbose: bool = False,
 ) -> PairCollection:
-    """Write a page about one pair, or about many.
+    """Write an HTML page about one pair or many.
 
     Parameters
     ----------
     paths : str or Path, or a sequence of them
-        Outputs with the records that `audiostyle.transfer_file` wrote beside them, records, the
-        folder of a batch, or what ``audiostyle evaluate --json`` printed.
+        Outputs of `audiostyle.transfer_file` (their records must be beside them), records, folders
+        of a batch, and saved results of ``audiostyle evaluate --json``.
     output : str or Path
+        The page; must end in ``.html``.
     callback : callable, optional
-        Gets a `Drawn` for every pair.
-    **options
-        Further fields of `ReportRequest`: ``force``, ``embed_limit``, ``evaluate``, ``baselines``.
+        Called with a `PageProgress` before each step.
+    force : bool
+        Replace an output that exists.
+    embed_limit : float, in MB
+        Largest size of all sounds on the page; if they take more, they are linked instead.
+    evaluate : bool
+        Evaluate every pair as `audiostyle.evaluate_files` does.
+    baselines : bool
+        Evaluate the baselines too; needs `evaluate`.
+    verbose : bool
+        Show the messages of TensorFlow.
 
     Returns
     -------
-    Collection
-        What is on the page.
+    PairCollection
+        The pairs on the page.
 
     Raises
     ------
     AudioFileError
-        If there is no record where one is needed. A sound that is not there any more is no error:
-        the page says so.
-    ConfigError, OutputError
+        If a record is missing. Sounds that are missing are no error: the page names them.
+    ConfigError
+        If a value is out of bounds.
+    OutputError
+        If the page cannot be written.
     MissingPackageError
-        If `evaluate` is asked for, and mir_eval is not installed.
+        If `evaluate` is set and mir_eval is not installed.
     """
     listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    return run_report_request(
-        ReportRequest([Path(p) for p in listed], Path(output), **options), callback
+    request = ReportRequest(
+        [Path(path) for path in listed],
+        Path(output),
+        force=force,
+        embed_limit=embed_limit,
+        evaluate=evaluate,
+        baselines=baselines,
+        verbose=verbose,
     )
+    return run_report_request(request, callback)
 
 
 def run_report_request(request: ReportRequest, callback: Callback | None = None) -> PairCollection:
@@ -157,55 +139,54 @@ def run_report_request(request: ReportRequest, callback: Callback | None = None)
     report = callback or (lambda event: None)
     request.check()
     collection = collect(request.paths)
-    cases = collection.cases
+    pairs, output = collection.pairs, request.output
     if request.evaluate:
-        for i, case in enumerate(cases):
-            report(PageProgress(i, len(cases), case.name, "judging"))
-            _judge(case, request)
-    limit = round(request.embed_limit * 1e6)
-    if len(cases) == 1 and not collection.whole:
-        report(PageProgress(0, 1, cases[0].name, "drawing"))
-        view = pair_page.pair_view(cases[0], request.output, limit)
-        page = html.render("pair.html.j2", ("player.js", "pair.js"), view=view)
+        for i, pair in enumerate(pairs):
+            report(PageProgress(i, len(pairs), pair.name, "evaluating"))
+            _evaluate(pair, request)
+    max_bytes = round(request.embed_limit * 1e6)
+    if len(pairs) == 1 and not collection.is_folder:
+        report(PageProgress(0, 1, pairs[0].name, "drawing"))
+        values = pair_values(pairs[0], output, max_bytes)
+        page = html.render_page("pair.html.j2", ("player.js", "pair.js"), **values)
     else:
-        shelf = batch_page.BatchPageBuilder(collection, request.output, limit)
-        for i, case in enumerate(cases):
-            report(PageProgress(i, len(cases), case.name, "drawing"))
-            shelf.add(case)
-        batch = shelf.view()
-        page = html.render("batch.html.j2", ("player.js", "batch.js"), batch=batch)
-    report(PageProgress(len(cases), len(cases), request.output.name, "writing"))
-    html.write(request.output, page)
+        builder = BatchPageBuilder(collection, output, max_bytes)
+        for i, pair in enumerate(pairs):
+            report(PageProgress(i, len(pairs), pair.name, "drawing"))
+            builder.add(pair)
+        page = html.render_page("batch.html.j2", ("player.js", "batch.js"), **builder.values())
+    report(PageProgress(len(pairs), len(pairs), output.name, "writing"))
+    html.write_page(output, page)
     return collection
 
 
-def _judge(case: PairRecord, request: ReportRequest) -> None:
-    """Evaluate a case; what cannot be judged says why, and is shown all the same."""
+def _evaluate(pair: PairRecord, request: ReportRequest) -> None:
+    """Evaluate a pair; if that fails, a note says why and the page is made all the same."""
     from audiostyle.evaluation import content_metrics, evaluate_files
     from audiostyle.evaluation.types import EvaluationRequest
 
     content_metrics.require_mir_eval()
-    content, style, result = (case.sounds[role].path for role in ROLES)
-    styles = case.record.get("styles") or [{}]
+    content, style, result = (pair.sounds[role].path for role in ROLES)
+    styles = pair.record.get("styles") or [{}]
     folder = Path(str(styles[0].get("path") or ""))
     if folder.is_dir():
         style = folder
     if content is None or style is None or result is None:
-        case.notes.append("not judged: a sound is missing")
+        pair.notes.append("not evaluated: a sound is missing")
         return
     if len(styles) > 1:
-        case.notes.append(f"judged against the first of {len(styles)} styles")
+        pair.notes.append(f"evaluated against the first of {len(styles)} styles")
     question = EvaluationRequest(
         content, style, [result], request.baselines, verbose=request.verbose
     )
     try:
-        found = evaluate_files.run_evaluation(question)
+        evaluation = evaluate_files.run_evaluation(question)
     except AudioStyleError as error:
-        case.notes.append(f"not judged: {error}")
+        pair.notes.append(f"not evaluated: {error}")
         return
-    case.notes += [f"not judged: {failure['reason']}" for failure in found.failed]
-    for verdict in found.verdicts:
-        if verdict.is_baseline:
-            case.baselines[verdict.name] = verdict.measures
+    pair.notes += [f"not evaluated: {failure['reason']}" for failure in evaluation.failed]
+    for scores in evaluation.verdicts:
+        if scores.is_baseline:
+            pair.baselines[scores.name] = scores.measures
         else:
-            case.measures = verdict.measures
+            pair.measures = scores.measures

@@ -1,20 +1,20 @@
 document.documentElement.classList.add("scripted");
 const SVG = "http://www.w3.org/2000/svg";
 const parsed = {};
-// What is large is parsed when it is first needed.
-const store = (id) => (parsed[id] ??= JSON.parse(document.getElementById(id).textContent));
+// Large data is parsed when it is first needed.
+const data = (id) => (parsed[id] ??= JSON.parse(document.getElementById(id).textContent));
 const picture = (index) => {
-  const { kind, data } = store("pictures");
-  return index >= 0 ? `data:${kind};base64,${data[index]}` : "";
+  const pictures = data("pictures");
+  return index >= 0 ? `data:${pictures.type};base64,${pictures.data[index]}` : "";
 };
-const make = (name, attributes, text = "") => {
+const svgElement = (name, attributes, text = "") => {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.textContent = text;
   return element;
 };
 
-// --- the table ---------------------------------------------------------------------------------
+// --- the table ----------------------------------------------------------------------------------
 const table = document.querySelector(".pairs");
 const body = table.tBodies[0];
 const heads = [...table.querySelectorAll("th[data-key]")];
@@ -32,7 +32,7 @@ const rows = [...body.rows].map((element, i) => {
   };
 });
 let order = rows.slice();
-const words = new Intl.Collator(undefined, { numeric: true });
+const collator = new Intl.Collator(undefined, { numeric: true });
 
 function sort(head) {
   const key = head.dataset.key;
@@ -42,8 +42,8 @@ function sort(head) {
   head.setAttribute("aria-sort", down ? "descending" : "ascending");
   const sign = down ? -1 : 1;
   order = rows.slice().sort((a, b) => {
-    if (!numeric) return sign * words.compare(a[key], b[key]) || a.i - b.i;
-    if (a[key] === "" || b[key] === "") return (a[key] === "") - (b[key] === "") || a.i - b.i; // unknown ones last
+    if (!numeric) return sign * collator.compare(a[key], b[key]) || a.i - b.i;
+    if (a[key] === "" || b[key] === "") return (a[key] === "") - (b[key] === "") || a.i - b.i; // unknown values last
     return sign * (a[key] - b[key]) || a.i - b.i;
   });
   const all = document.createDocumentFragment();
@@ -54,13 +54,13 @@ for (const head of heads) head.firstElementChild.addEventListener("click", () =>
 
 const form = document.querySelector(".filters");
 const fields = [...form.querySelectorAll("[data-filter]")];
-const extra = {}; // what the matrix asks for where no field can
+const extra = {}; // filters of the matrix that have no field
 function filter() {
-  const wanted = { ...extra };
-  for (const field of fields) wanted[field.dataset.filter] = field.value;
+  const active = { ...extra };
+  for (const field of fields) active[field.dataset.filter] = field.value;
   let shown = 0;
   for (const row of rows) {
-    const fits = Object.entries(wanted).every(([key, value]) => {
+    const fits = Object.entries(active).every(([key, value]) => {
       if (value === "") return true;
       if (key === "score") return row.score !== "" && Number(row.score) >= Number(value);
       if (key !== "text") return row[key] === value.slice(1);
@@ -92,30 +92,31 @@ if (matrix) {
   });
 }
 
-// --- pictures, as they come into sight ---------------------------------------------------------
-const watch = new IntersectionObserver((entries) => {
+// --- pictures, created when they become visible -------------------------------------------------
+const observer = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
-    watch.unobserve(entry.target);
+    observer.unobserve(entry.target);
     const image = entry.target.querySelector("img");
     image.src = picture(Number(image.dataset.picture));
   }
 }, { root: table.parentElement, rootMargin: "600px" });
-// First the rows, then what is in them.
+// First lay out the rows, then load their pictures.
 requestAnimationFrame(() => setTimeout(() => {
-  for (const image of body.querySelectorAll("img[data-picture]")) watch.observe(image.closest("tr"));
+  for (const image of body.querySelectorAll("img[data-picture]")) observer.observe(image.closest("tr"));
 }));
 
-// --- details on demand -------------------------------------------------------------------------
+// --- details on demand --------------------------------------------------------------------------
 const dialog = document.querySelector("dialog");
-const place = dialog.querySelector(".dialog-body");
+const content = dialog.querySelector(".dialog-body");
+const moveButtons = dialog.querySelectorAll("[data-move]");
 let player = null;
 let open = -1;
 
 function show(i) {
-  const pair = store("details").pairs[i];
+  const pair = data("details").pairs[i];
   const view = document.getElementById("detail").content.cloneNode(true);
-  const { sources, axes } = store("details");
+  const { sources, axes } = data("details");
   open = i;
   dialog.querySelector("#d-title").textContent = rows[i].name;
   for (const note of pair.notes) {
@@ -135,9 +136,9 @@ function show(i) {
     const image = track.querySelector("image");
     image.setAttribute("href", picture(index));
     image.setAttribute("width", `${width}%`);
-    const why = track.querySelector(".reason");
-    why.textContent = reason;
-    why.hidden = !reason;
+    const message = track.querySelector(".reason");
+    message.textContent = reason;
+    message.hidden = !reason;
     const [url, offset] = (source >= 0 && sources[source]) || [];
     if (!url) return;
     track.dataset.offset = offset;
@@ -148,7 +149,7 @@ function show(i) {
   });
   const axis = root.querySelector(".last .x-axis");
   for (const [at, text] of axes[pair.axis] ?? []) {
-    axis.append(make("text", { x: `${at}%`, y: 14, class: at === 0 ? "first" : at > 97 ? "last" : "" }, text));
+    axis.append(svgElement("text", { x: `${at}%`, y: 14, class: at === 0 ? "first" : at > 97 ? "last" : "" }, text));
   }
   chart(view.querySelector(".chart"), pair.losses);
   const measures = view.querySelector(".measures");
@@ -158,44 +159,45 @@ function show(i) {
       cell.textContent = value === null ? "–" : (value * Number(cell.dataset.factor)).toFixed(Number(cell.dataset.decimals));
     });
   } else measures.remove();
-  if (player) player.toggle(false);
-  place.replaceChildren(view);
-  player = new Player(place.querySelector(".player"));
+  for (const button of moveButtons) button.disabled = !neighbor(Number(button.dataset.move));
+  const before = player;
+  if (before) before.advance();
+  content.replaceChildren(view);
+  player = new Player(content.querySelector(".player"));
   if (!dialog.open) dialog.showModal();
-  place.scrollTop = dialog.scrollTop = 0;
+  content.scrollTop = dialog.scrollTop = 0;
+  if (before) player.continueFrom(before);
+}
+
+function neighbor(direction) {
+  const visible = order.filter((row) => !row.element.hidden);
+  return visible[visible.findIndex((row) => row.i === open) + direction];
 }
 
 function chart(figure, losses) {
-  const names = Object.keys(losses).filter((name) => name !== "step");
+  const names = Object.keys(losses).filter((name) => name !== "iteration");
   const values = names.flatMap((name) => losses[name]).filter((value) => value > 0);
   if (!values.length) { figure.remove(); return; }
   let low = Math.log10(Math.min(...values)), high = Math.log10(Math.max(...values));
   if (high - low < 0.3) { low -= 0.15; high += 0.15; }
   const y = (value) => (value > 0 ? (100 * (high - Math.log10(value))) / (high - low) : 100);
-  const last = Math.max(1, losses.step[losses.step.length - 1]);
+  const last = Math.max(1, losses.iteration[losses.iteration.length - 1]);
   const plot = figure.querySelector(".plot");
   names.forEach((name, k) => {
-    const points = losses[name].map((value, j) => `${(100 * losses.step[j]) / last},${y(value)}`).join(" ");
-    plot.append(make("polyline", { class: `curve c${k % 9}`, points }));
+    const points = losses[name].map((value, j) => `${(100 * losses.iteration[j]) / last},${y(value)}`).join(" ");
+    plot.append(svgElement("polyline", { class: `curve c${k % 9}`, points }));
     const item = document.createElement("li");
-    const swatch = make("svg", { viewBox: "0 0 24 8", "aria-hidden": "true" });
-    swatch.append(make("line", { class: `curve c${k % 9}`, x1: 0, x2: 24, y1: 4, y2: 4 }));
+    const swatch = svgElement("svg", { viewBox: "0 0 24 8", "aria-hidden": "true" });
+    swatch.append(svgElement("line", { class: `curve c${k % 9}`, x1: 0, x2: 24, y1: 4, y2: 4 }));
     item.append(swatch, `${name} ${losses[name][losses[name].length - 1]}`);
     figure.querySelector(".legend").append(item);
   });
-  const left = figure.querySelector(".y-axis"), under = figure.querySelector(".x-axis");
+  const left = figure.querySelector(".y-axis"), bottom = figure.querySelector(".x-axis");
   for (const at of [0, 50, 100]) {
     const value = 10 ** (high - ((high - low) * at) / 100);
-    left.append(make("text", { x: "100%", y: `${at}%`, dx: -6, dy: at === 0 ? "0.8em" : at === 100 ? "0" : "0.35em" }, value.toPrecision(2)));
+    left.append(svgElement("text", { x: "100%", y: `${at}%`, dx: -6, dy: at === 0 ? "0.8em" : at === 100 ? "0" : "0.35em" }, value.toPrecision(2)));
   }
-  under.append(make("text", { x: 0, y: 14, class: "first" }, "step 0"), make("text", { x: "100%", y: 14, class: "last" }, String(last)));
-}
-
-function step(way) {
-  const visible = order.filter((row) => !row.element.hidden);
-  const at = visible.findIndex((row) => row.i === open);
-  const next = visible[at + way];
-  if (next) show(next.i);
+  bottom.append(svgElement("text", { x: 0, y: 14, class: "first" }, "iteration 0"), svgElement("text", { x: "100%", y: 14, class: "last" }, String(last)));
 }
 
 body.addEventListener("click", (event) => {
@@ -203,14 +205,14 @@ body.addEventListener("click", (event) => {
   if (row && !String(getSelection())) show(Number(row.dataset.i));
 });
 dialog.querySelector(".close").addEventListener("click", () => dialog.close());
-for (const button of dialog.querySelectorAll("[data-step]")) {
-  button.addEventListener("mousedown", (event) => event.preventDefault()); // the space bar plays
-  button.addEventListener("click", () => step(Number(button.dataset.step)));
+for (const button of moveButtons) {
+  button.addEventListener("mousedown", (event) => event.preventDefault()); // keep the focus: the space bar still plays
+  button.addEventListener("click", () => show(neighbor(Number(button.dataset.move)).i));
 }
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 dialog.addEventListener("close", () => {
   if (player) player.toggle(false);
-  place.replaceChildren();
+  content.replaceChildren();
   player = null;
   rows[open]?.element.querySelector(".open").focus();
 });

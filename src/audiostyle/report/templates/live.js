@@ -4,19 +4,19 @@ const columns = JSON.parse(get("columns").textContent);
 const lines = [...document.querySelectorAll(".plot .curve")];
 const values = [...document.querySelectorAll(".legend .value")];
 const button = document.querySelector(".stop");
-const EVERY = 500; // milliseconds between questions
+const INTERVAL = 500; // milliseconds between requests
 let losses = [];
 let version = 0;
 let over = false;
 
-const label = (x, y, shift, text, css = "") => {
+const label = (x, y, offset, text, css = "") => {
   const element = document.createElementNS("http://www.w3.org/2000/svg", "text");
-  for (const [key, value] of Object.entries({ x, y, ...shift, class: css })) element.setAttribute(key, value);
+  for (const [key, value] of Object.entries({ x, y, ...offset, class: css })) element.setAttribute(key, value);
   element.textContent = text;
   return element;
 };
 
-function draw(steps) {
+function draw(iterations) {
   const all = losses.flatMap((row) => columns.map((column) => row[column])).filter((value) => value > 0);
   if (!all.length) return;
   let low = Math.log10(Math.min(...all)), high = Math.log10(Math.max(...all));
@@ -27,30 +27,30 @@ function draw(steps) {
     lines[k].setAttribute("points", losses.map((row) => `${(100 * row[0]) / last},${y(row[column])}`).join(" "));
     values[k].textContent = Number(losses[losses.length - 1][column]).toPrecision(3);
   });
-  document.querySelector(".y-axis").replaceChildren(...[0, 50, 100].map((at) =>
+  document.querySelector(".chart .y-axis").replaceChildren(...[0, 50, 100].map((at) =>
     label("100%", `${at}%`, { dx: -6, dy: at === 0 ? "0.8em" : at === 100 ? "0" : "0.35em" },
       (10 ** (high - ((high - low) * at) / 100)).toPrecision(2))));
-  document.querySelector(".x-axis").replaceChildren(
-    label(0, 14, {}, "step 0", "first"), label("100%", 14, {}, `${last} of ${steps}`, "last"));
+  document.querySelector(".chart .x-axis").replaceChildren(
+    label(0, 14, {}, "iteration 0", "first"), label("100%", 14, {}, `${last} of ${iterations}`, "last"));
 }
 
 function show(state) {
   losses = losses.slice(0, state.first).concat(state.losses);
   if (state.first === 0 && state.losses.length) losses = state.losses;
   const window = state.windows > 1 ? `window ${state.window} of ${state.windows}, ` : "";
-  get("detail").textContent = state.stopping && !state.ended ? "Stopping; the best so far will be written" : state.detail;
-  get("progress").value = state.steps ? (state.window - 1 + state.step / state.steps) / state.windows : 0;
-  get("count").textContent = state.steps ? `${window}step ${state.step} of ${state.steps}` : "";
+  get("detail").textContent = state.stopping && !state.ended ? "Stopping; the best result will be written" : state.detail;
+  get("progress").value = state.iterations ? (state.window - 1 + state.iteration / state.iterations) / state.windows : 0;
+  get("count").textContent = state.iterations ? `${window}iteration ${state.iteration} of ${state.iterations}` : "";
   button.disabled = state.stage !== "optimization" || state.stopping || state.ended;
   if (state.version !== version) {
     for (const name of ["start", "now"]) {
-      if (name === "start" && version && state.step > 0 && state.window === shownWindow) continue;
+      if (name === "start" && version && state.iteration > 0 && state.window === shownWindow) continue;
       get(name).src = `${name}?${state.version}`;
     }
     version = state.version;
     shownWindow = state.window;
   }
-  draw(state.steps);
+  draw(state.iterations);
   if (state.ended) { over = true; get("progress").value = 1; }
 }
 let shownWindow = 0;
@@ -70,7 +70,7 @@ async function ask() {
       get("detail").textContent = "The run has ended.";
     }
   }
-  if (!over) setTimeout(ask, EVERY);
+  if (!over) setTimeout(ask, INTERVAL);
 }
 
 button.addEventListener("click", async () => {

@@ -1,8 +1,8 @@
 "use strict";
-// Three sounds on one time axis: one is heard, all have the same position.
-const STEP = 5; // seconds that an arrow key seeks
+// Three sounds on one time axis: one is audible, all have the same position.
+const SEEK_SECONDS = 5; // per arrow key
 
-function clock(seconds) {
+function formatTime(seconds) {
   const tenths = Math.round(seconds * 10);
   const whole = Math.floor(tenths / 10);
   const parts = [Math.floor(whole / 60) % 60, whole % 60];
@@ -18,21 +18,19 @@ class Player {
     this.position = 0;
     this.playing = false;
     this.current = null;
-    this.stamp = 0;
-    this.ended = false;
     this.find = (selector) => root.querySelector(selector);
     this.heads = [...root.querySelectorAll(".head")];
     this.seekbar = this.find(".seek");
-    this.sounds = [...root.querySelectorAll(".track")].map((track) => this.wire(track));
+    this.sounds = [...root.querySelectorAll(".track")].map((track) => this.setUp(track));
     this.find(".play").addEventListener("click", () => this.toggle());
     this.seekbar.addEventListener("input", () => this.seek(Number(this.seekbar.value)));
-    const first = [...this.sounds].reverse().find((sound) => sound.audio);
-    if (first) this.select(first);
+    const last = [...this.sounds].reverse().find((sound) => sound.audio);
+    if (last) this.select(last);
     else this.find(".play").disabled = this.seekbar.disabled = true;
     this.show();
   }
 
-  wire(track) {
+  setUp(track) {
     const role = track.dataset.role;
     const sound = {
       role, track, audio: track.querySelector("audio"), offset: Number(track.dataset.offset),
@@ -42,7 +40,7 @@ class Player {
     };
     const { audio, button } = sound;
     button.disabled = !audio;
-    // Clicked, a button keeps no focus: the space bar goes on to mean "play".
+    // A click must not move the focus to the button: the space bar still plays.
     for (const one of [button, this.find(".play")]) {
       one.addEventListener("pointerdown", (event) => event.preventDefault());
       one.addEventListener("mousedown", (event) => event.preventDefault());
@@ -52,9 +50,9 @@ class Player {
       audio.controls = false;
       audio.addEventListener("error", () => this.fail(sound));
       audio.addEventListener("loadedmetadata", () => {
-        if (sound === this.current) audio.currentTime = this.own(sound);
+        if (sound === this.current) audio.currentTime = this.audioTime(sound);
       });
-      audio.addEventListener("ended", () => { if (sound === this.current && this.playing) this.wrap(sound); });
+      audio.addEventListener("ended", () => { if (sound === this.current && this.playing) this.repeat(sound); });
     }
     for (const plot of track.querySelectorAll(".plot")) {
       const go = (event) => {
@@ -69,8 +67,8 @@ class Player {
     return sound;
   }
 
-  // A style may be shorter than the content: it starts over.
-  own(sound) {
+  // A sound that is shorter than the time axis repeats.
+  audioTime(sound) {
     const length = sound.seconds || this.seconds;
     const inside = this.position >= length && this.position < this.seconds ? this.position % length : Math.min(this.position, length);
     return sound.offset + inside;
@@ -81,17 +79,16 @@ class Player {
     this.advance();
     const before = this.current;
     this.current = sound;
-    this.base = null;
     for (const other of this.sounds) {
       const on = other === sound;
       other.button.setAttribute("aria-checked", String(on));
       other.button.tabIndex = on ? 0 : -1;
-      other.track.classList.toggle("heard", on);
+      other.track.classList.toggle("audible", on);
     }
     if (before) before.audio.pause();
-    sound.audio.currentTime = this.own(sound);
+    sound.audio.currentTime = this.audioTime(sound);
     if (this.playing) this.start();
-    this.say(`${sound.label}, ${clock(this.position)}`);
+    this.announce(`${sound.label}, ${formatTime(this.position)}`);
     this.show();
   }
 
@@ -108,7 +105,7 @@ class Player {
     this.find(".play").setAttribute("aria-label", on ? "Pause" : "Play");
     if (on) {
       if (this.position >= this.seconds - 0.05) this.position = 0;
-      this.current.audio.currentTime = this.own(this.current);
+      this.current.audio.currentTime = this.audioTime(this.current);
       this.start();
       requestAnimationFrame(() => this.tick());
     } else {
@@ -117,7 +114,7 @@ class Player {
     this.show();
   }
 
-  wrap(sound) {
+  repeat(sound) {
     if (this.position < this.seconds - 0.2 && sound.seconds < this.seconds - 0.2) {
       this.position = Math.max(this.position, sound.seconds * (Math.floor(this.position / sound.seconds + 0.5)));
       sound.audio.currentTime = sound.offset;
@@ -134,7 +131,7 @@ class Player {
     this.show();
   }
 
-  // Where the sound is, is where everything is.
+  // Follow the position of the audible sound.
   advance() {
     if (!this.playing || !this.current || this.current.audio.paused || this.current.audio.seeking) return;
     const sound = this.current;
@@ -142,7 +139,7 @@ class Player {
     const rounds = this.position < this.seconds ? Math.floor(this.position / length) : 0;
     const now = Math.max(0, sound.audio.currentTime - sound.offset) + rounds * length;
     if (Math.abs(now - this.position) < length / 2) this.position = Math.min(now, this.seconds);
-    if (sound.audio.currentTime - sound.offset >= length && this.playing) this.wrap(sound);
+    if (sound.audio.currentTime - sound.offset >= length && this.playing) this.repeat(sound);
   }
 
   tick() {
@@ -156,7 +153,7 @@ class Player {
   seek(seconds) {
     if (!this.current) return;
     this.position = Math.min(Math.max(seconds, 0), this.seconds);
-    this.current.audio.currentTime = this.own(this.current);
+    this.current.audio.currentTime = this.audioTime(this.current);
     this.show();
   }
 
@@ -167,7 +164,7 @@ class Player {
       head.setAttribute("x1", x);
       head.setAttribute("x2", x);
     }
-    const text = `${clock(this.position)} / ${clock(this.seconds)}`;
+    const text = `${formatTime(this.position)} / ${formatTime(this.seconds)}`;
     this.find(".time").textContent = text;
     if (document.activeElement !== this.seekbar || !this.seekbar.matches(":active")) this.seekbar.value = String(this.position);
     this.seekbar.setAttribute("aria-valuetext", text.replace("/", "of"));
@@ -177,8 +174,8 @@ class Player {
     sound.button.disabled = true;
     const reason = sound.track.querySelector(".reason");
     reason.hidden = false;
-    reason.textContent = "This browser cannot play the file, or does not find it beside the page.";
-    this.say(`${sound.label}: cannot be played`);
+    reason.textContent = "This browser cannot play the file, or cannot find it.";
+    this.announce(`${sound.label}: cannot be played`);
     if (sound === this.current) {
       this.toggle(false);
       const other = this.sounds.find((one) => one.audio && !one.button.disabled);
@@ -186,7 +183,7 @@ class Player {
     }
   }
 
-  say(text) { this.find(".say").textContent = text; }
+  announce(text) { this.find(".announcement").textContent = text; }
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return false;
@@ -196,23 +193,32 @@ class Player {
     if (event.key >= "1" && event.key <= String(this.sounds.length)) {
       this.select(this.sounds[Number(event.key) - 1]);
     } else if (event.key === " ") {
-      // Where a button or a link has the focus, the key is its own.
+      // A focused button or link handles the key itself.
       if (target.closest("button, a, summary")) return false;
       this.toggle();
     } else if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
-      const way = event.key === "ArrowLeft" ? -1 : 1;
-      if (target.closest("[role=radio]")) this.move(way);
+      const direction = event.key === "ArrowLeft" ? -1 : 1;
+      if (target.closest("[role=radio]")) this.selectNext(direction);
       else if (target.closest(".scroll")) return false;
-      else { this.advance(); this.seek(this.position + way * (event.shiftKey ? 1 : STEP)); }
+      else { this.advance(); this.seek(this.position + direction * (event.shiftKey ? 1 : SEEK_SECONDS)); }
     } else if (event.key === "Home") this.seek(0);
     else return false;
     event.preventDefault();
     return true;
   }
 
-  move(way) {
-    const able = this.sounds.filter((sound) => !sound.button.disabled);
-    const next = able[(able.indexOf(this.current) + way + able.length) % able.length];
+  // Take over sound, position and playing from the player of another pair.
+  continueFrom(other) {
+    const sound = other.current && this.sounds.find((one) => one.role === other.current.role);
+    if (sound) this.select(sound);
+    this.seek(other.position < this.seconds ? other.position : 0);
+    if (other.playing) this.toggle(true);
+    other.toggle(false);
+  }
+
+  selectNext(direction) {
+    const enabled = this.sounds.filter((sound) => !sound.button.disabled);
+    const next = enabled[(enabled.indexOf(this.current) + direction + enabled.length) % enabled.length];
     this.select(next);
     next.button.focus();
   }

@@ -1,4 +1,4 @@
-"""Runs to report on, written without a network: sounds, records, journals of batches."""
+"""Pairs and batches to report on, made without a network: sounds, records, tables."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from tests.conftest import SR, make_noise, make_tones
 
 HOSTILE = "<img src=x onerror=alert(1)>.wav"
 TERMS = ("content", "style", "texture", "music", "pitch", "onset", "rhythm", "envelope")
+GENRES = ("jazz", "classical", "blues")
 SMALL = TransferConfig(n_fft=1024, hop_length=256, n_mels=64, bands=4, iterations=3)
 
 
-def losses(steps: int = 4, total: float = 2.0) -> list[dict[str, Any]]:
-    """Fall by half at every step."""
+def make_losses(n: int = 4, total: float = 2.0) -> list[dict[str, Any]]:
+    """Make losses that halve with every iteration."""
     return [
-        {"step": i, "n_steps": steps - 1, "total": total / 2**i, "seconds": float(i), "window": 1}
+        {"step": i, "n_steps": n - 1, "total": total / 2**i, "seconds": float(i), "window": 1}
         | {"n_windows": 1, "layers": {"block1_conv1": 1.0 / 2**i, "block2_conv1": 0.5 / 2**i}}
         | {term: total / 4 / 2**i for term in TERMS}
-        for i in range(steps)
+        for i in range(n)
     ]
 
 
-def clip(path: Path, seconds: float) -> dict[str, Any]:
+def describe_clip(path: Path, seconds: float) -> dict[str, Any]:
     """Describe a file as a record does."""
     digest = file_digest(path) if path.is_file() else "0" * 64
     described = {"path": str(path), "sha256": digest, "sr": SR, "channels": 1}
@@ -41,18 +42,18 @@ def clip(path: Path, seconds: float) -> dict[str, Any]:
 def make_record(
     content: Path, style: Path, output: Path, seconds: float, **changes: Any
 ) -> dict[str, Any]:
-    """Put together what lies beside an output."""
+    """Make the record of an output."""
     record: dict[str, Any] = {
-        **{"schema": 1, "audiostyle": "0.1.0", "status": "complete", "preset": "balanced"},
-        "output": clip(output, seconds) | {"format": "WAV", "subtype": "PCM_16"},
-        "content": clip(content, seconds) | {"start_sample": 0},
-        "styles": [{"path": str(style), "weight": 1.0, "clips": [clip(style, seconds)]}],
+        **{"schema": 2, "audiostyle": "0.1.0", "status": "complete", "preset": "balanced"},
+        "output": describe_clip(output, seconds) | {"format": "WAV", "subtype": "PCM_16"},
+        "content": describe_clip(content, seconds) | {"start_sample": 0},
+        "styles": [{"path": str(style), "weight": 1.0, "clips": [describe_clip(style, seconds)]}],
         "request": {"start": 0.0, "duration": None, "preview": None, "subtype": None},
         "parameters": SMALL.to_dict(),
         "weights": {"network": "VGG-19", "sha256": "abc123"},
         **{"seed": 0, "device": "/CPU:0", "precision": "float32", "stopped": "iterations"},
         "versions": {"python": "3.11.0", "librosa": "0.11.0"},
-        "losses": losses(),
+        "losses": make_losses(),
         "timings": {"to command": 9.0, "style": 0.5, "optimization": 1.5},
         "notes": ["a note of the run"],
     }
@@ -74,12 +75,16 @@ def make_pair(
     for path, samples in sounds.items():
         sf.write(path, samples, SR, format="WAV")
     paths = list(sounds)
-    record = make_record(*paths, seconds, **changes)
-    record_path(paths[2]).write_text(json.dumps(record))
+    record_path(paths[2]).write_text(json.dumps(make_record(*paths, seconds, **changes)))
     return paths[2]
 
 
-GENRES = ("jazz", "classical", "blues")
+def change_record(output: Path, **changes: Any) -> None:
+    """Change values of a record; dictionaries are merged."""
+    record = json.loads(record_path(output).read_text())
+    for key, value in changes.items():
+        record[key] = {**record[key], **value} if isinstance(value, dict) else value
+    record_path(output).write_text(json.dumps(record))
 
 
 def make_row(i: int, n_contents: int, **changes: Any) -> dict[str, Any]:
@@ -116,12 +121,12 @@ def make_batch(
         for k, path in enumerate(paths):
             if given and not path.exists():
                 shutil.copyfile(given[(i + k) % len(given)], path)
-        record = make_record(*paths, 1.0, losses=losses(12, 1 + i / n))
+        record = make_record(*paths, 1.0, losses=make_losses(12, 1 + i / n))
         record_path(paths[2]).write_text(json.dumps(record))
     results.write_results(folder, rows)
     return folder
 
 
 def white_spectrogram(rng: np.random.Generator, columns: int = 512) -> np.ndarray:
-    """Make the spectrogram that takes most bytes: independent values everywhere."""
+    """Make the spectrogram that compresses worst: independent values everywhere."""
     return rng.uniform(-80, 15, (256, columns)).astype(np.float32)
