@@ -140,6 +140,6 @@ def test_an_offset_does_not_bend_the_curve() -> None:
 
 def test_pieces_are_views_of_the_whole() -> None:
     y = np.zeros((2, 2 * audio_level.BLOCK_SAMPLES + 1), np.float32)
-    sizes = [piece.shape[1] for piece in audio_level.pieces(y)]
+    sizes = [block.shape[1] for block in audio_level.split_blocks(y)]
     assert sizes == [audio_level.BLOCK_SAMPLES, audio_level.BLOCK_SAMPLES, 1]
-    assert all(piece.base is y for piece in audio_level.pieces(y))
+    assert all(block.base is y for block in audio_level.split_blocks(y))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from audiostyle.audio import loudness
-from audiostyle.audio.level import pieces
-from audiostyle.audio.limiter import Limiter, _sliding_minimum
+from audiostyle.audio.level import split_blocks
+from audiostyle.audio.limiter import Limiter
 from tests.audio.test_level import cut, sine
 from tests.conftest import SR, Array, make_noise, make_tones
 
@@ -19,7 +19,7 @@ def limit_peaks(
 ) -> tuple[Array, float]:
     """Limit a whole clip; return it with the largest reduction."""
     limiter = Limiter(sr, ceiling, lookahead)
-    limited = np.concatenate(list(limiter.run(pieces(y))), axis=1)
+    limited = np.concatenate(list(limiter.run(split_blocks(y))), axis=1)
     return limited, limiter.reduction
 
 
@@ -118,15 +118,6 @@ def test_the_gain_of_the_limiter_is_smooth_and_ends_with_its_lookahead() -> None
     assert np.abs(np.diff(gain[0])).max() <= 0.75 / (radius + 1) + 1e-9
     assert np.all(gain[0, : 2000 - 2 * radius] == 1)
     assert np.all(gain[0, 2001 + 2 * radius :] == 1)
-
-
-@pytest.mark.parametrize("size", [1, 3, 7, 21, 301])
-@pytest.mark.parametrize("n", [1, 2, 20, 100])
-def test_the_sliding_minimum_equals_brute_force(size: int, n: int) -> None:
-    x = np.random.default_rng(size * n).standard_normal(n)
-    radius = size // 2
-    expected = [x[max(0, i - radius) : i + radius + 1].min() for i in range(n)]
-    np.testing.assert_array_equal(_sliding_minimum(x, size), expected)
 
 
 def test_match_loudness_reaches_its_target_below_full_scale() -> None:

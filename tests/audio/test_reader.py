@@ -103,7 +103,7 @@ def test_a_wave_header_that_claims_more_than_there_is(tmp_path: Path) -> None:
     loaded = reader.load_audio(path)
     assert loaded.y.shape == (1, N)
     assert loaded.notes == [
-        f"{path}: was cut off: its header says {2 * N + 1000} bytes of sound, {2 * N} are there"
+        f"{path}: was cut off: its header claims {2 * N + 1000} bytes of audio, it holds {2 * N}"
     ]
     struct.pack_into("<I", data, at, 2**32 - 1)  # as ffmpeg does when it writes to a pipe
     path.write_bytes(data)
@@ -125,7 +125,7 @@ def test_a_header_that_claims_billions_of_samples_needs_no_memory_for_them(tmp_p
 def test_a_lossless_file_that_is_damaged_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     sf.write(path, clip().T, 44_100)
-    with pytest.raises(AudioFileError, match=r"a\.flac: is damaged or incomplete; make it anew"):
+    with pytest.raises(AudioFileError, match=r"a\.flac: is damaged or incomplete; copy or export"):
         reader.load_audio(cut(path, 0.5))
 
 

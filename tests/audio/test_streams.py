@@ -13,7 +13,7 @@ import pytest
 import soxr
 
 from audiostyle.audio import buffer as spool_module
-from audiostyle.audio import level, loudness, streams
+from audiostyle.audio import level, loudness, resampling, streams
 from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.audio.streams import check_clip
 from audiostyle.config.transfer_config import MAX_CHANNELS
@@ -121,12 +121,12 @@ def test_a_stream_with_too_many_channels_is_refused() -> None:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_stream_is_resampled_as_the_whole_is(orig_sr: int, target_sr: int, channels: int) -> None:
     y = clip(1.003, orig_sr)[:channels]
-    blocks = list(streams.resample_stream(iter(cut(y)), orig_sr, target_sr, channels))
+    blocks = list(resampling.resample_stream(iter(cut(y)), orig_sr, target_sr, channels))
     assert all(block.dtype == np.float32 and len(block) == channels for block in blocks)
     resampled = np.concatenate(blocks, axis=1)
     whole = soxr.resample(y.T, orig_sr, target_sr, quality="HQ").T
     assert resampled.shape == (channels, -(-y.shape[1] * target_sr // orig_sr))
-    np.testing.assert_array_equal(resampled, streams.resample(y, orig_sr, target_sr))
+    np.testing.assert_array_equal(resampled, resampling.resample(y, orig_sr, target_sr))
     n = min(whole.shape[1], resampled.shape[1])
     assert abs(whole.shape[1] - n) <= 1
     whole, resampled = whole[:, :n], resampled[:, :n]
@@ -139,19 +139,19 @@ def test_a_stream_is_resampled_as_the_whole_is(orig_sr: int, target_sr: int, cha
 def test_the_length_of_a_resampled_stream_is_exact(n: int, orig_sr: int, target_sr: int) -> None:
     y = np.ones((1, n), np.float32)
     samples = (y[:, i : i + 1] for i in range(n))  # one at a time
-    blocks = list(streams.resample_stream(samples, orig_sr, target_sr, 1))
+    blocks = list(resampling.resample_stream(samples, orig_sr, target_sr, 1))
     assert sum(block.shape[1] for block in blocks) == -(-n * target_sr // orig_sr)
 
 
 def test_blocks_that_are_at_the_rate_pass_through() -> None:
     blocks = cut(clip())
-    passed = list(streams.resample_stream(iter(blocks), SR, SR, 2))
+    passed = list(resampling.resample_stream(iter(blocks), SR, SR, 2))
     assert all(a is b for a, b in zip(passed, blocks, strict=True))
 
 
 def test_nothing_resampled_is_nothing() -> None:
-    assert list(streams.resample_stream(iter([]), 44_100, SR, 2)) == []
-    assert list(streams.resample_stream(iter([np.zeros((2, 0))]), 44_100, SR, 2)) == []
+    assert list(resampling.resample_stream(iter([]), 44_100, SR, 2)) == []
+    assert list(resampling.resample_stream(iter([np.zeros((2, 0))]), 44_100, SR, 2)) == []
 
 
 MEMORY_ONLY, FILE_ONLY, BOTH = None, 0, 2 * 2 * 4 * BLOCK  # two blocks of two channels

@@ -89,8 +89,8 @@ def test_a_subtype_that_is_asked_for_is_taken() -> None:
     [
         ("o.wav", "PCM24", "subtype 'PCM24' is not known: did you mean PCM_24"),
         ("o.flac", "FLOAT", "subtype 'FLOAT' is not known"),
-        ("o", None, "o: has no extension to name a format that can be written: use .wav, .flac"),
-        ("o.m4a", None, "the extension .m4a is not of a format that can be written: use .wav"),
+        ("o", None, "o: has no extension; use one of .wav, .flac"),
+        ("o.m4a", None, "cannot write files with extension .m4a; use one of .wav"),
     ],
 )
 def test_an_unknown_format_is_refused(name: str, subtype: str | None, message: str) -> None:
@@ -121,9 +121,9 @@ def test_samples_beyond_full_scale_are_clipped_and_never_wrapped(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "sr", "channels", "remedy"),
     [
-        ("o.mp3", 44_100, 3, "MP3 with MPEG_LAYER_III does not take 3 channel"),
-        ("o.opus", 44_100, 2, "OGG with OPUS does not take 2 channel.* at 44100 Hz"),
-        ("o.flac", 44_100, 9, "FLAC with PCM_16 does not take 9 channel"),
+        ("o.mp3", 44_100, 3, "MP3 with MPEG_LAYER_III does not support 3 channel"),
+        ("o.opus", 44_100, 2, "OGG with OPUS does not support 2 channel.* at 44100 Hz"),
+        ("o.flac", 44_100, 9, "FLAC with PCM_16 does not support 9 channel"),
     ],
 )
 def test_what_a_format_does_not_take_is_refused_before_any_work(
@@ -159,7 +159,7 @@ class Forgetful(sf.SoundFile):  # type: ignore[misc]
     ("broken", "message"),
     [
         (DiskFull, r"cannot be written \(No space left on device\)"),
-        (Forgetful, f"reads back with {N - 1} samples in place of {N}"),
+        (Forgetful, f"reads back with {N - 1} samples instead of {N}"),
     ],
 )
 def test_a_failing_save_leaves_the_old_file_and_nothing_else(
@@ -218,8 +218,8 @@ def test_staged_files_that_are_not_published_leave_no_trace(tmp_path: Path) -> N
     ("path", "message"),
     [
         ("none/o.wav", r"o\.wav: there is no folder .*none; create it first"),
-        (250 * "x" + ".json.wav", r"cannot be made in .* \(File name too long\)"),
-        ("file/o.wav", r"cannot be made in .*file \(Not a directory\)"),
+        (250 * "x" + ".json.wav", r"cannot be created in .* \(File name too long\)"),
+        ("file/o.wav", r"cannot be created in .*file \(Not a directory\)"),
     ],
 )
 def test_a_place_that_takes_no_file_is_named(path: str, message: str, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_folder_without_permission_is_named(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(atomic_files.tempfile, "mkstemp", refuse)
-    with pytest.raises(OutputError, match=r"o\.wav: cannot be made in .*Permission denied"):
+    with pytest.raises(OutputError, match=r"o\.wav: cannot be created in .*Permission denied"):
         writer.check_writable(tmp_path / "o.wav", 44_100, 1, "WAV", "PCM_16")
 
 
@@ -271,7 +271,7 @@ def test_a_disk_that_fills_while_a_stream_is_written_is_told(
 def test_what_stops_a_stream_stops_its_writing(tmp_path: Path) -> None:
     def failing() -> Iterator[Array]:
         yield clip()
-        raise AudioFileError("a.flac: is damaged or incomplete; make it anew")
+        raise AudioFileError("a.flac: is damaged or incomplete; export it again")
 
     with pytest.raises(AudioFileError, match=r"a\.flac: is damaged"):
         writer.write_stream(tmp_path / "a", failing(), SR, 2, "WAV", "PCM_16", "o.wav")

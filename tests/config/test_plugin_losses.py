@@ -136,7 +136,7 @@ def test_a_loss_is_known_by_name_and_weighed_in_every_form(plugin: Path, tmp_pat
     [
         ("tyni", "loss 'tyni' is not known: did you mean tiny"),
         ("zzz", "loss 'zzz' is not known: choose from tiny, or give the file"),
-        ("pitch=2", "loss 'pitch' is built in, with a weight of its own: use pitch_weight"),
+        ("pitch=2", "loss 'pitch' is built in: set its weight with pitch_weight"),
         ("tiny=-1", "losses: weight of tiny=-1.0 must be from 0 to 1000000"),
         ("tiny=2e6", "losses: weight of tiny=2000000.0 must be from 0 to 1000000"),
         ("tiny=nan", "losses: weight of tiny=nan must be from 0 to 1000000"),

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from audiostyle.cli.options import build_config
-from audiostyle.config.fields import check_choice, parse_weights
+from audiostyle.config.fields import parse_weights
 from audiostyle.config.network_specs import NETWORKS
 from audiostyle.config.toml_file import load_toml
 from audiostyle.config.transfer_config import PRESET_HELP, PRESETS, TransferConfig
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS
+from audiostyle.utils.suggestions import check_choice
 
 FIELDS = {field.name: field for field in dataclasses.fields(TransferConfig)}
 BOUNDED = [

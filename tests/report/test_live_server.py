@@ -35,7 +35,7 @@ CONFIG = TransferConfig(n_fft=1024, hop_length=256, n_mels=64, bands=4, music_we
 def step(number: int, total: float = 1.0, look: Callable[[], Any] | None = None) -> Iteration:
     terms = {term: total / 10 for term in TERMS}
     iterate = Iteration(number, 10, total, **terms, layers={}, seconds=0.0)
-    return iterate.showing(look or (lambda: spectrogram(number)))
+    return iterate.with_spectrogram(look or (lambda: spectrogram(number)))
 
 
 def spectrogram(number: int) -> np.ndarray:
@@ -252,7 +252,7 @@ def test_a_stop_does_what_the_first_signal_does() -> None:
     assert interrupt.ask()
     assert not interrupt.ask()
     assert interrupt.signals == 1
-    assert said == ["stopping, as asked on the page; the best so far will be written"]
+    assert said == ["stopping, as asked on the page; the best result so far will be written"]
 
 
 def make_run(folder: Path, name: str, watch: bool, steps: int = 3) -> tuple[int, list[str], Any]:
@@ -321,7 +321,7 @@ def test_who_is_watched_makes_the_same_bytes(clips: Path) -> None:
 def test_stop_and_keep_this_writes_what_there_is(clips: Path) -> None:
     code, said, _ = make_run(clips, "out.wav", watch=True, steps=50_000)
     assert code == 130
-    assert "stopping, as asked on the page; the best so far will be written" in said
+    assert "stopping, as asked on the page; the best result so far will be written" in said
     record = json.loads((clips / "out.wav.json").read_text())
     assert record["status"] == "interrupted"
     assert 3 < len(record["losses"]) < 50_000
@@ -347,7 +347,7 @@ def test_an_event_shows_its_spectrogram_only_while_it_is_reported() -> None:
 
     def callback(event: Any) -> None:
         kept.append(event)
-        seen.append(float(event.look()[0, 0]))
+        seen.append(float(event.spectrogram()[0, 0]))
 
     minimizer = optimizer.Optimizer(
         square, [], optimizer="lbfgs", learning_rate=0.1, compiled=False
@@ -357,9 +357,9 @@ def test_an_event_shows_its_spectrogram_only_while_it_is_reported() -> None:
     )
     totals = [iterate.total for iterate in descent.history]
     assert [x**2 for x in seen] == pytest.approx(totals, abs=1e-6)
-    assert [event.look() for event in kept] == [None] * len(kept)
+    assert [event.spectrogram() for event in kept] == [None] * len(kept)
     assert kept == descent.history
-    assert [iterate.look() for iterate in descent.history] == [None] * len(kept)
+    assert [iterate.spectrogram() for iterate in descent.history] == [None] * len(kept)
 
 
 def test_a_browser_shows_the_descent_and_stops_it() -> None:

@@ -167,7 +167,7 @@ def test_arrays_come_back_as_they_were() -> None:
 def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "long.toml"
     with path.open("wb") as file:
-        file.truncate(safe_read.FILE_BYTES + 1)
+        file.truncate(safe_read.MAX_FILE_BYTES + 1)
     with pytest.raises(OSError, match=r"at most \d+ are read"):
         safe_read.read_file(path)
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.audio.streams import StreamReader, resample_stream
+from audiostyle.audio.resampling import resample_stream
+from audiostyle.audio.streams import StreamReader
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream

@@ -179,7 +179,7 @@ class WindowedTransfer:
     def _numbered(self, group: int, n_groups: int) -> Callback:
         def report(event: Any) -> Any:
             numbered = replace(event, window=group, n_windows=n_groups)
-            return self._report(numbered.showing(event.look))
+            return self._report(numbered.with_spectrogram(event.spectrogram))
 
         return report
 

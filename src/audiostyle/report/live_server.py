@@ -199,7 +199,7 @@ class LivePage:
         began = time.monotonic()
         if event.step > 0 and (began < self._next_look or not self._is_watched()):
             return None
-        S = event.look()
+        S = event.spectrogram()
         picture = None if S is None else plots.few_columns(np.asarray(S[0]), COLUMNS)[0]
         took = time.monotonic() - began
         self._next_look = time.monotonic() + max(LOOK_SECONDS, took / LOOK_SHARE)
