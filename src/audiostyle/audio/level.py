@@ -154,7 +154,7 @@ class ActiveLevelMeter:
 
 
 def _moments(x: Array, size: int) -> Array:
-    """Sums and sums of squares [shape=(2, channels, k)] of blocks of `size` samples."""
+    """Compute sums and sums of squares [shape=(2, channels, k)] of blocks of `size` samples."""
     blocks = x.reshape(len(x), -1, size)
     squares = np.square(blocks, dtype=np.float64).sum(axis=-1)
     return np.stack([blocks.sum(axis=-1, dtype=np.float64), squares])

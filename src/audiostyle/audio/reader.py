@@ -191,8 +191,8 @@ def _translate_errors(path: Path) -> Iterator[None]:
                 f"{path}: is damaged or incomplete; copy or export it again"
             ) from None
         raise AudioFileError(
-            f"{path}: is not an audio file that can be read ({reason}); convert it to WAV or FLAC, for "
-            "example with ffmpeg"
+            f"{path}: is not an audio file that can be read ({reason}); convert it to WAV or FLAC, "
+            "for example with ffmpeg"
         ) from None
     except MemoryError:
         raise AudioFileError(

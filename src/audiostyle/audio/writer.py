@@ -76,8 +76,8 @@ def check_writable(path: str | Path, sr: int, channels: int, container: str, sub
                 file.write(np.zeros((1, channels), np.float32))
         except (sf.LibsndfileError, ValueError, TypeError):
             raise OutputError(
-                f"{path}: {container} with {subtype} does not support {channels} channel(s) at {sr} "
-                "Hz; use .wav or .flac, or another --subtype"
+                f"{path}: {container} with {subtype} does not support {channels} channel(s) at "
+                f"{sr} Hz; use .wav or .flac, or another --subtype"
             ) from None
 
 

@@ -79,8 +79,8 @@ class TransferConfig:
     style_statistic: str = option(
         "wasserstein",
         "Style",
-        "Statistic of the activations to match: their distribution (Wasserstein-2 distance of means "
-        "and covariances), their Gram matrix (the classic), or means and standard deviations only.",
+        "Statistic of the activations to match: their distribution (Wasserstein-2 distance of "
+        "means and covariances), their Gram matrix (the classic), or means and deviations only.",
         choices=("wasserstein", "gram", "moments"),
     )
     envelope_weight: float = _weight(
@@ -107,7 +107,7 @@ class TransferConfig:
     bands: int = option(
         0,
         "Network",
-        "Number of frequency bands, overlapping by half, that each have their own style statistics; "
+        "Number of frequency bands, overlapping by half, with separate style statistics; "
         "1 is the classic algorithm, 0 the default of the network.",
         bounds=(0, 256),
     )
@@ -189,8 +189,8 @@ class TransferConfig:
     inversion: str = option(
         "content",
         "Inversion",
-        "Inversion of the spectrogram to audio: with the fine structure and phase of the content, or "
-        "plain Griffin-Lim from random phase.",
+        "Inversion of the spectrogram to audio: with the fine structure and phase of the content, "
+        "or plain Griffin-Lim from random phase.",
         choices=("content", "griffinlim"),
     )
     inversion_iterations: int = option(
