@@ -32,7 +32,7 @@ def listing(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("extension", reader.FORMATS)
 def test_round_trip_of_every_format(extension: str, channels: int, tmp_path: Path) -> None:
     y, path = clip(channels), tmp_path / f"clip{extension}"
-    sr = 48_000 if extension == ".opus" else 44_100  # Opus knows no 44.1 kHz
+    sr = 48_000 if extension == ".opus" else 44_100  # Opus does not support 44.1 kHz
     container, subtype = writer.output_format(path, None, "PCM_16", y.size)
     writer.check_writable(path, sr, channels, container, subtype)
     assert listing(tmp_path) == {}
@@ -44,7 +44,7 @@ def test_round_trip_of_every_format(extension: str, channels: int, tmp_path: Pat
     assert os.listdir(tmp_path) == [path.name]
     if subtype == "PCM_16":
         np.testing.assert_allclose(loaded.y, y, atol=LOSSLESS_ERROR)
-    elif subtype != "OPUS":  # whose error in the waveform says nothing
+    elif subtype != "OPUS":  # Opus does not preserve the waveform
         assert np.sqrt(np.mean((loaded.y - y) ** 2)) < 0.2 * np.sqrt(np.mean(y**2))
 
 
@@ -65,7 +65,7 @@ def test_round_trip_of_every_format(extension: str, channels: int, tmp_path: Pat
         ("FLOAT", ".mp3", ("MP3", "MPEG_LAYER_III")),
         ("FLOAT", ".ogg", ("OGG", "VORBIS")),
         ("FLOAT", ".opus", ("OGG", "OPUS")),
-        # Compressed sound is not compressed once more: a WAV that holds MP3 plays almost nowhere.
+        # Compressed audio is not compressed again: few programs play a WAV file with MP3.
         ("MPEG_LAYER_III", ".wav", ("WAV", "PCM_16")),
         ("MPEG_LAYER_III", ".flac", ("FLAC", "PCM_16")),
         ("VORBIS", ".wav", ("WAV", "PCM_16")),
