@@ -248,9 +248,7 @@ class InBlocks(streams.ArraySource):
 
 @pytest.mark.parametrize("seconds", [1e-6, 0.001, 0.0123, 0.1, 0.3, 0.4999, 0.5, 99.0])
 @pytest.mark.parametrize("offset", [0.0, 0.3])
-def test_the_loudest_excerpt_equals_brute_force(
-    seconds: float, offset: float
-) -> None:
+def test_the_loudest_excerpt_equals_brute_force(seconds: float, offset: float) -> None:
     y = clip()
     n = min(max(round(seconds * 44_100), 1), N)
     energy = [np.square(y[:, i : i + n], dtype=np.float64).sum() for i in range(0, N - n + 1)]

@@ -20,6 +20,12 @@ from tests.audio.test_reader import LOSSLESS_ERROR, N, clip
 from tests.conftest import SR, Array
 
 
+def save_audio(path: Path, y: Array, sr: int, container: str, subtype: str) -> None:
+    with atomic_files.part_file(path) as part:
+        writer.write_stream(part, [y], sr, len(y), container, subtype, name=path)
+        atomic_files.publish(part, path)
+
+
 def listing(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -36,7 +42,7 @@ def test_round_trip_of_every_format(extension: str, channels: int, tmp_path: Pat
     container, subtype = writer.output_format(path, None, "PCM_16", y.size)
     writer.check_writable(path, sr, channels, container, subtype)
     assert listing(tmp_path) == {}
-    writer.save_audio(path, y, sr, container, subtype)
+    save_audio(path, y, sr, container, subtype)
     loaded = reader.load_audio(path)
     assert (loaded.y.shape, loaded.y.dtype, loaded.sr) == (y.shape, np.float32, sr)
     assert (loaded.format, loaded.subtype, loaded.start) == (container, subtype, 0)
@@ -104,14 +110,14 @@ def test_a_clip_too_long_for_a_wav_file_becomes_rf64() -> None:
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 def test_samples_are_exact_to_the_bit_depth(subtype: str, tmp_path: Path) -> None:
     y = clip()
-    writer.save_audio(tmp_path / "a.wav", y, 44_100, "WAV", subtype)
+    save_audio(tmp_path / "a.wav", y, 44_100, "WAV", subtype)
     step = {"PCM_16": 2.0**-15, "PCM_24": 2.0**-23, "FLOAT": 0.0}[subtype]
     np.testing.assert_allclose(reader.load_audio(tmp_path / "a.wav").y, y, atol=step, rtol=1e-7)
 
 
 def test_samples_beyond_full_scale_are_clipped(tmp_path: Path) -> None:
     y = np.array([[1.5, -1.5, 1.0, -1.0] * 100], np.float32)
-    writer.save_audio(tmp_path / "a.wav", y, 44_100, "WAV", "PCM_16")
+    save_audio(tmp_path / "a.wav", y, 44_100, "WAV", "PCM_16")
     np.testing.assert_allclose(
         reader.load_audio(tmp_path / "a.wav").y, np.clip(y, -1, 1), atol=LOSSLESS_ERROR
     )
@@ -170,7 +176,7 @@ def test_a_failing_save_keeps_the_old_file(
         monkeypatch.setattr(level, "BLOCK_SAMPLES", 1000)
     monkeypatch.setattr(sf, "SoundFile", broken)
     with pytest.raises(OutputError, match=rf"o\.wav: {message}"):
-        writer.save_audio(path, clip(), 44_100, "WAV", "PCM_16")
+        save_audio(path, clip(), 44_100, "WAV", "PCM_16")
     assert listing(tmp_path) == {"o.wav": b"the old one"}
 
 
@@ -178,7 +184,7 @@ def test_samples_that_are_not_finite_are_not_published(tmp_path: Path) -> None:
     y = clip()
     y[1, 7] = np.nan
     with pytest.raises(OutputError, match="reads back with samples that are not finite"):
-        writer.save_audio(tmp_path / "o.wav", y, 44_100, "WAV", "FLOAT")
+        save_audio(tmp_path / "o.wav", y, 44_100, "WAV", "FLOAT")
     assert listing(tmp_path) == {}
 
 
@@ -187,7 +193,7 @@ def test_samples_that_are_not_finite_are_not_published(tmp_path: Path) -> None:
 def test_files_have_the_permissions_of_the_umask(umask: int, mode: int, tmp_path: Path) -> None:
     before = os.umask(umask)
     try:
-        writer.save_audio(tmp_path / "o.wav", clip(), 44_100, "WAV", "PCM_16")
+        save_audio(tmp_path / "o.wav", clip(), 44_100, "WAV", "PCM_16")
     finally:
         assert os.umask(before) == umask
     assert stat.S_IMODE((tmp_path / "o.wav").stat().st_mode) == mode

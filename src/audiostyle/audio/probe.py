@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from audiostyle.audio.reader import describe_damage, open_audio
-from audiostyle.audio.streams import check_clip
-from audiostyle.config.transfer_config import MAX_CHANNELS, MIN_SECONDS
+from audiostyle.audio.streams import check_channels, check_clip, check_usable
 from audiostyle.errors import AudioFileError
-
-Array = npt.NDArray[Any]
 
 BLOCK_FRAMES = 1 << 16
 
@@ -71,19 +67,7 @@ def _probe(path: Path) -> ClipInfo:
         raise AudioFileError(f"{path}: {damage[0]}; copy it again", kind="truncated")
     if info.frames <= 2 * BLOCK_FRAMES:
         check_clip(np.concatenate(blocks).T, info.sr, str(path))
-    _check(info, blocks, path)
+    check_channels(info.channels, str(path))
+    finite = all(np.isfinite(block).all() for block in blocks)
+    check_usable(info.frames, info.sr, finite, str(path))
     return info
-
-
-def _check(info: ClipInfo, blocks: list[Array], path: Path) -> None:
-    if info.channels > MAX_CHANNELS:
-        raise AudioFileError(f"{path}: {info.channels} channels; at most {MAX_CHANNELS} are taken")
-    if info.seconds < MIN_SECONDS:
-        raise AudioFileError(
-            f"{path}: {info.seconds:.3g} s is too short; at least {MIN_SECONDS} s are needed",
-            kind="too_short",
-        )
-    if not all(np.isfinite(block).all() for block in blocks):
-        raise AudioFileError(
-            f"{path}: holds NaN or infinite samples; repair or re-export it", kind="not_finite"
-        )

@@ -62,6 +62,19 @@ def check_channels(channels: int, name: str) -> None:
         )
 
 
+def check_usable(n: int, sr: int, finite: bool, name: str) -> None:
+    """Raise an `AudioFileError` for fewer samples than `MIN_SECONDS`, or samples not finite."""
+    if n < MIN_SECONDS * sr:
+        raise AudioFileError(
+            f"{name}: {n / sr:.3g} s is too short; at least {MIN_SECONDS} s are needed",
+            kind="too_short",
+        )
+    if not finite:
+        raise AudioFileError(
+            f"{name}: holds NaN or infinite samples; repair or re-export it", kind="not_finite"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class StreamSummary:
     """Measurements of a whole stream; peak and loudness are those without the DC offset."""
@@ -105,16 +118,7 @@ class StreamChecker:
         """
         if self.n == 0:
             raise AudioFileError(f"{name}: holds no samples", kind="too_short")
-        if self.n < MIN_SECONDS * self._sr:
-            raise AudioFileError(
-                f"{name}: {self.n / self._sr:.3g} s is too short; at least {MIN_SECONDS} s are "
-                "needed",
-                kind="too_short",
-            )
-        if not self.finite:
-            raise AudioFileError(
-                f"{name}: holds NaN or infinite samples; repair or re-export it", kind="not_finite"
-            )
+        check_usable(self.n, self._sr, self.finite, name)
         # A DC offset is inaudible, but would count as level and headroom, and click at both ends.
         offset = (self._sum / self.n).astype(np.float32)
         if np.abs(offset).max() <= OFFSET_THRESHOLD:

@@ -15,7 +15,7 @@ from audiostyle.audio.level import BLOCK_SAMPLES, split_blocks
 from audiostyle.audio.reader import FORMATS
 from audiostyle.audio.resampling import resample_stream
 from audiostyle.errors import ConfigError, OutputError
-from audiostyle.utils.atomic_files import part_file, publish, write_error
+from audiostyle.utils.atomic_files import part_file, write_error
 from audiostyle.utils.safe_read import system_name
 from audiostyle.utils.suggestions import check_choice
 
@@ -79,13 +79,6 @@ def check_writable(path: str | Path, sr: int, channels: int, container: str, sub
                 f"{path}: {container} with {subtype} does not support {channels} channel(s) at "
                 f"{sr} Hz; use .wav or .flac, or another --subtype"
             ) from None
-
-
-def save_audio(path: str | Path, y: Array, sr: int, container: str, subtype: str) -> None:
-    """Write `y` [shape=(channels, n), float32] to a temporary file, verify it, and rename it."""
-    with part_file(Path(path)) as part:
-        write_stream(part, [y], sr, len(y), container, subtype, name=path)
-        publish(part, Path(path))
 
 
 def write_stream(

@@ -16,38 +16,19 @@ LayerWeights = tuple[tuple[str, float], ...]
 
 def option(
     default: Any,
-    group: str,
-    help: str,
+    group: str,  # heading in --help
+    help: str,  # one sentence
     *,
     unit: str = "",
-    bounds: tuple[float, float] | None = None,
+    bounds: tuple[float, float] | None = None,  # smallest and largest value
     choices: tuple[str, ...] = (),
-    lookup: Callable[[Any], str] | None = None,
-    metavar: str = "",
-    weighs: str = "",
+    lookup: Callable[[Any], str] | None = None,  # returns a registered name or raises ConfigError
+    metavar: str = "",  # placeholder of the value in --help
+    weighs: str = "",  # what the names are, such as "layer", if the value maps names to weights
 ) -> Any:
     """Declare a parameter as a field of a dataclass.
 
-    Parameters
-    ----------
-    default : Any
-    group : str
-        Heading in ``--help``.
-    help : str
-        One sentence.
-    unit : str
-        Unit in messages and help.
-    bounds : (float, float), optional
-        Smallest and largest value.
-    choices : tuple of str
-        The valid names.
-    lookup : callable, optional
-        Returns a valid name or raises a `ConfigError`, where names may be registered later.
-    metavar : str
-        Placeholder for the value in ``--help``.
-    weighs : str
-        What the names stand for, such as ``layer``, if the parameter maps names to weights;
-        `bounds` then apply to each weight, and `lookup` to each name.
+    With `weighs`, `bounds` apply to each weight and `lookup` to each name.
     """
     metadata = {
         "group": group,

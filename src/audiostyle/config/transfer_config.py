@@ -12,7 +12,7 @@ from typing import Any
 
 from audiostyle.config.fields import coerce, option
 from audiostyle.config.loss_specs import find_loss
-from audiostyle.config.network_specs import NETWORKS, NetworkSpec, find_network
+from audiostyle.config.network_specs import MAX_BANDS, NETWORKS, NetworkSpec, find_network
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS
 from audiostyle.utils.suggestions import check_choice
@@ -109,7 +109,7 @@ class TransferConfig:
         "Network",
         "Number of frequency bands, overlapping by half, with separate style statistics; "
         "1 is the classic algorithm, 0 the default of the network.",
-        bounds=(0, 256),
+        bounds=(0, MAX_BANDS),
     )
     pooling: str = option(
         "max", "Network", "Pooling between the blocks of VGG-19.", choices=("average", "max")
