@@ -162,8 +162,8 @@ class TransferConfig:
     sr: int = option(
         22050,
         "Spectrogram",
-        "Sample rate at which style is analysed and applied; content above half of it is kept, and "
-        "follows the level of the bands below.",
+        "Sample rate at which style is analysed and applied; content above half this rate is kept, "
+        "and follows the level of the bands below.",
         unit="Hz",
         bounds=(4000, 192_000),
     )
