@@ -1,9 +1,9 @@
-"""A network of one's own, in one file: spectro-temporal filters (after Chi, Ru & Shamma 2005).
+"""Plugin network in one file: spectro-temporal filters (after Chi, Ru & Shamma 2005).
 
     audiostyle transfer content.wav style.wav -o out.wav --plugin examples/my_network.py \
       --network ripples
 
-Each filter answers to ripples of one speed (up or down in frequency) and one spacing.
+Each filter responds to ripples of one speed (up or down in frequency) and one spacing.
 """
 
 import math
@@ -13,8 +13,8 @@ import numpy as np
 
 from audiostyle import TransferConfig, register_network
 
-RATES = (-0.25, -0.125, -0.0625, 0.0, 0.0625, 0.125, 0.25)  # periods a frame
-SCALES = (0.0625, 0.125, 0.25)  # periods a mel band
+RATES = (-0.25, -0.125, -0.0625, 0.0, 0.0625, 0.125, 0.25)  # periods per frame
+SCALES = (0.0625, 0.125, 0.25)  # periods per mel band
 SIZE = 17  # frames and bands
 
 
@@ -22,19 +22,19 @@ SIZE = 17  # frames and bands
     "ripples", layers=("slow", "fast"), content=("slow",), style=("slow", "fast"), bands=8
 )
 class Ripples:
-    """Gabor filters on the spectrogram, and the same on every second band and frame of it."""
+    """Gabor filters on the spectrogram, at full and at half resolution."""
 
     def __init__(self, layers: list[str], config: TransferConfig) -> None:
-        import tensorflow as tf  # here, so that --help needs no TensorFlow
+        import tensorflow as tf  # here, so that --help does not load TensorFlow
 
         self._tf, self._top_db, self._wanted = tf, config.top_db, set(layers)
         self._kernels = tf.constant(gabors())
-        self.min_frames = 2  # shortest spectrogram that every layer takes, in frames
+        self.min_frames = 2  # minimum length of the spectrogram
 
     def __call__(self, S: Any) -> dict[str, Any]:
-        """Return the activations (batch, F, T, C) of each layer for S (batch, n_mels, t, 1), dB."""
+        """Return the activations (batch, F, T, C) per layer for S (batch, n_mels, t, 1), in dB."""
         tf = self._tf
-        x = S / self._top_db  # -1 (silence) .. 0 (0 dB); zero padding would be loud
+        x = S / self._top_db  # from -1 (silence) to 0 (0 dB)
         found = {}
         for name in ("fast", "slow"):
             if name in self._wanted:
@@ -44,7 +44,7 @@ class Ripples:
 
 
 def gabors() -> np.ndarray:
-    """Return windowed ripples without a mean [shape=(SIZE, SIZE, 1, n_filters), float32]."""
+    """Return windowed ripples of mean zero [shape=(SIZE, SIZE, 1, n_filters), float32]."""
     at = np.arange(SIZE) - SIZE // 2
     window = np.outer(np.hanning(SIZE + 2)[1:-1], np.hanning(SIZE + 2)[1:-1])
     filters = []

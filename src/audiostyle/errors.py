@@ -1,4 +1,4 @@
-"""Every error that audiostyle raises on purpose: one line that names the value and the remedy."""
+"""Errors that audiostyle raises on purpose; each message is one line with value and remedy."""
 
 from __future__ import annotations
 
@@ -10,35 +10,26 @@ class AudioStyleError(Exception):
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Tell whether memory was short, whoever says so: Python, the system, or TensorFlow.
-
-    Parameters
-    ----------
-    error : BaseException
-
-    Returns
-    -------
-    bool
-    """
+    """Return whether Python, the system or TensorFlow ran out of memory."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    if isinstance(error, ImportError):  # of a library that the linker could not place
+    if isinstance(error, ImportError):  # the linker could not map a shared library
         return "failed to map segment" in str(error) or "allocate memory" in str(error)
     return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
 class ConfigError(AudioStyleError):
-    """A parameter is outside its bounds, or is not known."""
+    """A parameter is unknown or out of bounds."""
 
 
 class AudioFileError(AudioStyleError):
-    """An audio file cannot be read, or holds nothing that can be used.
+    """An audio file cannot be read, or holds nothing usable.
 
     Attributes
     ----------
     kind : str
-        ``unreadable``, ``truncated``, ``too_short``, ``silent`` or ``not_finite``; ``missing``
-        if a batch is given what is not there; ``out_of_memory`` if it could not be held.
+        ``unreadable``, ``truncated``, ``too_short``, ``silent`` or ``not_finite``; ``missing`` if
+        the file does not exist; ``out_of_memory`` if it does not fit into memory.
     """
 
     def __init__(self, message: str, kind: str = "unreadable") -> None:
@@ -47,15 +38,15 @@ class AudioFileError(AudioStyleError):
 
 
 class OutputError(AudioStyleError):
-    """The output cannot be written, or would destroy something."""
+    """The output cannot be written, or would overwrite something else."""
 
 
 class DiskError(OutputError):
-    """The disk is full, or takes no more: no other output can be written either."""
+    """The disk is full, read-only or over quota: no other output can be written either."""
 
 
 class BusyError(AudioStyleError):
-    """Another process works in the folder."""
+    """Another process is working in the folder."""
 
 
 class WeightsError(AudioStyleError):
@@ -63,19 +54,19 @@ class WeightsError(AudioStyleError):
 
 
 class DeviceError(AudioStyleError):
-    """A device that was asked for by name is not there."""
+    """The requested device does not exist."""
 
 
 class OptimizationError(AudioStyleError):
-    """The descent met a loss that is not finite, twice."""
+    """The loss was not finite, twice."""
 
 
 class EngineError(AudioStyleError):
-    """The workers of an engine cannot be had, or do not fit this process."""
+    """The workers of an engine are unavailable, or incompatible with this process."""
 
 
 class MissingPackageError(AudioStyleError, ImportError):
-    """A package that comes with an extra is needed and not installed."""
+    """An optional package is needed and not installed."""
 
 
 class Interrupted(BaseException):
@@ -84,7 +75,7 @@ class Interrupted(BaseException):
     Attributes
     ----------
     code : int
-        The exit code that says which: 130 for SIGINT, 143 for SIGTERM.
+        Exit code: 130 for SIGINT, 143 for SIGTERM.
     """
 
     def __init__(self, code: int) -> None:

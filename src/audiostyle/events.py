@@ -1,4 +1,4 @@
-"""What the core reports while it works: plain data, for a progress bar, a log, or a plot."""
+"""Events that the core reports while it works: plain data for progress bars, logs and plots."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 TERMS = ("content", "style", "texture", "music", "pitch", "onset", "rhythm", "envelope")
-"""The losses that ship and make the total, in this order; each has a weight, ``NAME_weight``."""
+"""The built-in losses, in the order of the total; the weight of each is ``NAME_weight``."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The beginning of a stage of the work.
+    """The start of a stage.
 
     Attributes
     ----------
     name : str
-        ``style``, ``features``, ``estimate``, ``descent``, ``inversion`` or ``done``.
+        ``style``, ``features``, ``estimate``, ``optimization``, ``inversion`` or ``done``.
     detail : str
-        What exactly, for people: the clip, the time that it will take, the device.
+        Text for people: the clip, the estimated time, or the device.
     """
 
     name: str
@@ -28,23 +28,23 @@ class Stage:
 
 @dataclass(frozen=True)
 class Iteration:
-    """One step of the descent.
+    """One step of the optimisation.
 
     Attributes
     ----------
     step, n_steps : int
-        Steps done, and at most to do; step 0 is the start.
+        Steps done, and the most that will be done; step 0 is the initial spectrogram.
     total, content, style, texture, music, pitch, onset, rhythm, envelope : float
-        Losses; all but the total before their weights are applied. One of weight 0 is 0.
+        Losses; all but the total before their weights are applied. A loss of weight 0 is 0.
     layers : dict of str to float
-        The style loss of each layer, before its weight.
+        Style loss of each layer, before its weight.
     seconds : float
-        Since the descent began.
+        Time since the optimisation began.
     window, n_windows : int
-        Which stretch of the content descends, counted from 1, and how many there are. Windows that
-        descend side by side are one stretch.
+        Window of the content that is optimised, counted from 1, and the number of windows. Windows
+        that are optimised in one batch count as one.
     more : dict of str to float
-        Losses that were registered and have a weight, before it.
+        Registered losses that have a weight, before it.
     """
 
     step: int
@@ -66,7 +66,7 @@ class Iteration:
 
     @property
     def terms(self) -> dict[str, float]:
-        """All that makes the total, before weights: `TERMS` in order, then `more`."""
+        """All losses of the total, before weights: `TERMS` in order, then `more`."""
         return {name: getattr(self, name) for name in TERMS} | self.more
 
     @property
@@ -75,46 +75,28 @@ class Iteration:
         of_window = self.step / self.n_steps if self.n_steps else 1.0
         return (self.window - 1 + of_window) / self.n_windows
 
-    def showing(self, look: Callable[[], Any]) -> Iteration:
-        """Return a copy that can be asked for its spectrogram; no field of it changes.
-
-        Parameters
-        ----------
-        look : callable
-            Gives the spectrogram, or None as soon as it is gone.
-
-        Returns
-        -------
-        Iteration
-        """
+    def with_spectrogram(self, fetch: Callable[[], Any]) -> Iteration:
+        """Return a copy whose `spectrogram` calls `fetch`; no field changes."""
         copy = replace(self)
-        object.__setattr__(copy, "_look", look)  # no field: it is no part of a record
+        object.__setattr__(copy, "_fetch", fetch)  # not a field: it is not part of a record
         return copy
 
-    def look(self) -> Any:
-        """Fetch the spectrogram of this step, which costs a copy only if it is asked for.
+    def spectrogram(self) -> Any:
+        """Copy the spectrogram of this step; without a call, nothing is copied.
 
         Returns
         -------
         np.ndarray [shape=(batch, n_mels, t), dB] or None
-            The windows that descend side by side; None after the callback has returned.
+            The windows that are optimised in one batch; None after the callback has returned.
         """
-        look = getattr(self, "_look", None)
-        return None if look is None else look()
+        fetch = getattr(self, "_fetch", None)
+        return None if fetch is None else fetch()
 
 
 def merge_histories(histories: Sequence[Sequence[Iteration]]) -> list[Iteration]:
-    """Average the descents of several windows, step by step.
+    """Average the losses of several windows, step by step, and add up their seconds.
 
-    Parameters
-    ----------
-    histories : sequence of sequence of Iteration
-        A window that stopped early keeps its last losses.
-
-    Returns
-    -------
-    list of Iteration
-        Of one history, that itself; `seconds` are added up, and the whole counts as one window.
+    A window that stopped early keeps its last losses. A single history is returned unchanged.
     """
     if len(histories) == 1:
         return list(histories[0])
@@ -122,15 +104,19 @@ def merge_histories(histories: Sequence[Sequence[Iteration]]) -> list[Iteration]
     for step in range(max(len(history) for history in histories)):
         now = [history[min(step, len(history) - 1)] for history in histories]
         means = {
-            name: sum(getattr(iterate, name) for iterate in now) / len(now)
+            name: sum(getattr(iteration, name) for iteration in now) / len(now)
             for name in ("total", *TERMS)
         }
-        layers, more = (
-            _mean([getattr(iterate, name) for iterate in now]) for name in ("layers", "more")
+        whole = replace(
+            now[0],
+            step=step,
+            seconds=sum(iteration.seconds for iteration in now),
+            window=1,
+            n_windows=1,
+            layers=_mean([iteration.layers for iteration in now]),
+            more=_mean([iteration.more for iteration in now]),
         )
-        seconds = sum(iterate.seconds for iterate in now)
-        whole = replace(now[0], step=step, seconds=seconds, window=1, n_windows=1)
-        merged.append(replace(whole, layers=layers, more=more, **means))
+        merged.append(replace(whole, **means))
     return merged
 
 
@@ -139,4 +125,4 @@ def _mean(losses: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 Callback = Callable[["Stage | Iteration"], Any]
-"""Gets every event; a true value returned for an `Iteration` stops the descent there."""
+"""Gets every event; a true value returned for an `Iteration` stops the optimisation."""

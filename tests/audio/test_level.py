@@ -1,4 +1,4 @@
-"""The level of what sounds, and the curve of gain, against closed forms."""
+"""Active level and gain curve against closed forms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_active_level_is_the_mean_over_the_power_of_the_channels() -> None:
 
 
 @pytest.mark.parametrize("floor", [0.0, 1e-3])
-def test_pauses_do_not_count(floor: float) -> None:
+def test_pauses_are_left_out(floor: float) -> None:
     pause = np.full((1, 96_000), floor)
     y = np.concatenate([sine(0.5), pause], axis=1)
     assert audio_level.active_level(y, 48_000) == pytest.approx(
@@ -35,19 +35,19 @@ def test_pauses_do_not_count(floor: float) -> None:
     )
 
 
-def test_what_is_only_a_little_quieter_counts() -> None:
+def test_slightly_quieter_parts_count() -> None:
     y = np.concatenate([sine(0.5), sine(0.25)], axis=1)
     expected = 10 * np.log10((0.5**2 / 2 + 0.25**2 / 2) / 2)
     assert audio_level.active_level(y, 48_000) == pytest.approx(expected, abs=1e-3)
 
 
-def test_silence_and_clips_shorter_than_a_block_have_a_level() -> None:
+def test_silence_and_very_short_clips_have_a_level() -> None:
     assert audio_level.active_level(np.zeros((1, 48_000)), 48_000) == -200
     assert audio_level.active_level(np.full((1, 10), 0.1), 48_000) == pytest.approx(-20)
 
 
 def cut(y: Array, seed: int = 0, largest: int = 5000) -> list[Array]:
-    """Blocks of random sizes, some of them of one sample, and empty ones."""
+    """Split into blocks of random sizes, some of one sample or empty."""
     rng = np.random.default_rng(seed)
     sizes = rng.choice([0, 1, 2, 1000, largest], size=2 + y.shape[1] // 100)
     return np.split(y, np.minimum(np.cumsum(sizes), y.shape[1]), axis=1)
@@ -61,23 +61,23 @@ def measured(y: Array, sr: int, blocks: list[Array] | None = None) -> audio_leve
 
 
 @pytest.mark.parametrize("n", [1, 400, 1102, 22_050, 33_333])
-def test_the_active_level_does_not_depend_on_how_the_stream_is_cut(n: int) -> None:
+def test_the_active_level_does_not_depend_on_block_sizes(n: int) -> None:
     y = np.stack([np.resize(make_noise(), n), np.resize(make_tones(), n)])
     assert measured(y, SR, cut(y)).value() == audio_level.active_level(y, SR)
 
 
-def test_the_active_level_is_that_of_blocks_of_50_ms_written_out() -> None:
+def test_the_active_level_equals_the_definition() -> None:
     y = make_tones()[None].astype(np.float64) * np.linspace(1, 0, SR)
     size = SR // 20
     blocks = [y[0, i * size : (i + 1) * size] for i in range(20)]
-    blocks[-1] = y[0, 19 * size :]  # the rest of 10 samples is no block of its own
+    blocks[-1] = y[0, 19 * size :]  # 10 samples more join the last block
     counted = [b for b in blocks if np.mean(b**2) >= 0.01 * np.mean(y**2)]
     assert 10 < len(counted) < 20
     expected = 10 * np.log10(np.mean(np.concatenate(counted) ** 2))
     assert audio_level.active_level(y, SR) == pytest.approx(expected, abs=1e-9)
 
 
-def test_an_offset_is_taken_out_afterwards() -> None:
+def test_an_offset_is_removed_afterwards() -> None:
     y = np.stack([make_tones(), make_noise()]).astype(np.float64)
     offset = np.array([0.5, -0.3])
     shifted = measured(y + offset[:, None], SR)
@@ -96,7 +96,7 @@ def test_a_clip_no_longer_than_the_window_has_one_gain(seconds: float) -> None:
     np.testing.assert_allclose(gain, expected, rtol=1e-6)
 
 
-def test_the_gain_follows_a_long_clip_in_straight_lines_of_decibels() -> None:
+def test_the_gain_of_a_long_clip_is_piecewise_linear_in_db() -> None:
     n = 48_000
     loud, quiet = sine(0.5, n=n), sine(0.05, n=n)
     curve = measured(np.concatenate([loud, quiet, loud], axis=1), 48_000).gain_curve(None, 1.2)
@@ -112,7 +112,7 @@ def test_the_gain_follows_a_long_clip_in_straight_lines_of_decibels() -> None:
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-5])
-def test_a_part_that_is_hardly_more_than_noise_is_raised_30_db_above_the_whole(
+def test_a_quiet_part_gets_at_most_30_db_more_than_the_whole(
     level: float,
 ) -> None:
     n = 48_000
@@ -131,15 +131,15 @@ def test_parts_are_equal_and_no_longer_than_the_window(seconds: float) -> None:
     np.testing.assert_allclose(curve.centres, (np.arange(parts) + 0.5) * 2 * SR / parts)
 
 
-def test_an_offset_does_not_bend_the_curve() -> None:
+def test_an_offset_does_not_change_the_curve() -> None:
     y = np.concatenate([make_noise(2.0), 0.1 * make_noise(2.0, seed=1)])[None].astype(np.float64)
     expected = measured(y, SR).gain_curve(None, 1.0)
     curve = measured(y + 0.4, SR).gain_curve(np.array([0.4]), 1.0)
     np.testing.assert_allclose(curve.gains, expected.gains, atol=1e-9)
 
 
-def test_pieces_are_views_of_the_whole() -> None:
+def test_blocks_are_views_of_the_array() -> None:
     y = np.zeros((2, 2 * audio_level.BLOCK_SAMPLES + 1), np.float32)
-    sizes = [piece.shape[1] for piece in audio_level.pieces(y)]
+    sizes = [block.shape[1] for block in audio_level.split_blocks(y)]
     assert sizes == [audio_level.BLOCK_SAMPLES, audio_level.BLOCK_SAMPLES, 1]
-    assert all(piece.base is y for piece in audio_level.pieces(y))
+    assert all(block.base is y for block in audio_level.split_blocks(y))

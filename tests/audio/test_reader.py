@@ -1,4 +1,4 @@
-"""Files that are read: exact lengths, broken headers, and streams of blocks."""
+"""Reading of audio files: exact lengths, broken headers, and blocks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_start_beyond_the_end_is_refused(write_wav: Callable[..., Path]) -> No
     assert reader.load_audio(path, start=1 - 1 / SR).y.shape == (1, 1)
 
 
-def test_more_samples_than_a_block_are_read_in_order(
+def test_several_blocks_are_read_in_order(
     write_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_wav("a.wav", clip(), 44_100, subtype="FLOAT")
@@ -76,7 +76,7 @@ def cut(path: Path, share: float) -> Path:
 
 
 @pytest.mark.parametrize("extension", [".wav", ".aiff", ".au", ".ogg", ".mp3"])
-def test_a_file_that_was_cut_off_is_used_and_noted(
+def test_a_truncated_file_is_used_with_a_note(
     extension: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / f"a{extension}"
@@ -89,10 +89,10 @@ def test_a_file_that_was_cut_off_is_used_and_noted(
         np.testing.assert_array_equal(loaded.y[:, : n - 5000], whole[:, : n - 5000])
     assert loaded.notes
     assert loaded.notes[0].startswith(f"{path}: was cut off: its ")
-    assert capfd.readouterr().err == ""  # MP3's decoder would have its own say
+    assert capfd.readouterr().err == ""  # the MP3 decoder prints warnings
 
 
-def test_a_wave_header_that_claims_more_than_there_is(tmp_path: Path) -> None:
+def test_a_wave_header_that_claims_too_many_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     sf.write(path, clip(1).T, 44_100, subtype="PCM_16")
     data = bytearray(path.read_bytes())
@@ -103,7 +103,7 @@ def test_a_wave_header_that_claims_more_than_there_is(tmp_path: Path) -> None:
     loaded = reader.load_audio(path)
     assert loaded.y.shape == (1, N)
     assert loaded.notes == [
-        f"{path}: was cut off: its header says {2 * N + 1000} bytes of sound, {2 * N} are there"
+        f"{path}: was cut off: its header claims {2 * N + 1000} bytes of audio, it holds {2 * N}"
     ]
     struct.pack_into("<I", data, at, 2**32 - 1)  # as ffmpeg does when it writes to a pipe
     path.write_bytes(data)
@@ -111,7 +111,7 @@ def test_a_wave_header_that_claims_more_than_there_is(tmp_path: Path) -> None:
     assert (loaded.y.shape, loaded.notes) == ((1, N), [])
 
 
-def test_a_header_that_claims_billions_of_samples_needs_no_memory_for_them(tmp_path: Path) -> None:
+def test_a_header_that_claims_billions_of_samples_needs_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     sf.write(path, clip(1).T, 44_100)
     data = bytearray(path.read_bytes())
@@ -122,10 +122,10 @@ def test_a_header_that_claims_billions_of_samples_needs_no_memory_for_them(tmp_p
         reader.load_audio(path)
 
 
-def test_a_lossless_file_that_is_damaged_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_flac_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     sf.write(path, clip().T, 44_100)
-    with pytest.raises(AudioFileError, match=r"a\.flac: is damaged or incomplete; make it anew"):
+    with pytest.raises(AudioFileError, match=r"a\.flac: is damaged or incomplete; copy or export"):
         reader.load_audio(cut(path, 0.5))
 
 
@@ -134,7 +134,7 @@ def test_many_channels_keep_their_order(write_wav: Callable[..., Path]) -> None:
     np.testing.assert_allclose(reader.load_audio(write_wav("a.wav", y)).y, y, atol=LOSSLESS_ERROR)
 
 
-def test_find_clips_sorts_descends_and_skips_what_is_hidden(tmp_path: Path) -> None:
+def test_find_clips_sorts_recurses_and_skips_hidden_files(tmp_path: Path) -> None:
     names = ["b.wav", "a.FLAC", "sub/deep/c.mp3", "z.aif"]
     others = ["._b.wav", ".hidden.wav", ".git/d.wav", "notes.txt", "wav", "o.wav.json"]
     for name in names + others:
@@ -145,7 +145,7 @@ def test_find_clips_sorts_descends_and_skips_what_is_hidden(tmp_path: Path) -> N
     assert found == sorted(tmp_path / name for name in names)
 
 
-def test_a_hidden_folder_may_be_named_itself(tmp_path: Path) -> None:
+def test_find_clips_takes_a_hidden_folder_by_name(tmp_path: Path) -> None:
     folder = tmp_path / ".clips"
     folder.mkdir()
     (folder / "a.wav").touch()
@@ -160,7 +160,7 @@ def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", [".wav", ".flac", ".ogg", ".mp3"])
 @pytest.mark.parametrize(("start", "duration"), [(0.0, None), (0.1, 0.25), (0.1, 99.0)])
-def test_a_file_gives_the_blocks_of_what_is_loaded_again_and_again(
+def test_blocks_of_a_file_equal_the_loaded_array_on_every_pass(
     extension: str,
     start: float,
     duration: float | None,
@@ -197,7 +197,7 @@ def test_an_excerpt_of_a_file_is_exact(
     np.testing.assert_array_equal(np.concatenate(list(source.blocks()), axis=1), expected)
 
 
-def test_what_is_wrong_with_a_file_is_said_when_it_is_opened(
+def test_faults_of_a_file_are_raised_when_it_is_opened(
     write_wav: Callable[..., Path], tmp_path: Path
 ) -> None:
     with pytest.raises(AudioFileError, match=r"none\.wav: no such file"):
@@ -211,7 +211,7 @@ def test_what_is_wrong_with_a_file_is_said_when_it_is_opened(
 
 
 @pytest.mark.parametrize("extension", [".wav", ".ogg", ".mp3"])
-def test_the_first_complete_pass_notes_what_loading_notes(extension: str, tmp_path: Path) -> None:
+def test_a_complete_pass_makes_the_same_notes_as_loading(extension: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{extension}"
     sf.write(path, np.tile(clip(), 4).T, 44_100)
     cut(path, 0.5)
@@ -225,7 +225,7 @@ def test_the_first_complete_pass_notes_what_loading_notes(extension: str, tmp_pa
     assert block.shape == (2, 100)
 
 
-def test_what_is_printed_between_two_blocks_is_seen(
+def test_output_between_two_blocks_is_not_captured(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.mp3"  # whose decoder's messages are caught
@@ -248,9 +248,7 @@ class InBlocks(streams.ArraySource):
 
 @pytest.mark.parametrize("seconds", [1e-6, 0.001, 0.0123, 0.1, 0.3, 0.4999, 0.5, 99.0])
 @pytest.mark.parametrize("offset", [0.0, 0.3])
-def test_the_loudest_excerpt_of_a_stream_is_that_of_the_whole(
-    seconds: float, offset: float
-) -> None:
+def test_the_loudest_excerpt_equals_brute_force(seconds: float, offset: float) -> None:
     y = clip()
     n = min(max(round(seconds * 44_100), 1), N)
     energy = [np.square(y[:, i : i + n], dtype=np.float64).sum() for i in range(0, N - n + 1)]
@@ -263,5 +261,5 @@ def test_the_loudest_excerpt_of_a_stream_is_that_of_the_whole(
         assert reader.loudest_excerpt(source, seconds) == (expected, n)
 
 
-def test_of_equal_excerpts_the_first_is_taken() -> None:
+def test_the_first_of_equal_excerpts_is_taken() -> None:
     assert reader.loudest_excerpt(InBlocks(np.zeros(SR), SR, "a"), 0.1) == (0, 2205)

@@ -19,7 +19,7 @@ import pytest
 import soundfile as sf
 
 import audiostyle
-from audiostyle.audio.streams import resample
+from audiostyle.audio.resampling import resample
 from audiostyle.cli.main import main
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.evaluation import evaluate_files, scores, table
@@ -349,7 +349,7 @@ def never(*_: Any, **__: Any) -> None:
         ("none.wav style.wav mixed.wav", 1, r"none\.wav: no such file"),
         ("content.wav none.wav mixed.wav", 1, r"none\.wav: no such file"),
         ("content.wav style.wav none.wav", 1, r"none\.wav: no such file"),
-        ("content.wav style.wav .", 1, r"\.: is a folder, where an audio file is needed"),
+        ("content.wav style.wav .", 1, r"\.: is a folder; name an audio file"),
         ("content.wav style.wav mixed.wav --start 9", 1, r"content\.wav: start=9 s lies beyond"),
         ("content.wav style.wav mixed.wav --start -1", 2, r"start=-1 must be at least 0 seconds"),
         ("content.wav style.wav mixed.wav --duration 0.1", 2, r"duration=0\.1 must be at least"),

@@ -80,7 +80,10 @@ def test_the_first_signal_stops_the_descent_and_writes_the_best_so_far(
     record = json.loads((tmp_path / "out.wav.json").read_text())
     assert record["status"] == record["stopped"] == "interrupted"
     assert 0 < len(record["losses"]) < 100_000
-    assert "stopping; the best so far will be written (once more to stop now)" in run.lines
+    assert (
+        "stopping; the best result so far will be written (interrupt again to stop now)"
+        in run.lines
+    )
     assert "interrupted" in run.lines[-1]
 
 
@@ -126,7 +129,7 @@ def test_before_the_descent_a_signal_stops_at_once(stage: str, interrupt: Handle
 
 
 @pytest.mark.parametrize(
-    ("stage", "what"), [("optimization", "the best so far"), ("inversion", "the result")]
+    ("stage", "what"), [("optimization", "the best result so far"), ("inversion", "the result")]
 )
 def test_during_the_work_the_first_signal_asks_and_the_second_stops(
     stage: str, what: str, interrupt: Handler
@@ -135,7 +138,7 @@ def test_during_the_work_the_first_signal_asks_and_the_second_stops(
     handler.stage = stage
     os.kill(os.getpid(), signal.SIGINT)
     assert (handler.signals, handler.code) == (1, 130)
-    assert said == [f"stopping; {what} will be written (once more to stop now)"]
+    assert said == [f"stopping; {what} will be written (interrupt again to stop now)"]
     with pytest.raises(Interrupted):
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiostyle.audio import buffer, level, streams
+from audiostyle.audio import buffer, level
 from audiostyle.audio.buffer import AudioBuffer
+from audiostyle.audio.resampling import resample
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core import windowed
 from audiostyle.core.transfer import StyleTransfer, transfer
@@ -72,7 +73,7 @@ def test_an_untouched_content_of_several_windows_comes_back(
     y = np.concatenate([content_of(200), 0.1 * content_of(200)], axis=1)  # two levels
     y = np.stack([y[0], y[0, ::-1]])
     if sr != SR:
-        y = streams.resample(y, SR, sr)
+        y = resample(y, SR, sr)
     result = style(y, FakeOptimizer(CONFIG), sr=sr)
     assert result.n_windows == 4
     assert result.y is not None and result.y.shape == y.shape

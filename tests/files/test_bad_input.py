@@ -82,8 +82,8 @@ def with_value(value: float) -> Array:
 
 
 BAD_CLIPS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "folder": (Path.mkdir, "is a folder, where|holds no audio files"),
-    "empty": (Path.touch, r"is empty \(0 bytes\); was it copied to the end\?"),
+    "folder": (Path.mkdir, "is a folder; name an audio file|holds no audio files"),
+    "empty": (Path.touch, r"is empty \(0 bytes\); copy or export it again"),
     "text": (
         lambda path: path.write_text("la la la " * 1000),
         r"is not an audio file that can be read \(Format not recognised\); convert it to WAV",
@@ -100,7 +100,7 @@ BAD_CLIPS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
 }
 if hasattr(os, "mkfifo"):
-    BAD_CLIPS["pipe"] = (write_pipe, "is not a regular file; save its sound to one")
+    BAD_CLIPS["pipe"] = (write_pipe, "is not a regular file; save its audio to one")
 
 
 @pytest.mark.parametrize("role", ["content", "style"])
@@ -178,12 +178,18 @@ def test_an_output_that_is_a_folder(force: list[str], folder: Path, refused: Cli
     ("arguments", "message"),
     [
         (["-o", "none/out.wav"], "none/out.wav: there is no folder none; create it first"),
-        (["-o", "style.wav/out.wav"], "style.wav/out.wav: cannot be made in style.wav (Not a dir"),
+        (
+            ["-o", "style.wav/out.wav"],
+            "style.wav/out.wav: cannot be created in style.wav (Not a dir",
+        ),
         (["-o", "out.wav", "--plot", "none/a.png"], "none/a.png: there is no folder none"),
         (["-o", 252 * "x" + ".wav"], "(File name too long); choose another place or name"),
         (["-o", "out.wav", "--plot", "out.wav.png/a.png"], "there is no folder out.wav.png"),
         (["-o", "out.wav", "--start", "3"], "content.wav: start=3 s lies beyond its end at 1.000"),
-        (["-o", "out.opus"], "out.opus: OGG with OPUS does not take 1 channel(s) at 22050 Hz; use"),
+        (
+            ["-o", "out.opus"],
+            "out.opus: OGG with OPUS does not support 1 channel(s) at 22050 Hz; use",
+        ),
         (["-o", "out.wav", "--weights", "none.npz"], "none.npz cannot be read (No such file"),
         (["-o", "out.wav", "--weights", "style.wav"], "style.wav is neither a converted .npz nor"),
     ],
@@ -201,7 +207,7 @@ def test_a_folder_that_cannot_be_written(refused: Cli, monkeypatch: pytest.Monke
     monkeypatch.setattr("audiostyle.utils.atomic_files.tempfile.mkstemp", refuse)
     code, error = refused("content.wav", "style.wav", "-o", "genre/out.wav")
     assert code == 1
-    assert "genre/out.wav: cannot be made in genre (Permission denied); choose another" in error
+    assert "genre/out.wav: cannot be created in genre (Permission denied); choose another" in error
 
 
 OUT = ["-o", "out.wav"]
@@ -241,8 +247,8 @@ OUT = ["-o", "out.wav"]
         ([*OUT, "--blend", "-1"], "blend=-1 must be finite and at least 0"),
         ([*OUT, "--blend", "0"], "blend=0 leaves no style: raise a weight"),
         ([*OUT, "--plot", "a.jpg"], "plot=a.jpg must end in .png"),
-        (["-o", "out"], "out: has no extension to name a format that can be written: use .wav"),
-        (["-o", "out.m4a"], "out.m4a: the extension .m4a is not of a format that can be written"),
+        (["-o", "out"], "out: has no extension; use one of .wav"),
+        (["-o", "out.m4a"], "out.m4a: cannot write files with extension .m4a; use one of .wav"),
         (["-o", ""], "output '.' names no file: name one, as out.wav"),
     ],
 )

@@ -203,7 +203,7 @@ def test_a_folder_that_may_not_be_written(folder: Path) -> None:
     (folder / "out").chmod(0o555)
     code, said = finish(folder, "stopped", *TRANSFER, "--quiet")
     assert code == 1 and len(said) == 1
-    assert "out/out.wav: cannot be made in out (Permission denied); choose another" in said[0]
+    assert "out/out.wav: cannot be created in out (Permission denied); choose another" in said[0]
     code, said = finish(folder, "stopped", *BATCH)
     assert code == 4 and len(said) == 1 and "Permission denied" in said[0]
     assert list((folder / "out").iterdir()) == []
@@ -265,7 +265,7 @@ def test_both_signals_end_a_transfer_in_the_same_way(number: int, folder: Path) 
     process.send_signal(number)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + number
-    assert "stopping; the best so far will be written" in said
+    assert "stopping; the best result so far will be written" in said
     assert {path.name for path in (folder / "out").iterdir()} == {"out.wav", "out.wav.json"}
 
 
@@ -404,6 +404,6 @@ def test_a_limit_that_tensorflow_would_die_of_is_said_before(
     (line,) = done.stderr.splitlines()
     assert done.returncode == code
     assert line.startswith(
-        "audiostyle: error: out of memory: this process may take 2.15 GB of addresses"
+        "audiostyle: error: out of memory: this process may use 2.15 GB of addresses"
     )
     assert not sounds(folder / "out") and not list((folder / "out").glob(".audiostyle-*"))

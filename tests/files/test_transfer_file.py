@@ -152,7 +152,7 @@ def test_notes_say_what_was_resampled_limited_and_repaired(
     assert record["notes"] == [
         "content analysed at 22050 Hz; the output keeps its 44100 Hz",
         "style resampled from 8000 Hz to 22050 Hz",
-        "style.wav: was cut off: its header says 16000 bytes of sound, 14000 are there",
+        "style.wav: was cut off: its header claims 16000 bytes of audio, it holds 14000",
         "peaks limited by up to 1.23 dB",
         "a loss was not finite once; the descent began again with smaller steps",
     ]

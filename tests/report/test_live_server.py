@@ -34,7 +34,7 @@ def make_iteration(
 ) -> Iteration:
     terms = {term: total / 10 for term in TERMS}
     iteration = Iteration(number, 10, total, **terms, layers={}, seconds=0.0)
-    return iteration.showing(look or (lambda: spectrogram(number)))
+    return iteration.with_spectrogram(look or (lambda: spectrogram(number)))
 
 
 def spectrogram(number: int) -> np.ndarray:
@@ -249,7 +249,7 @@ def test_a_stop_on_the_page_acts_like_the_first_signal() -> None:
     assert interrupt.ask()
     assert not interrupt.ask()
     assert interrupt.signals == 1
-    assert said == ["stopping, as asked on the page; the best so far will be written"]
+    assert said == ["stopping, as asked on the page; the best result so far will be written"]
 
 
 @pytest.fixture
@@ -349,7 +349,7 @@ def test_an_iteration_gives_its_spectrogram_only_during_the_callback() -> None:
 
     def callback(event: Any) -> None:
         events.append(event)
-        values.append(float(event.look()[0, 0]))
+        values.append(float(event.spectrogram()[0, 0]))
 
     minimizer = optimizer.Optimizer(
         square, [], optimizer="lbfgs", learning_rate=0.1, compiled=False
@@ -359,6 +359,6 @@ def test_an_iteration_gives_its_spectrogram_only_during_the_callback() -> None:
     )
     totals = [iteration.total for iteration in result.history]
     assert [x**2 for x in values] == pytest.approx(totals, abs=1e-6)
-    assert [event.look() for event in events] == [None] * len(events)
+    assert [event.spectrogram() for event in events] == [None] * len(events)
     assert events == result.history
-    assert [iteration.look() for iteration in result.history] == [None] * len(events)
+    assert [iteration.spectrogram() for iteration in result.history] == [None] * len(events)

@@ -1,4 +1,4 @@
-"""Archives that want to run, write, or fill the memory; every reader of archives refuses them."""
+"""Safe reading of files and archives: every reader refuses pickles, path tricks and bombs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from audiostyle.utils import npz, safe_read
 from tests.support.mutations import archive, keras_file, musicnn_archive, style_archive
 
 CONFIG = TransferConfig()
-MEMORY = 64 << 20  # that refusing a bomb may take at most
+MAX_MEMORY = 64 << 20  # to refuse a bomb
 
 
 class Mark:
@@ -32,7 +32,7 @@ class Mark:
         self.path = path
 
     def __reduce__(self) -> Any:
-        """Say what is to be called."""
+        """Call `os.mkdir`."""
         return os.mkdir, (str(self.path),)
 
 
@@ -51,7 +51,7 @@ READERS: dict[str, tuple[Callable[[Path], None], type[AudioStyleError]]] = {
 
 
 def member(header: bytes, rest: bytes = b"") -> bytes:
-    """Begin an array as NumPy does."""
+    """Write an array in the format of NumPy."""
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + rest
 
 
@@ -98,9 +98,7 @@ def test_nothing_is_unpickled(refuses: Callable[[bytes], str], tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["../gone.npy", "/tmp/gone.npy", "..\\gone.npy", "a/../../gone"])
-def test_nothing_is_written_wherever_a_member_says(
-    name: str, refuses: Callable[[bytes], str]
-) -> None:
+def test_no_path_of_a_member_is_written(name: str, refuses: Callable[[bytes], str]) -> None:
     refuses(
         zipped((name, member(b"{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}", b"x")))
     )
@@ -112,43 +110,56 @@ def resident() -> int:
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
 
 
-def test_a_bomb_is_refused_before_it_goes_off(refuses: Callable[[bytes], str]) -> None:
-    """A hundred thousand times its size once unpacked, as its own directory says."""
-    chunk = b"\0" * (1 << 20)
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """Pack zeros that exceed the limit, and a hundred times the size of the archive."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
-        with file.open("S.npy", "w", force_zip64=True) as bomb:
-            for _ in range(1100):
-                bomb.write(chunk)
-    assert len(stream.getvalue()) < 2 << 20
-    before = resident()
-    refuses(stream.getvalue())
-    assert resident() < before + MEMORY
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        with file.open("S.npy", "w", force_zip64=True) as array:
+            for _ in range(npz.MAX_UNPACKED_BYTES // (1 << 24) + 1):
+                array.write(bytes(1 << 24))
+    assert len(stream.getvalue()) < npz.MAX_UNPACKED_BYTES // 100
+    return stream.getvalue()
 
 
-def test_a_bomb_that_lies_of_its_size_is_not_unpacked_either(
-    refuses: Callable[[bytes], str],
+def test_a_bomb_is_refused_before_it_is_unpacked(
+    refuses: Callable[[bytes], str], bomb: bytes
 ) -> None:
-    data = bytearray(zipped(("S.npy", b"\0" * (200 << 20))))
-    sizes = struct.pack("<I", 200 << 20)
-    while (at := data.find(sizes)) >= 0:
-        data[at : at + 4] = struct.pack("<I", 1000)
     before = resident()
-    refuses(bytes(data))
-    assert resident() < before + MEMORY
+    refuses(bomb)
+    assert resident() < before + MAX_MEMORY
+
+
+@pytest.fixture(scope="module")
+def bomb_with_false_size() -> bytes:
+    size = 2 * MAX_MEMORY
+    data = bytearray(zipped(("S.npy", bytes(size))))
+    while (at := data.find(struct.pack("<I", size))) >= 0:
+        data[at : at + 4] = struct.pack("<I", 1000)
+    return bytes(data)
+
+
+def test_a_bomb_with_a_false_size_is_not_unpacked(
+    refuses: Callable[[bytes], str], bomb_with_false_size: bytes
+) -> None:
+    before = resident()
+    refuses(bomb_with_false_size)
+    assert resident() < before + MAX_MEMORY
 
 
 @pytest.mark.parametrize(
     "shape",
     ["(1 << 40,)", f"({1 << 40},)", "(-1,)", "(4, -4)", f"({1 << 62}, 4)", "(99,)", "('a',)", "3"],
 )
-def test_an_array_is_as_large_as_it_claims(shape: str, refuses: Callable[[bytes], str]) -> None:
+def test_an_array_must_have_the_size_that_it_claims(
+    shape: str, refuses: Callable[[bytes], str]
+) -> None:
     before = resident()
     refuses(zipped(("S.npy", claiming(shape)), ("about.npy", claiming(shape))))
-    assert resident() < before + MEMORY
+    assert resident() < before + MAX_MEMORY
 
 
-def test_arrays_come_back_as_they_were() -> None:
+def test_arrays_are_read_unchanged() -> None:
     arrays = {
         "a/b": np.arange(6.0).reshape(2, 3),
         "f": np.asfortranarray(np.arange(6).reshape(2, 3)),
@@ -167,12 +178,12 @@ def test_arrays_come_back_as_they_were() -> None:
 def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "long.toml"
     with path.open("wb") as file:
-        file.truncate(safe_read.FILE_BYTES + 1)
+        file.truncate(safe_read.MAX_FILE_BYTES + 1)
     with pytest.raises(OSError, match=r"at most \d+ are read"):
         safe_read.read_file(path)
 
 
-def test_weights_in_hdf5_lie_in_the_file_itself(tmp_path: Path) -> None:
+def test_hdf5_weights_must_be_in_the_file_itself(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     (tmp_path / "other.h5").write_bytes(keras_file())
     (tmp_path / "secret").write_bytes(bytes(10_000))
@@ -184,7 +195,7 @@ def test_weights_in_hdf5_lie_in_the_file_itself(tmp_path: Path) -> None:
         before = resident()
         with pytest.raises(WeightsError) as error:
             weights.load_weights("vgg19", str(tmp_path / "x.h5"))
-        assert resident() < before + MEMORY
+        assert resident() < before + MAX_MEMORY
         return str(error.value)
 
     def link(file: Any) -> None:
@@ -204,7 +215,7 @@ def test_weights_in_hdf5_lie_in_the_file_itself(tmp_path: Path) -> None:
 
 
 def test_every_reader_of_arrays_forbids_pickles() -> None:
-    """Who calls NumPy's own reader says so; the default is said, too, as it was another once."""
+    """Each call names `allow_pickle`: its default was another once."""
     root = Path(tagger.__file__).parent
     calls = [
         line

@@ -1,4 +1,4 @@
-"""A stream put aside, in memory and then on disk, to be read again from its beginning."""
+"""Buffer for an audio stream, in memory and then on disk, that can be read several times."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -21,31 +20,17 @@ BUFFER_BYTES = 64 << 20
 
 
 class AudioBuffer:
-    """Blocks that are put aside: in memory while they are few, then in a file without a name.
+    """Audio that is appended block by block: in memory first, then in an unnamed temporary file.
 
-    Parameters
-    ----------
-    channels : int
-    folder : Path, optional
-        Where the file lies; without it everything stays in memory.
-    memory_bytes : int
-        How much is kept in memory, beside one block.
-
-    Attributes
-    ----------
-    n : int, in samples
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be made or written; `DiskError` if the disk is full.
+    Without a `folder` for the file, everything stays in memory. An `OutputError` is raised if the
+    file cannot be created or written.
 
     Examples
     --------
-    >>> with Spool(2, Path("/tmp")) as spool:
+    >>> with AudioBuffer(2, Path("/tmp")) as buffer:
     ...     for block in source.blocks():
-    ...         spool.append(block)
-    ...     again = [block.mean() for block in spool.blocks()]
+    ...         buffer.append(block)
+    ...     means = [block.mean() for block in buffer.blocks()]
     """
 
     def __init__(
@@ -56,35 +41,25 @@ class AudioBuffer:
         block_size: int | None = None,
     ) -> None:
         self.channels = channels
-        self.n = 0
+        self.n = 0  # samples
         self.folder = folder
         self._block_size = block_size or BLOCK_SAMPLES
-        self._room = memory_bytes // (4 * channels * self._block_size)  # in blocks
+        self._max_kept = memory_bytes // (4 * channels * self._block_size)  # blocks in memory
         self._kept: list[Array] = []
         self._file: IO[bytes] | None = None
         self._written = 0  # blocks in the file
         self._current = self._empty()  # the block that is being filled
 
     def __enter__(self) -> AudioBuffer:
-        """Begin with nothing."""
+        """Return the buffer."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Forget everything."""
+    def __exit__(self, *_: object) -> None:
+        """Close the buffer."""
         self.close()
 
     def append(self, block: Array) -> None:
-        """Put aside the next samples [shape=(channels, n)]; they are copied.
-
-        Parameters
-        ----------
-        block : np.ndarray [shape=(channels, n)]
-        """
+        """Append a copy of the next samples [shape=(channels, n)]."""
         first = 0
         while first < block.shape[1]:
             filled = self.n % self._block_size
@@ -96,12 +71,9 @@ class AudioBuffer:
                 self._store()
 
     def blocks(self) -> Iterator[Array]:
-        """Give everything, from the beginning on each call.
+        """Yield all blocks [shape=(channels, at most BLOCK_SAMPLES), float32] from the beginning.
 
-        Yields
-        ------
-        np.ndarray [shape=(channels, at most self._block_size), float32]
-            Not to be changed: it may be the memory itself.
+        They may be views of the buffer: do not change them.
         """
         yield from self._kept
         for i in range(self._written):
@@ -111,11 +83,11 @@ class AudioBuffer:
             yield self._current[:, :rest]
 
     def close(self) -> None:
-        """Forget everything, and remove the file."""
+        """Drop all samples, and remove the file."""
         self._kept.clear()
         self.n = self._written = 0
         if self._file is not None:
-            with contextlib.suppress(OSError):  # of a disk that was full before
+            with contextlib.suppress(OSError):  # the disk may have been full before
                 self._file.close()
             self._file = None
 
@@ -123,7 +95,7 @@ class AudioBuffer:
         return np.empty((self.channels, self._block_size), np.float32)
 
     def _store(self) -> None:
-        if self.folder is None or len(self._kept) < self._room:
+        if self.folder is None or len(self._kept) < self._max_kept:
             self._kept.append(self._current)
             self._current = self._empty()
             return
@@ -142,5 +114,5 @@ class AudioBuffer:
         block = self._empty()
         self._file.seek(i * block.nbytes)
         if self._file.readinto(block.data.cast("B")) != block.nbytes:  # type: ignore[attr-defined]
-            raise OSError(f"{self.folder}: a temporary file there lost its end")
+            raise OSError(f"{self.folder}: a temporary file in it was truncated")
         return block

@@ -1,4 +1,4 @@
-"""Peaks held to full scale, in streams of blocks, by a limiter that looks ahead."""
+"""Look-ahead peak limiter for audio streams."""
 
 from __future__ import annotations
 
@@ -12,15 +12,9 @@ Array = npt.NDArray[Any]
 
 
 class Limiter:
-    """Turns peaks of a stream down smoothly so that no sample exceeds the ceiling.
+    """Reduces peaks of a stream smoothly, so that no sample exceeds the ceiling.
 
-    Parameters
-    ----------
-    sr : int, in Hz
-    ceiling : float > 0
-        Largest absolute sample.
-    lookahead : float > 0, in seconds
-        The gain falls this long before a peak and recovers as long after it.
+    The gain falls during `lookahead` seconds before a peak, and recovers in the same time after it.
     """
 
     def __init__(self, sr: int, ceiling: float = 1.0, lookahead: float = 0.005) -> None:
@@ -28,19 +22,18 @@ class Limiter:
         self._radius = max(1, int(lookahead * sr))
         kernel = np.hanning(2 * self._radius + 3)[1:-1]
         self._kernel = kernel / kernel.sum()
-        # Before the beginning nothing is needed; what is held there is what is held first.
-        self._needed = np.full(self._radius, np.inf)
+        self._needed = np.full(self._radius, np.inf)  # nothing is limited before the beginning
         self._held: Array | None = None
         self._waiting: Array | None = None
         self._lowest = 1.0
 
     @property
     def reduction(self) -> float:
-        """Largest reduction so far, in dB."""
+        """Largest reduction up to now, in dB."""
         return float(20 * np.log10(1 / self._lowest))
 
     def process(self, block: Array) -> Array:
-        """Take in the next samples, and give those whose gain is known by now.
+        """Add the next samples, and return those whose gain is known.
 
         Parameters
         ----------
@@ -49,7 +42,7 @@ class Limiter:
         Returns
         -------
         np.ndarray [shape=(channels, m)]
-            Twice the lookahead late; `m` may be 0.
+            Delayed by twice the lookahead; `m` may be 0.
         """
         if self._waiting is None:
             self._waiting = block
@@ -59,12 +52,7 @@ class Limiter:
         return self._emit(self._hold(np.minimum(1.0, self._ceiling / np.maximum(peak, 1e-12))))
 
     def flush(self) -> Array:
-        """Give the samples that are left [shape=(channels, m)]; the stream has ended.
-
-        Returns
-        -------
-        np.ndarray
-        """
+        """Return the remaining samples [shape=(channels, m)] at the end of the stream."""
         if self._waiting is None:
             return np.zeros((0, 0), np.float32)
         held = self._hold(np.full(self._radius, np.inf))
@@ -72,16 +60,7 @@ class Limiter:
         return self._emit(np.concatenate([held, np.repeat(last, self._radius)]))
 
     def run(self, blocks: Iterator[Array]) -> Iterator[Array]:
-        """Limit all of a stream.
-
-        Parameters
-        ----------
-        blocks : iterator of np.ndarray
-
-        Yields
-        ------
-        np.ndarray
-        """
+        """Limit a whole stream of blocks [shape=(channels, n)]."""
         for block in blocks:
             if (limited := self.process(block)).size:
                 yield limited
@@ -89,7 +68,7 @@ class Limiter:
             yield limited
 
     def _hold(self, needed: Array) -> Array:
-        """Lowest gain that is needed within the lookahead, as far as it is known."""
+        """Return the lowest gain that is needed within the lookahead, where it is known."""
         radius = self._radius
         x = np.concatenate([self._needed, needed])
         self._needed = x[-2 * radius :]
@@ -97,7 +76,10 @@ class Limiter:
             return np.zeros(0)
         if x.min() >= 1.0:
             return np.ones(len(x) - 2 * radius)
-        return _sliding_minimum(x, 2 * radius + 1)[radius:-radius]
+        # Imported only if audio exceeds the ceiling, which is rare.
+        from scipy.ndimage import minimum_filter1d  # type: ignore[import-untyped]
+
+        return np.asarray(minimum_filter1d(x, 2 * radius + 1))[radius:-radius]
 
     def _emit(self, held: Array) -> Array:
         """Smooth the gain, and apply it to the samples for which it is known."""
@@ -111,20 +93,8 @@ class Limiter:
         self._held = x[-2 * radius :] if len(x) else None
         if n == 0 or x.min() >= 1.0:
             return ready
-        # The minimum over 2r+1 samples, then a mean over as many, never exceeds what is needed.
+        # The minimum over 2r+1 samples, averaged over as many, never exceeds the gain needed.
         gain = np.convolve(x, self._kernel, mode="valid")
         self._lowest = min(self._lowest, float(gain.min()))
         limited = np.clip(ready * gain, -self._ceiling, self._ceiling)  # rounding only
         return np.asarray(limited.astype(ready.dtype))
-
-
-def _sliding_minimum(x: Array, size: int) -> Array:
-    """Centred minimum over an odd number of samples, in linear time (van Herk 1992)."""
-    radius = size // 2
-    n = len(x)
-    padded = np.full(-(-(n + 2 * radius) // size) * size, np.inf)
-    padded[radius : radius + n] = x
-    blocks = padded.reshape(-1, size)
-    prefix = np.minimum.accumulate(blocks, axis=1).ravel()
-    suffix = np.minimum.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
-    return np.asarray(np.minimum(suffix[:n], prefix[2 * radius : 2 * radius + n]))

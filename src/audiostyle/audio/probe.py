@@ -1,4 +1,4 @@
-"""A first look at a clip: its header, its first and its last block. A broken one costs little."""
+"""Quick check of a clip: its header, and its first and last block."""
 
 from __future__ import annotations
 
@@ -9,86 +9,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from audiostyle.audio import reader
-from audiostyle.audio.streams import check_clip
-from audiostyle.config.transfer_config import MAX_CHANNELS, MIN_SECONDS
+from audiostyle.audio.reader import describe_damage, open_audio
+from audiostyle.audio.streams import check_channels, check_clip, check_usable
 from audiostyle.errors import AudioFileError
-
-Array = npt.NDArray[Any]
 
 BLOCK_FRAMES = 1 << 16
 
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """What a first look found.
+    """Format of a clip, and what is wrong with it."""
 
-    Attributes
-    ----------
-    sr : int, in Hz
-    channels : int
-    frames : int
-    subtype : str
-        libsndfile's name of the sample format.
-    kind : str
-        What is wrong, as `AudioFileError.kind`; empty if nothing is.
-    reason : str
-        The same in one line.
-    """
-
-    sr: int = 0
+    sr: int = 0  # Hz
     channels: int = 0
     frames: int = 0
-    subtype: str = ""
-    kind: str = ""
-    reason: str = ""
+    subtype: str = ""  # libsndfile's name of the sample format
+    kind: str = ""  # of the fault, as `AudioFileError.kind`; empty if there is none
+    reason: str = ""  # of the fault, in one line
 
     @classmethod
-    def recall(cls, known: Mapping[str, Any]) -> ClipInfo | None:
-        """Make facts of what a journal says; None if that cannot be right.
-
-        Parameters
-        ----------
-        known : dict of str to Any
-
-        Returns
-        -------
-        Facts or None
-        """
+    def from_record(cls, record: Mapping[str, Any]) -> ClipInfo | None:
+        """Restore the fields from JSON; return None if they are not valid."""
         kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
-        whole = all(type(known.get(name)) is kind for name, kind in kinds.items())
-        counts = whole and min(known["sr"], known["channels"], known["frames"]) >= 0
-        return cls(**{name: known[name] for name in kinds}) if counts else None
+        valid = all(type(record.get(name)) is kind for name, kind in kinds.items())
+        if not valid or min(record["sr"], record["channels"], record["frames"]) < 0:
+            return None
+        return cls(**{name: record[name] for name in kinds})
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """Duration."""
         return self.frames / self.sr if self.sr else 0.0
 
 
 def probe_clip(path: Path) -> ClipInfo:
-    """Look at a clip without reading all of it.
-
-    What only a full reading can find, as silence in a long clip, is not found here.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Facts
-    """
+    """Check a clip without reading all of it; silence in a long clip is not found."""
     try:
-        return _look(path)
+        return _probe(path)
     except AudioFileError as error:
         return ClipInfo(kind=error.kind, reason=str(error))
 
 
-def _look(path: Path) -> ClipInfo:
-    with reader.open_audio(path) as file:
+def _probe(path: Path) -> ClipInfo:
+    with open_audio(path) as file:
         first = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
         end = len(first)
         blocks = [first]
@@ -97,25 +61,13 @@ def _look(path: Path) -> ClipInfo:
             file.seek(begin)
             blocks.append(file.read(BLOCK_FRAMES, dtype="float32", always_2d=True))
             end = begin + len(blocks[-1])
-        damage = reader.describe_damage(file, end)
-        facts = ClipInfo(int(file.samplerate), int(file.channels), int(file.frames), file.subtype)
+        damage = describe_damage(file, end)
+        info = ClipInfo(int(file.samplerate), int(file.channels), int(file.frames), file.subtype)
     if damage:
-        raise AudioFileError(f"{path}: {damage[0]}; copy it anew", kind="truncated")
-    if facts.frames <= 2 * BLOCK_FRAMES:
-        check_clip(np.concatenate(blocks).T, facts.sr, str(path))
-    _check(facts, blocks, path)
-    return facts
-
-
-def _check(facts: ClipInfo, blocks: list[Array], path: Path) -> None:
-    if facts.channels > MAX_CHANNELS:
-        raise AudioFileError(f"{path}: {facts.channels} channels; at most {MAX_CHANNELS} are taken")
-    if facts.seconds < MIN_SECONDS:
-        raise AudioFileError(
-            f"{path}: {facts.seconds:.3g} s is too short; at least {MIN_SECONDS} s are needed",
-            kind="too_short",
-        )
-    if not all(np.isfinite(block).all() for block in blocks):
-        raise AudioFileError(
-            f"{path}: holds NaN or infinite samples; repair or re-export it", kind="not_finite"
-        )
+        raise AudioFileError(f"{path}: {damage[0]}; copy it again", kind="truncated")
+    if info.frames <= 2 * BLOCK_FRAMES:
+        check_clip(np.concatenate(blocks).T, info.sr, str(path))
+    check_channels(info.channels, str(path))
+    finite = all(np.isfinite(block).all() for block in blocks)
+    check_usable(info.frames, info.sr, finite, str(path))
+    return info

@@ -1,7 +1,6 @@
-"""Read audio files. The only rooms that touch soundfile are this and `audiostyle.audio.writer`.
+"""Reading of audio files. Only this module and `audiostyle.audio.writer` use soundfile.
 
-soundfile has (samples, channels); everywhere else a clip is (channels, samples): it is transposed
-in these two, and nowhere else.
+soundfile has (samples, channels), everything else (channels, samples): these modules transpose.
 """
 
 from __future__ import annotations
@@ -22,20 +21,18 @@ import soundfile as sf
 from audiostyle.audio.level import BLOCK_SAMPLES
 from audiostyle.audio.streams import AudioSource
 from audiostyle.errors import AudioFileError
-from audiostyle.utils import safe_read
+from audiostyle.utils.safe_read import system_name
 from audiostyle.utils.stderr_capture import CapturedStderr, capture_stderr
 
 Array = npt.NDArray[Any]
 
-MIN_RATE, MAX_RATE = 1000, 768_000  # beyond that a header is broken
-STREAMED_BYTES = (
-    2**31 - 2**16
-)  # what programs that write to a pipe claim is more, and means nothing
-
+MIN_RATE, MAX_RATE = 1000, 768_000  # Hz; other rates are broken headers
+# Programs that write to a pipe claim more bytes than this: they do not know the length.
+STREAMED_BYTES = 2**31 - 2**16
+# What versions of libsndfile report of a truncated compressed file.
 DAMAGE = ("", "flac decoder lost sync", "Internal psf_fseek() failed")
-"""What versions of libsndfile say of a compressed file that is broken off."""
 
-CLIP_EXTENSIONS = {".wave", ".aifc", ".snd", ".rf64"}  # read, but not written under these names
+CLIP_EXTENSIONS = {".wave", ".aifc", ".snd", ".rf64"}  # read only; `FORMATS` are also written
 
 FORMATS = {
     ".wav": "WAV",
@@ -54,86 +51,43 @@ FORMATS = {
 
 @dataclass
 class Audio:
-    """A clip as it was read.
+    """Audio that was read from a file."""
 
-    Attributes
-    ----------
-    y : np.ndarray [shape=(channels, n), float32]
-    sr : int, in Hz
-    format, subtype : str
-        libsndfile's names, as ``WAV`` and ``PCM_16``.
-    start : int, in samples
-        Where in the file `y` begins.
-    notes : list of str
-        What is odd about the file.
-    """
-
-    y: Array
-    sr: int
-    format: str
+    y: Array  # [shape=(channels, n), float32]
+    sr: int  # Hz
+    format: str  # libsndfile's names, such as WAV and PCM_16
     subtype: str
-    start: int
-    notes: list[str]
+    start: int  # position of the first sample in the file
+    notes: list[str]  # irregularities of the file
 
 
 def load_audio(path: str | Path, *, start: float = 0.0, duration: float | None = None) -> Audio:
-    """Read a clip, or a part of it.
-
-    Parameters
-    ----------
-    path : str or Path
-        Anything that libsndfile reads.
-    start : float >= 0, in seconds
-    duration : float > 0, in seconds, optional
-        To the end of the file if it is not given.
-
-    Returns
-    -------
-    Audio
-
-    Raises
-    ------
-    AudioFileError
-        If the file is missing, empty, not audio, or ends before `start`.
-    """
+    """Read a file, or a part of it; see `FileSource`."""
     source = FileSource(path, start, duration)
-    with _plainly(source.path):
+    with _translate_errors(source.path):
         blocks = [np.ascontiguousarray(block) for block in source.blocks()]
         y = np.concatenate(blocks, axis=1)
     return Audio(y, source.sr, source.format, source.subtype, source.start, source.notes)
 
 
 class FileSource:
-    """A sound file, or a part of it, as an `audiostyle.audio.streams.AudioSource`: never held as a whole.
+    """An audio file, or a part of it, as an `AudioSource` that is read block by block.
 
     Parameters
     ----------
     path : str or Path
-        Anything that libsndfile reads.
+        Any format that libsndfile reads.
     start : float >= 0, in seconds
     duration : float > 0, in seconds, optional
-        To the end of the file if it is not given.
+        Default: to the end of the file.
     first, n : int, in samples, optional
-        In place of `start` and `duration`.
-
-    Attributes
-    ----------
-    path : Path
-    name : str
-    sr : int, in Hz
-    channels : int
-    format, subtype : str
-        libsndfile's names, as ``WAV`` and ``PCM_16``.
-    start : int, in samples
-        Where in the file the part begins.
-    notes : list of str
-        What is odd about the file, as soon as it was read to the end once.
+        Alternative to `start` and `duration`.
 
     Raises
     ------
     AudioFileError
-        If the file is missing, empty, not audio, or ends before its part begins; while it is read,
-        if there is nothing in it, or damage that cannot be passed over.
+        If the file is missing, empty, not audio, or ends before `start`; while it is read, if it
+        holds no samples, or is damaged beyond repair.
     """
 
     def __init__(
@@ -149,110 +103,96 @@ class FileSource:
             self.sr, self.channels = int(file.samplerate), int(file.channels)
             self.format, self.subtype = str(file.format), str(file.subtype)
             frames = int(file.frames)
-        self.start = round(start * self.sr) if first is None else first
-        self.notes: list[str] = []
-        self._begin = start if first is None else first / self.sr
-        self._wanted = n
+        self.start = round(start * self.sr) if first is None else first  # in samples
+        self.notes: list[str] = []  # irregularities, known after the first complete pass
+        self._start_seconds = start if first is None else first / self.sr
+        self._n = n
         if n is None and duration is not None:
-            self._wanted = max(1, round(duration * self.sr))
+            self._n = max(1, round(duration * self.sr))
         if self.start >= frames > 0:
             raise AudioFileError(
-                f"{path}: start={self._begin:g} s lies beyond its end at {frames / self.sr:.3f} s"
+                f"{path}: start={self._start_seconds:g} s lies beyond its end at "
+                f"{frames / self.sr:.3f} s"
             )
 
     def blocks(self) -> Iterator[Array]:
-        """Read the part from its beginning.
-
-        Yields
-        ------
-        np.ndarray [shape=(channels, n), float32]
-        """
+        """Yield the blocks of the part [shape=(channels, n), float32], from the beginning."""
         _check_readable(self.path)
-        with _plainly(self.path):
-            # The decoder's messages are caught call by call: between them, what uses the blocks
-            # has its own to print.
-            with _decoding(self.path) as capture:
+        with _translate_errors(self.path):
+            # The decoder's messages are captured call by call, so that other output between the
+            # blocks is not.
+            with _capture_decoder(self.path) as capture:
                 file = _open(self.path)
-            warned = capture.text
+            warnings = capture.text
             with file:
                 n_read = 0
-                # A header may claim any number of samples, and no array for them is allocated.
-                while self._wanted is None or n_read < self._wanted:
-                    left = BLOCK_SAMPLES if self._wanted is None else self._wanted - n_read
-                    with _decoding(self.path) as capture:
+                # A header may claim any number of samples, so no array is allocated for them.
+                while self._n is None or n_read < self._n:
+                    left = BLOCK_SAMPLES if self._n is None else self._n - n_read
+                    with _capture_decoder(self.path) as capture:
                         if self.start and not n_read:
                             file.seek(self.start)
                         block = file.read(min(BLOCK_SAMPLES, left), dtype="float32", always_2d=True)
-                    warned += capture.text
+                    warnings += capture.text
                     if not len(block):
                         break
                     n_read += len(block)
                     yield block.T
-                self._finish(file, n_read, warned.strip())
+                self._finish(file, n_read, warnings.strip())
 
-    def _finish(self, file: Any, n_read: int, warned: str) -> None:
+    def _finish(self, file: Any, n_read: int, warnings: str) -> None:
         if not n_read:
-            where = f" after start={self._begin:g} s" if self.start else ""
+            where = f" after start={self._start_seconds:g} s" if self.start else ""
             raise AudioFileError(f"{self.path}: holds no samples{where}")
-        to_end = self._wanted is None or n_read < self._wanted
+        to_end = self._n is None or n_read < self._n
         notes = describe_damage(file, self.start + n_read if to_end else file.frames)
-        if warned:
-            notes.append(f"the decoder warned: {warned.splitlines()[0].strip()}")
+        if warnings:
+            notes.append(f"the decoder warned: {warnings.splitlines()[0].strip()}")
         self.notes = [f"{self.path}: {note}" for note in notes]
 
 
 @contextmanager
 def open_audio(path: Path) -> Iterator[Any]:
-    """Open a file for a short look at it, and say in one line what is wrong with it.
-
-    Parameters
-    ----------
-    path : Path
-
-    Yields
-    ------
-    soundfile.SoundFile
-
-    Raises
-    ------
-    AudioFileError
-        If the file is missing, empty, or not audio, or the block meets damage in it.
-    """
+    """Open a `soundfile.SoundFile`; any fault is an `AudioFileError` of one line."""
     _check_readable(path)
-    with _plainly(path), _decoding(path), _open(path) as file:
+    with _translate_errors(path), _capture_decoder(path), _open(path) as file:
         yield file
 
 
 def _open(path: Path) -> Any:
     if path.suffix.lower() == ".raw":
-        raise AudioFileError(f"{path}: bare samples say neither rate nor width; convert it to WAV")
-    file = sf.SoundFile(safe_read.system_name(path))
+        raise AudioFileError(
+            f"{path}: raw samples have no header with rate and sample format; convert it to WAV"
+        )
+    file = sf.SoundFile(system_name(path))
     if not MIN_RATE <= file.samplerate <= MAX_RATE:
         file.close()
         raise AudioFileError(
             f"{path}: a rate of {file.samplerate} Hz is not plausible ({MIN_RATE} to {MAX_RATE} Hz "
-            "are taken); resample or repair it"
+            "are supported); resample or repair it"
         )
     return file
 
 
-def _decoding(path: Path) -> AbstractContextManager[CapturedStderr]:
-    """Keep what the MP3 decoder prints: it becomes a note that names the file."""
+def _capture_decoder(path: Path) -> AbstractContextManager[CapturedStderr]:
+    """Capture what the MP3 decoder prints: it becomes a note that names the file."""
     return capture_stderr() if path.suffix.lower() == ".mp3" else nullcontext(CapturedStderr())
 
 
 @contextmanager
-def _plainly(path: Path) -> Iterator[None]:
-    """Say what is wrong with a file in one line that names it."""
+def _translate_errors(path: Path) -> Iterator[None]:
+    """Turn errors of libsndfile and memory errors into an `AudioFileError` of one line."""
     try:
         yield
     except sf.LibsndfileError as error:
         reason = str(error.error_string).removeprefix("Error :").strip().rstrip(".")
         if reason in DAMAGE:
-            raise AudioFileError(f"{path}: is damaged or incomplete; make it anew") from None
+            raise AudioFileError(
+                f"{path}: is damaged or incomplete; copy or export it again"
+            ) from None
         raise AudioFileError(
             f"{path}: is not an audio file that can be read ({reason}); convert it to WAV or FLAC, "
-            "as with ffmpeg"
+            "for example with ffmpeg"
         ) from None
     except MemoryError:
         raise AudioFileError(
@@ -264,21 +204,21 @@ def _check_readable(path: Path) -> None:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise AudioFileError(f"{path}: is a folder, where an audio file is needed")
+            raise AudioFileError(f"{path}: is a folder; name an audio file")
         if not stat.S_ISREG(mode):
-            raise AudioFileError(f"{path}: is not a regular file; save its sound to one")
+            raise AudioFileError(f"{path}: is not a regular file; save its audio to one")
         with path.open("rb") as file:
             if not file.read(1):
-                raise AudioFileError(f"{path}: is empty (0 bytes); was it copied to the end?")
+                raise AudioFileError(f"{path}: is empty (0 bytes); copy or export it again")
     except (FileNotFoundError, NotADirectoryError):
-        raise AudioFileError(f"{path}: no such file{_similar(path)}", kind="missing") from None
+        raise AudioFileError(f"{path}: no such file{_suggest(path)}", kind="missing") from None
     except OSError as error:
         raise AudioFileError(
             f"{path}: cannot be read ({error.strerror}); check its permissions"
         ) from None
 
 
-def _similar(path: Path) -> str:
+def _suggest(path: Path) -> str:
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
@@ -287,34 +227,16 @@ def _similar(path: Path) -> str:
     return f"; did you mean {path.parent / close[0]}?" if close else "; check the name"
 
 
-def _may_be_clip(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except PermissionError:
-        return True  # not to be passed over in silence: whoever reads it says what is wrong
-
-
 def describe_damage(file: Any, n_frames: int) -> list[str]:
-    """Say whether a file holds less than its header claims.
-
-    Parameters
-    ----------
-    file : soundfile.SoundFile
-    n_frames : int
-        Where its samples ended.
-
-    Returns
-    -------
-    list of str
-    """
+    """Return a note if a `soundfile.SoundFile` ended, at `n_frames`, before its header claims."""
     if n_frames != file.frames:
-        return [f"was cut off: its header says {file.frames} samples, {n_frames} are there"]
-    # libsndfile corrects some headers by itself, and tells only its log.
+        return [f"was cut off: its header claims {file.frames} samples, it holds {n_frames}"]
+    # libsndfile corrects some headers silently, and reports that only in its log.
     claim = re.search(
         r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE
     )
     if claim and int(claim[2]) < int(claim[1]) < STREAMED_BYTES:
-        return [f"was cut off: its header says {claim[1]} bytes of sound, {claim[2]} are there"]
+        return [f"was cut off: its header claims {claim[1]} bytes of audio, it holds {claim[2]}"]
     if "Last page lacks an end-of-stream bit" in file.extra_info:
         return ["was cut off: its last page is incomplete"]
     return []
@@ -323,31 +245,31 @@ def describe_damage(file: Any, n_frames: int) -> list[str]:
 def loudest_excerpt(
     source: AudioSource, seconds: float, offset: Array | None = None
 ) -> tuple[int, int]:
-    """Where the excerpt with the most energy begins, to a tenth of its length.
+    """Find the excerpt with the most energy, at starts a tenth of its length apart.
 
     Parameters
     ----------
-    source : Source
+    source : AudioSource
     seconds : float > 0
     offset : np.ndarray [shape=(channels,)], optional
-        That is no energy.
+        DC offset that does not count as energy.
 
     Returns
     -------
     first, n : int, in samples
-        The whole where it is shorter than `seconds`.
+        The whole source if it is shorter than `seconds`.
     """
     n = max(round(seconds * source.sr), 1)
     step = max(1, n // 10)
     total, energy = 0, 0.0
-    # Energy up to where an excerpt may begin, and up to where it would end.
-    begins: list[Array] = []
+    # Energy before each possible start, and before each possible end.
+    starts: list[Array] = []
     ends: list[Array] = []
     for block in source.blocks():
         y = block if offset is None else block - offset[:, None]
         power = np.square(y, dtype=np.float64).sum(axis=0)
         cumulative = np.cumsum(np.concatenate([[energy], power]))
-        begins.append(cumulative[-total % step : -1 : step].copy())
+        starts.append(cumulative[-total % step : -1 : step].copy())
         ends.append(cumulative[max(n - total, (n - total) % step) : -1 : step].copy())
         energy = float(cumulative[-1])
         total += block.shape[1]
@@ -356,25 +278,14 @@ def loudest_excerpt(
     if (total - n) % step == 0:
         ends.append(np.array([energy]))
     gained = np.concatenate(ends)
-    gained -= np.concatenate(begins)[: len(gained)]
+    gained -= np.concatenate(starts)[: len(gained)]
     return step * int(np.argmax(gained)), n
 
 
 def find_clips(folder: str | Path) -> list[Path]:
-    """All audio files of a folder and its sub-folders, sorted; hidden files are skipped.
+    """List all audio files in a folder and its subfolders, sorted, without hidden ones.
 
-    Parameters
-    ----------
-    folder : str or Path
-
-    Returns
-    -------
-    list of Path
-
-    Raises
-    ------
-    AudioFileError
-        If there is none.
+    Raises an `AudioFileError` if there are none.
     """
     folder = Path(folder)
     extensions = {*FORMATS, *CLIP_EXTENSIONS}
@@ -388,3 +299,10 @@ def find_clips(folder: str | Path) -> list[Path]:
     if not clips:
         raise AudioFileError(f"{folder}: holds no audio files ({', '.join(sorted(extensions))})")
     return clips
+
+
+def _may_be_clip(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True  # not skipped silently: reading it reports the error

@@ -1,4 +1,4 @@
-"""Recordings as streams of blocks: checked, measured and resampled, in fixed memory."""
+"""Audio streams: sources that yield blocks, their checks, and sequential reading."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.audio.level import OFFSET, SILENCE_DB, pieces
+from audiostyle.audio.level import OFFSET_THRESHOLD, SILENCE_DB, split_blocks
 from audiostyle.audio.loudness import LoudnessMeter
 from audiostyle.config.transfer_config import MAX_CHANNELS, MIN_SECONDS
 from audiostyle.errors import AudioFileError
@@ -18,50 +18,24 @@ Array = npt.NDArray[Any]
 
 
 class AudioSource(Protocol):
-    """Something that is read from the beginning, as often as it is needed.
+    """Audio that can be read from the beginning as often as needed."""
 
-    Attributes
-    ----------
-    sr : int, in Hz
-    channels : int
-    name : str
-        For messages.
-    """
-
-    sr: int
+    sr: int  # Hz
     channels: int
-    name: str
+    name: str  # for messages
 
     def blocks(self) -> Iterator[Array]:
-        """Give consecutive blocks [shape=(channels, n), float32], anew on each call.
-
-        Returns
-        -------
-        iterator of np.ndarray
-        """
+        """Yield consecutive blocks [shape=(channels, n), float32], from the beginning."""
 
 
 class ArraySource:
-    """A clip in memory.
+    """Audio in memory [shape=(n,) or (channels, n)].
 
-    Parameters
-    ----------
-    y : array_like [shape=(n,) or (channels, n)]
-    sr : int > 0, in Hz
-    name : str
-
-    Attributes
-    ----------
-    y : np.ndarray [shape=(channels, n), float32]
-
-    Raises
-    ------
-    AudioFileError
-        If the samples are of another shape or type, or have too many channels.
+    An `AudioFileError` is raised for another shape, integers, or too many channels.
     """
 
     def __init__(self, y: Any, sr: int, name: str) -> None:
-        y = np.asarray(y)  # what it is, is checked next
+        y = np.asarray(y)
         if y.ndim not in (1, 2) or y.dtype.kind not in "fiu":
             raise AudioFileError(
                 f"{name}: samples of shape {y.shape} and type {y.dtype} are not audio"
@@ -75,23 +49,12 @@ class ArraySource:
         check_channels(self.channels, name)
 
     def blocks(self) -> Iterator[Array]:
-        """Give views of the clip; see `Source.blocks`."""
-        return pieces(self.y)
+        """Yield views of the array; see `AudioSource.blocks`."""
+        return split_blocks(self.y)
 
 
 def check_channels(channels: int, name: str) -> None:
-    """Raise an `AudioFileError` if there are none or too many.
-
-    Parameters
-    ----------
-    channels : int
-    name : str
-
-    Raises
-    ------
-    AudioFileError
-        If there are none or too many.
-    """
+    """Raise an `AudioFileError` if there are no channels, or too many."""
     if not 1 <= channels <= MAX_CHANNELS:
         raise AudioFileError(
             f"{name}: {channels} channels; from 1 to {MAX_CHANNELS} are supported, as "
@@ -99,35 +62,31 @@ def check_channels(channels: int, name: str) -> None:
         )
 
 
+def check_usable(n: int, sr: int, finite: bool, name: str) -> None:
+    """Raise an `AudioFileError` for fewer samples than `MIN_SECONDS`, or samples not finite."""
+    if n < MIN_SECONDS * sr:
+        raise AudioFileError(
+            f"{name}: {n / sr:.3g} s is too short; at least {MIN_SECONDS} s are needed",
+            kind="too_short",
+        )
+    if not finite:
+        raise AudioFileError(
+            f"{name}: holds NaN or infinite samples; repair or re-export it", kind="not_finite"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class StreamSummary:
-    """What a transfer has to know of a recording before it begins.
+    """Measurements of a whole stream; peak and loudness are those without the DC offset."""
 
-    Attributes
-    ----------
-    n : int, in samples
-    offset : np.ndarray [shape=(channels,), float32]
-        Mean of each channel; zero for all of them where none exceeds `audiostyle.audio.level.OFFSET`.
-    peak : float
-        Largest absolute sample, without the offset.
-    loudness : float, in LUFS
-        Without the offset.
-    """
-
-    n: int
-    offset: Array
-    peak: float
-    loudness: float
+    n: int  # samples
+    offset: Array  # [shape=(channels,), float32]; zero if none exceeds `OFFSET_THRESHOLD`
+    peak: float  # largest absolute sample
+    loudness: float  # LUFS
 
 
 class StreamChecker:
-    """Counts what of a stream decides whether it can be used.
-
-    Parameters
-    ----------
-    sr : int, in Hz
-    channels : int
-    """
+    """Statistics that decide whether a stream can be used."""
 
     def __init__(self, sr: int, channels: int) -> None:
         self._sr = sr
@@ -138,19 +97,14 @@ class StreamChecker:
 
     @property
     def finite(self) -> bool:
-        """Whether every sample so far is a number."""
+        """Whether all samples up to now are finite."""
         return bool(np.isfinite(self._low).all() and np.isfinite(self._high).all())
 
     def add(self, block: Array) -> None:
-        """Take in the next samples [shape=(channels, n)].
-
-        Parameters
-        ----------
-        block : np.ndarray [shape=(channels, n)]
-        """
+        """Add the next samples [shape=(channels, n)]."""
         if block.shape[1] == 0:
             return
-        low, high = block.min(axis=1), block.max(axis=1)  # NaN where any sample is
+        low, high = block.min(axis=1), block.max(axis=1)  # NaN if any sample is NaN
         self._low = low if self.n == 0 else np.minimum(self._low, low)
         self._high = high if self.n == 0 else np.maximum(self._high, high)
         self.n += block.shape[1]
@@ -158,37 +112,16 @@ class StreamChecker:
             self._sum += block.sum(axis=1, dtype=np.float64)
 
     def check(self, name: str) -> tuple[Array, float]:
-        """Give the offset [shape=(channels,), float32] and the peak of the stream without it.
+        """Return the DC offset [shape=(channels,), float32] and the peak without it.
 
-        Parameters
-        ----------
-        name : str
-            For messages.
-
-        Returns
-        -------
-        (np.ndarray, float)
-
-        Raises
-        ------
-        AudioFileError
-            If the stream is too short, not finite, or silent.
+        Raises an `AudioFileError` if the stream is too short, not finite, or silent.
         """
         if self.n == 0:
             raise AudioFileError(f"{name}: holds no samples", kind="too_short")
-        if self.n < MIN_SECONDS * self._sr:
-            raise AudioFileError(
-                f"{name}: {self.n / self._sr:.3g} s is too short; at least {MIN_SECONDS} s are "
-                "needed",
-                kind="too_short",
-            )
-        if not self.finite:
-            raise AudioFileError(
-                f"{name}: holds NaN or infinite samples; repair or re-export it", kind="not_finite"
-            )
-        # An offset is no sound, but it would count as level and as headroom, and click at the ends.
+        check_usable(self.n, self._sr, self.finite, name)
+        # A DC offset is inaudible, but would count as level and headroom, and click at both ends.
         offset = (self._sum / self.n).astype(np.float32)
-        if np.abs(offset).max() <= OFFSET:
+        if np.abs(offset).max() <= OFFSET_THRESHOLD:
             offset = np.zeros_like(offset)
         peak = float(max((self._high - offset).max(), (offset - self._low).max()))
         if peak < 10 ** (SILENCE_DB / 20):
@@ -199,95 +132,19 @@ class StreamChecker:
 
 
 def summarize_stream(source: AudioSource) -> StreamSummary:
-    """Read a recording once, and say what a transfer has to know of it.
-
-    Parameters
-    ----------
-    source : Source
-
-    Returns
-    -------
-    Survey
-
-    Raises
-    ------
-    AudioFileError
-        If it has too many channels, or is too short, not finite, or silent.
-    """
+    """Read a whole stream once, check it as `StreamChecker` does, and measure it."""
     check_channels(source.channels, source.name)
-    tally, meter = StreamChecker(source.sr, source.channels), LoudnessMeter(source.sr)
+    checker, meter = StreamChecker(source.sr, source.channels), LoudnessMeter(source.sr)
     for block in source.blocks():
-        tally.add(block)
-        if tally.finite:
+        checker.add(block)
+        if checker.finite:
             meter.add(block)
-    offset, peak = tally.check(source.name)
-    return StreamSummary(tally.n, offset, peak, meter.value(offset))
-
-
-def resample_stream(
-    blocks: Iterator[Array], orig_sr: int, target_sr: int, channels: int
-) -> Iterator[Array]:
-    """Resample a stream with soxr's high quality.
-
-    Parameters
-    ----------
-    blocks : iterator of np.ndarray [shape=(channels, n)]
-    orig_sr, target_sr : int, in Hz
-    channels : int
-
-    Yields
-    ------
-    np.ndarray [shape=(channels, m), float32]
-        Together ``ceil(n * target_sr / orig_sr)`` samples; the blocks themselves where the rates
-        are equal.
-    """
-    if orig_sr == target_sr:
-        yield from blocks
-        return
-    import soxr
-
-    stream = soxr.ResampleStream(orig_sr, target_sr, channels, dtype="float32", quality="HQ")
-    n_in = n_out = 0
-    for whole in blocks:
-        for block in pieces(whole):
-            n_in += block.shape[1]
-            chunk = stream.resample_chunk(np.ascontiguousarray(block.T, np.float32))
-            n_out += len(chunk)
-            if len(chunk):
-                yield chunk.T
-    missing = -(-n_in * target_sr // orig_sr) - n_out
-    if n_in == 0 or missing <= 0:
-        return
-    rest = stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)[:missing]
-    yield np.pad(rest, ((0, missing - len(rest)), (0, 0))).T
-
-
-def resample(y: Array, orig_sr: int, target_sr: int) -> Array:
-    """Resample a whole clip; see `resample_stream`.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(channels, n)]
-    orig_sr, target_sr : int, in Hz
-
-    Returns
-    -------
-    np.ndarray [shape=(channels, ceil(n * target_sr / orig_sr)), float32]
-    """
-    y = np.asarray(y, np.float32)
-    if orig_sr == target_sr or not y.size:
-        return y
-    return np.concatenate(list(resample_stream(iter([y]), orig_sr, target_sr, len(y))), axis=1)
+    offset, peak = checker.check(source.name)
+    return StreamSummary(checker.n, offset, peak, meter.value(offset))
 
 
 class StreamReader:
-    """Any stretch of a stream, as long as each begins no earlier than the one before.
-
-    Parameters
-    ----------
-    blocks : iterator of np.ndarray [shape=(channels, n)]
-    channels : int
-    """
+    """Reader of sections of a stream, each of which begins no earlier than the one before."""
 
     def __init__(self, blocks: Iterator[Array], channels: int) -> None:
         self._blocks = blocks
@@ -295,16 +152,7 @@ class StreamReader:
         self._first = 0
 
     def read(self, start: int, stop: int) -> Array:
-        """Give samples; what lies outside the stream is silence.
-
-        Parameters
-        ----------
-        start, stop : int, in samples
-
-        Returns
-        -------
-        np.ndarray [shape=(channels, stop - start)]
-        """
+        """Return the samples [shape=(channels, stop - start)]; zero outside the stream."""
         waiting, held, base = [self._buffer], self._buffer.shape[1], self._first
         while base + held < stop:
             block = next(self._blocks, None)
@@ -322,27 +170,22 @@ class StreamReader:
 
 
 def check_clip(y: Any, sr: int, name: str) -> Array:
-    """Return a clip as channels by samples without DC offset, or say what is wrong with it.
+    """Check an array as `StreamChecker` does, and remove its DC offset.
 
     Parameters
     ----------
     y : array_like [shape=(n,) or (channels, n)]
     sr : int > 0, in Hz
     name : str
-        For messages: the file, or the parameter.
+        Name for messages.
 
     Returns
     -------
     np.ndarray [shape=(channels, n), float32]
-
-    Raises
-    ------
-    AudioFileError
-        If it is of another shape, too short, not finite, or silent.
     """
     source = ArraySource(y, sr, name)
-    tally = StreamChecker(sr, source.channels)
+    checker = StreamChecker(sr, source.channels)
     for block in source.blocks():
-        tally.add(block)
-    offset, _ = tally.check(name)
+        checker.add(block)
+    offset, _ = checker.check(name)
     return np.asarray(source.y - offset[:, None]) if offset.any() else source.y

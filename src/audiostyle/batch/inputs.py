@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiostyle.audio import reader
-from audiostyle.config.fields import check_choice
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.files.style_file import SUFFIX, is_style_file
 from audiostyle.utils import safe_read
+from audiostyle.utils.suggestions import check_choice
 
 GTZAN_STEM = re.compile(r"(?P<genre>[^\W\d]+)\.\d{5}")
 

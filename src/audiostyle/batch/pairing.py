@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath
 
 from audiostyle.audio import reader as audio_reader
 from audiostyle.batch.inputs import BatchInput, find_input
-from audiostyle.config.fields import check_choice
 from audiostyle.errors import ConfigError, OutputError
 from audiostyle.utils import safe_read
+from audiostyle.utils.suggestions import check_choice
 
 FIELDS = ("content", "style", "content_genre", "style_genre")
 MAX_NAME_BYTES = 240  # of a file name: most file systems take 255, and ".json" is appended

@@ -243,7 +243,7 @@ def _look_at(
     for path in sorted(paths):
         if style_file.is_style_file(path):
             facts[path] = _look_at_style(path, config)
-        recalled = ClipInfo.recall(known[path]["facts"]) if path in known else None
+        recalled = ClipInfo.from_record(known[path]["facts"]) if path in known else None
         if recalled is not None and not style_file.is_style_file(path):
             facts[path] = recalled
             digests[os.path.abspath(path)] = known[path]["sha256"]

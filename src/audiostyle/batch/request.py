@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiostyle.config.fields import check_choice
 from audiostyle.config.transfer_config import MIN_SECONDS
 from audiostyle.errors import ConfigError
 from audiostyle.nn import device as nn_device
+from audiostyle.utils.suggestions import check_choice
 
 
 @dataclass

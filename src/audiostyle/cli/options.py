@@ -10,11 +10,11 @@ import click
 
 from audiostyle.batch.ray.cluster import Cluster
 from audiostyle.cli.parts import GroupedOption
-from audiostyle.config.fields import check_choice
 from audiostyle.config.network_specs import find_network
 from audiostyle.config.toml_file import load_toml
 from audiostyle.config.transfer_config import PRESET_HELP, PRESETS, TransferConfig
 from audiostyle.errors import ConfigError
+from audiostyle.utils.suggestions import check_choice
 
 
 def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,7 @@
-"""The networks there are: what each offers, what suits it best, and how another one is added.
+"""Registry of networks: their layers and defaults.
 
-A network of one's own is a class with a decorator, in one file; docs/contributing.md shows it. This
-module imports neither TensorFlow nor NumPy, so that names can be checked before they are loaded.
+Imports neither TensorFlow nor NumPy, so that names are checked before those are loaded.
+docs/contributing.md shows a plugin network.
 """
 
 from __future__ import annotations
@@ -11,49 +11,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from audiostyle.config import registry
-from audiostyle.config.fields import LayerWeights, check_choice
+from audiostyle.config.fields import LayerWeights
 from audiostyle.errors import ConfigError
+from audiostyle.utils.suggestions import check_choice
 
 GROUP = "audiostyle.nn.backbones"  # entry points of installed packages that register networks
 MAX_BANDS = 256
 
 Builder = Callable[[list[str], Any], Any]
-"""Makes a `audiostyle.nn.backbones.FeatureExtractor` of the layers wanted and a `TransferConfig`."""
+"""Makes a `audiostyle.nn.backbones.FeatureExtractor` from layer names and a `TransferConfig`."""
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What a network offers, and what suits it best.
+    """Layers and defaults of a network."""
 
-    Attributes
-    ----------
-    layers : tuple of str
-        Layers in forward order; empty where names are patterns (`random-1d`).
-    content, style : tuple of (str, float)
-        Default layers and their weights.
-    bands : int
-        Default number of frequency bands of the style statistics.
-    build : callable, optional
-        Makes the network, if it was registered; those that ship are made by `audiostyle.nn.backbones`.
-    takes_weights : bool
-        Whether ``--weights`` says something to it.
-    """
-
-    layers: tuple[str, ...]
-    content: LayerWeights
+    layers: tuple[str, ...]  # in forward order; empty where names are patterns (random-1d)
+    content: LayerWeights  # default layers
     style: LayerWeights
-    bands: int
-    build: Builder | None = None
-    takes_weights: bool = True
+    bands: int  # default number of frequency bands of the style statistics
+    build: Builder | None = None  # of a registered network; None for those of nn.backbones
+    takes_weights: bool = True  # whether it reads the file of --weights
 
     def provenance(self) -> dict[str, str]:
-        """Say where a registered network comes from, so that a change of it is noticed.
-
-        Returns
-        -------
-        dict of str to str
-            ``source``, and ``sha256`` of the file it is defined in if there is one.
-        """
+        """Return the `registry.provenance` of a registered network."""
         return registry.provenance("network", self.build)
 
 
@@ -64,12 +45,7 @@ VGG19_LAYERS = tuple(
 )
 
 NETWORKS: dict[str, NetworkSpec] = {
-    "vgg19": NetworkSpec(
-        VGG19_LAYERS,
-        (("block2_conv1", 1.0),),
-        (("block3_conv1", 1.0),),
-        15,
-    ),
+    "vgg19": NetworkSpec(VGG19_LAYERS, (("block2_conv1", 1.0),), (("block3_conv1", 1.0),), 15),
     "musicnn-vgg": NetworkSpec(
         tuple(f"conv{i}" for i in range(1, 6)),
         (("conv2", 1.0),),
@@ -78,7 +54,7 @@ NETWORKS: dict[str, NetworkSpec] = {
     ),
     "random-1d": NetworkSpec((), (("width11", 1.0),), (("width11", 1.0),), 1, takes_weights=False),
 }
-"""Every network by its name; `register_network` adds to it."""
+"""All networks by name; `register_network` adds to it."""
 
 MUSIC_LAYERS = (("conv2", 1.0), ("conv3", 1.0))  # of musicnn's VGG, for the music loss
 
@@ -92,86 +68,60 @@ def register_network(
     bands: int = 1,
     takes_weights: bool = False,
 ) -> Callable[[Builder], Builder]:
-    """Add a network, which ``--network`` and `TransferConfig` then know by its name.
+    """Add a network for ``--network`` and `TransferConfig`.
 
     Parameters
     ----------
     name : str
         Lower-case letters, digits and ``-``.
     layers : tuple of str
-        Every layer that can be asked for, in forward order.
+        All layers, in forward order.
     content, style : tuple of str
-        Layers that a loss takes if none are named, with equal weights.
+        Default layers of the content and the style loss, with equal weights.
     bands : int > 0
-        Frequency bands that get style statistics each, if nothing else is asked for.
+        Default number of frequency bands of the style statistics.
     takes_weights : bool
-        Whether it reads ``config.weights``, the file of ``--weights``.
+        Whether the network reads ``config.weights``, the file of ``--weights``.
 
     Returns
     -------
     callable
-        A decorator for what makes the network: called with the list of the layers that are wanted
-        and a `TransferConfig`, it returns a `audiostyle.nn.backbones.FeatureExtractor`.
+        A decorator for a class or function that is called with a list of layer names and a
+        `TransferConfig` and returns a `audiostyle.nn.backbones.FeatureExtractor`.
 
     Raises
     ------
     ConfigError
-        If the name cannot be one, is taken, or layers or bands cannot be right.
+        If the name is invalid or taken, or the layers or bands are invalid.
 
     Examples
     --------
     >>> @register_network("mine", layers=("a",), content=("a",), style=("a",))  # doctest: +SKIP
     ... class Mine: ...
     """
-    _check_spec(name, layers, (*content, *style), min(len(content), len(style)), bands)
+    registry.check_name("network", name, NETWORKS)
+    if not layers or len(set(layers)) < len(layers):
+        raise ConfigError(f"network {name}: layers={layers!r} must be one or more distinct names")
+    if not content or not style:
+        raise ConfigError(f"network {name}: content and style need a default layer each")
+    for layer in (*content, *style):
+        check_choice(f"layer of {name}", layer, layers)
+    if not 1 <= bands <= MAX_BANDS:
+        raise ConfigError(f"network {name}: bands={bands} must be from 1 to {MAX_BANDS}")
 
     def add(build: Builder) -> Builder:
+        weighted_content = tuple((layer, 1.0) for layer in content)
+        weighted_style = tuple((layer, 1.0) for layer in style)
         NETWORKS[name] = NetworkSpec(
-            layers,
-            tuple((layer, 1.0) for layer in content),
-            tuple((layer, 1.0) for layer in style),
-            bands,
-            build,
-            takes_weights,
+            layers, weighted_content, weighted_style, bands, build, takes_weights
         )
         return build
 
     return add
 
 
-def _check_spec(
-    name: str, layers: tuple[str, ...], defaults: tuple[str, ...], fewest: int, bands: int
-) -> None:
-    registry.check_name("network", name, NETWORKS)
-    if not layers or len(set(layers)) < len(layers):
-        raise ConfigError(
-            f"network {name}: layers={layers!r} must be names that differ, one a layer"
-        )
-    if not fewest:
-        raise ConfigError(f"network {name}: content and style need a default layer each")
-    for layer in defaults:
-        check_choice(f"layer of {name}", layer, layers)
-    if not 1 <= bands <= MAX_BANDS:
-        raise ConfigError(f"network {name}: bands={bands} must be from 1 to {MAX_BANDS}")
-
-
 def find_network(name: Any) -> str:
-    """Return the name of a network that exists; look among installed packages if need be.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    str
-        `name` itself.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such network, or the package that has it cannot be imported.
-    """
+    """Return `name` if it is a network; if it is not, search installed packages first."""
     if isinstance(name, str) and name not in NETWORKS:
         registry.load_entry_point(GROUP, "network", name)
     return check_choice("network", name, NETWORKS, "give the file that registers it with --plugin")

@@ -1,7 +1,7 @@
-"""Load a file of one's own that registers networks or losses.
+"""Plugins: Python files that register networks or losses.
 
-That is code, and it runs: so a file is loaded only if the command line, or a program, names it. No
-configuration file, style file, journal or environment variable can.
+Loading a file runs its code, so only the command line and Python programs can name one;
+configuration files, style files, journals and environment variables cannot.
 """
 
 from __future__ import annotations
@@ -22,66 +22,44 @@ TABLES: tuple[dict[str, Any], ...] = (NETWORKS, LOSSES)
 
 
 def load_plugin(path: str | Path) -> list[str]:
-    """Run a Python file that registers networks or losses; a second call for it does nothing.
+    """Run a Python file and return the names of the networks and losses that it registers.
 
-    Parameters
-    ----------
-    path : str or Path
-        A file that calls `audiostyle.register_network` or `audiostyle.register_loss`.
-
-    Returns
-    -------
-    list of str
-        Names of its networks and losses.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be read, fails, or registers nothing.
+    A second call for the same file does not run it again. A `ConfigError` is raised if the file
+    cannot be read, fails, or registers nothing.
     """
     file = Path(path).resolve()
-    # Two files of one name are two modules.
+    # The digest tells two files of the same name apart.
     name = f"{PREFIX}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     if name in sys.modules:
-        return _made_by(name)
+        return _registered_by(name)
     if not file.is_file():
         raise ConfigError(f"plugin {path} is not a file; name a Python file")
     before = [dict(table) for table in TABLES]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"plugin {path} must be a Python file; its name ends in .py")
+        raise ConfigError(f"plugin {path} must be a Python file, with a name that ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-        if not _made_by(name):
+        if not _registered_by(name):
             raise ConfigError(
                 "it registers no network and no loss: call audiostyle.register_network or "
                 "audiostyle.register_loss in it"
             )
-    except (Exception, SystemExit) as error:  # whatever somebody else's code may raise
+    except (Exception, SystemExit) as error:  # third-party code may raise anything
         del sys.modules[name]
         for table, known in zip(TABLES, before, strict=True):
             table.clear()
-            table.update(known)  # not half of it
+            table.update(known)
         kind = "" if isinstance(error, AudioStyleError) else f"{type(error).__name__}: "
         reason = " ".join(f"{kind}{error}".split())
         raise ConfigError(f"plugin {path} cannot be used: {reason}") from None
-    return _made_by(name)
+    return _registered_by(name)
 
 
 def check_portable(config: TransferConfig) -> None:
-    """Refuse what other machines cannot know, as it was loaded from a file here.
-
-    Parameters
-    ----------
-    config : TransferConfig
-
-    Raises
-    ------
-    ConfigError
-        If the network, or a loss that has a weight, comes from `load_plugin`.
-    """
+    """Raise a `ConfigError` if a network or loss comes from a file that other machines lack."""
     used: list[tuple[str, str, Any]] = [("network", config.network, NETWORKS[config.network])]
     used += [("loss", name, LOSSES[name]) for name, weight in config.losses if weight > 0]
     for what, name, entry in used:
@@ -92,11 +70,11 @@ def check_portable(config: TransferConfig) -> None:
             )
 
 
-def _made_by(module: str) -> list[str]:
+def _registered_by(module: str) -> list[str]:
     return [name for table in TABLES for name, entry in table.items() if _module(entry) == module]
 
 
 def _module(entry: Any) -> str:
-    """Name the module of an entry of a table: what makes something, or a network's description."""
+    """Return the module that registered an entry of a table: a builder or a `NetworkSpec`."""
     build = entry.build if isinstance(entry, NetworkSpec) else entry
     return str(getattr(build, "__module__", ""))

@@ -1,4 +1,4 @@
-"""What networks and losses of one's own share: names, packages that have them, their source."""
+"""Registration of networks and losses: names, entry points and provenance."""
 
 from __future__ import annotations
 
@@ -6,27 +6,14 @@ import hashlib
 import inspect
 import re
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from audiostyle.errors import ConfigError
 
 
 def check_name(what: str, name: str, taken: Collection[str]) -> None:
-    """Make sure that something can be registered under a name.
-
-    Parameters
-    ----------
-    what : str
-        ``network`` or ``loss``.
-    name : str
-    taken : collection of str
-        Names that are in use.
-
-    Raises
-    ------
-    ConfigError
-        If it is not of lower-case letters, digits and ``-``, or is taken.
-    """
+    """Raise a `ConfigError` unless a network or loss (`what`) can be registered as `name`."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ConfigError(f"{what} name {name!r} must be lower-case letters, digits and -")
     if name in taken:
@@ -34,30 +21,16 @@ def check_name(what: str, name: str, taken: Collection[str]) -> None:
 
 
 def load_entry_point(group: str, what: str, name: str) -> None:
-    """Import the installed package whose entry point of a group has this name, if there is one.
+    """Import the installed package that has an entry point `name` in `group`, if there is one.
 
-    Nothing is imported before its name is asked for: what a stranger's package does on import is
-    no concern of a transfer that does not use it.
-
-    Parameters
-    ----------
-    group : str
-        Of entry points.
-    what : str
-        ``network`` or ``loss``.
-    name : str
-
-    Raises
-    ------
-    ConfigError
-        If the package cannot be imported.
+    No other package is imported: importing runs its code.
     """
     from importlib.metadata import entry_points
 
     for point in entry_points(group=group, name=name):
         try:
             point.load()
-        except Exception as error:  # whatever somebody else's code may raise
+        except Exception as error:  # third-party code may raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise ConfigError(
                 f"{what} {name!r}: {point.value} cannot be imported ({reason}); repair or "
@@ -66,30 +39,15 @@ def load_entry_point(group: str, what: str, name: str) -> None:
 
 
 def provenance(what: str, build: Any) -> dict[str, str]:
-    """Say where something registered comes from, so that a change of it is noticed.
+    """Return the ``source`` of a registered builder, and the ``sha256`` of its file if it has one.
 
-    Parameters
-    ----------
-    what : str
-        ``network`` or ``loss``.
-    build : callable or None
-        What makes it.
-
-    Returns
-    -------
-    dict of str to str
-        ``source``, and ``sha256`` of the file it is defined in if there is one.
+    A changed file then counts as a change of parameters.
     """
     module = getattr(build, "__module__", "an unnamed module")
     try:
         file = inspect.getsourcefile(build) if build is not None else None
-        source = b"" if file is None else _read(file)
-    except (TypeError, OSError):  # typed at a prompt, or its file is gone
+        source = b"" if file is None else Path(file).read_bytes()
+    except (TypeError, OSError):  # defined at a prompt, or its file was deleted
         source = b""
     found = {"source": f"{what} registered by {module}"}
     return {**found, "sha256": hashlib.sha256(source).hexdigest()} if source else found
-
-
-def _read(file: str) -> bytes:
-    with open(file, "rb") as opened:
-        return opened.read()

@@ -1,4 +1,4 @@
-"""Configuration files: TOML that holds fields of `TransferConfig`, and nothing else."""
+"""Configuration files: TOML with fields of `TransferConfig`, and optionally ``preset``."""
 
 from __future__ import annotations
 
@@ -7,37 +7,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from audiostyle.config.fields import check_choice, coerce
+from audiostyle.config.fields import coerce
 from audiostyle.config.transfer_config import PRESETS, TransferConfig
 from audiostyle.errors import ConfigError
-from audiostyle.utils import safe_read
+from audiostyle.utils.safe_read import read_file
+from audiostyle.utils.suggestions import check_choice
 
 
 def load_toml(path: str | Path) -> dict[str, Any]:
-    """Read a configuration file: fields of `TransferConfig`, and optionally ``preset``.
-
-    Parameters
-    ----------
-    path : str or Path
-        A TOML file.
-
-    Returns
-    -------
-    dict
-        Values as written, with ``preset`` among them if it was there.
-
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read, is not TOML, or holds an unknown key or a value that is out of
-        bounds.
-    """
+    """Return the values of a TOML file as written; raise a `ConfigError` if one is not valid."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
     try:
-        values = tomllib.loads(safe_read.read_file(path).decode())
+        values = tomllib.loads(read_file(path).decode())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); check its path") from None
     except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits

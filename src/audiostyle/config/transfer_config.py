@@ -1,7 +1,7 @@
-"""Every parameter of a transfer: default, unit, bounds and help text, each in this one place.
+"""Parameters of a transfer: default, unit, bounds and help text of each.
 
-The command line, the TOML files, the sidecar and the documentation are all generated from the
-fields of `TransferConfig`. This module imports neither TensorFlow nor librosa nor NumPy.
+The command line, TOML files, JSON records and the reference are generated from the fields of
+`TransferConfig`. Imports neither TensorFlow nor librosa nor NumPy.
 """
 
 from __future__ import annotations
@@ -10,94 +10,87 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from audiostyle.config.fields import check_choice, coerce, option
+from audiostyle.config.fields import coerce, option
 from audiostyle.config.loss_specs import find_loss
-from audiostyle.config.network_specs import NETWORKS, NetworkSpec, find_network
+from audiostyle.config.network_specs import MAX_BANDS, NETWORKS, NetworkSpec, find_network
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS
+from audiostyle.utils.suggestions import check_choice
 
-MIN_SECONDS = 0.5  # shorter clips hold too few frames for the statistics of a style
-MAX_CHANNELS = 64  # more is a broken header, not a recording
+MIN_SECONDS = 0.5  # shorter clips have too few frames for style statistics
+MAX_CHANNELS = 64  # more is a broken header, not audio
+WEIGHT_BOUNDS = (0.0, 1e6)
+
+
+def _weight(default: float, help: str) -> Any:
+    return option(default, "Style", help, bounds=WEIGHT_BOUNDS)
+
+
+def _layers(loss: str) -> Any:
+    help = f"Layers of the {loss} loss and their weights."
+    return option((), "Network", help, metavar="NAME[=WEIGHT],...", weighs="layer")
 
 
 @dataclass(frozen=True)
 class TransferConfig:
-    """Every parameter that changes the result of a transfer.
+    """All parameters that change the result of a transfer.
 
-    Make one with `TransferConfig.from_preset`, or directly: the defaults are the preset `balanced`.
-    Layers and bands that are not given take the defaults of the network.
+    Create one with `TransferConfig.from_preset`, or directly: the defaults are those of the preset
+    `balanced`. Layers and bands that are not given take the defaults of the network.
 
     Raises
     ------
     ConfigError
-        If a value is of the wrong type, outside its bounds, or not a known name.
+        If a value is of the wrong type, out of bounds, or an unknown name.
     """
 
     strength: float = option(
         1.0,
         "Style",
-        "How far to go from the content (0: the content itself) to the full style (1).",
+        "Amount of style, from the unchanged content (0) to the full style (1).",
         bounds=(0.0, 1.0),
     )
-    content_weight: float = option(
-        0.3, "Style", "Weight alpha of the content loss.", bounds=(0.0, 1e6)
-    )
-    style_weight: float = option(1.0, "Style", "Weight beta of the style loss.", bounds=(0.0, 1e6))
+    content_weight: float = _weight(0.3, "Weight alpha of the content loss.")
+    style_weight: float = _weight(1.0, "Weight beta of the style loss.")
     style_norm: str = option(
         "pair",
         "Style",
-        "What the style loss is relative to: the distance of this content from this style, so that "
-        "a weight means the same for every pair, or the energy of the target.",
+        "Scale of the style loss: relative to the distance between this content and this style, so "
+        "that a weight means the same for every pair (pair), or to the energy of the style's "
+        "statistics (target).",
         choices=("pair", "target"),
     )
-    texture_weight: float = option(
+    texture_weight: float = _weight(
         1.0,
-        "Style",
-        "Weight of the texture loss: how the levels of broad bands move, together and in time.",
-        bounds=(0.0, 1e6),
+        "Weight of the texture loss: how the levels of broad bands vary together and over time.",
     )
-    music_weight: float = option(
-        0.5,
-        "Style",
-        "Weight of the style loss of a second network, musicnn's VGG, which learned from music.",
-        bounds=(0.0, 1e6),
+    music_weight: float = _weight(
+        0.5, "Weight of the style loss of a second network, musicnn's VGG, trained on music."
     )
-    pitch_weight: float = option(
-        3.0,
-        "Style",
-        "Weight of the pitch loss: how far the partials leave those of the content.",
-        bounds=(0.0, 1e6),
+    pitch_weight: float = _weight(
+        3.0, "Weight of the pitch loss: deviation of the partials from those of the content."
     )
-    onset_weight: float = option(
-        0.8,
-        "Style",
-        "Weight of the onset loss: how far the attacks leave the times of the content's.",
-        bounds=(0.0, 1e6),
+    onset_weight: float = _weight(
+        0.8, "Weight of the onset loss: deviation of the attacks from those of the content."
     )
-    rhythm_weight: float = option(
-        0.3,
-        "Style",
-        "Weight of the rhythm loss: how far the course of the level leaves the content's.",
-        bounds=(0.0, 1e6),
+    rhythm_weight: float = _weight(
+        0.3, "Weight of the rhythm loss: deviation of the level over time from the content's."
     )
     style_statistic: str = option(
         "wasserstein",
         "Style",
-        "What of the activations is matched: their distribution (Wasserstein-2 distance of means "
-        "and covariances), their Gram matrix (the classic), or means and deviations alone.",
+        "Statistic of the activations to match: their distribution (Wasserstein-2 distance of "
+        "means and covariances), their Gram matrix (the classic), or means and deviations only.",
         choices=("wasserstein", "gram", "moments"),
     )
-    envelope_weight: float = option(
-        0.0,
-        "Style",
-        "Weight of the temporal and spectral energy-envelope losses (Verma & Smith 2018).",
-        bounds=(0.0, 1e6),
+    envelope_weight: float = _weight(
+        0.0, "Weight of the temporal and spectral energy envelope losses (Verma & Smith 2018)."
     )
     losses: tuple[tuple[str, float], ...] = option(
         (),
         "Style",
-        "Losses of one's own with their weights, from --plugin or an installed package.",
-        bounds=(0.0, 1e6),
+        "Plugin losses and their weights, from --plugin or an installed package.",
+        bounds=WEIGHT_BOUNDS,
         lookup=find_loss,
         metavar="NAME[=WEIGHT],...",
         weighs="loss",
@@ -109,26 +102,14 @@ class TransferConfig:
         choices=tuple(NETWORKS),
         lookup=find_network,
     )
-    content_layers: tuple[tuple[str, float], ...] = option(
-        (),
-        "Network",
-        "Layers of the content loss with their weights.",
-        metavar="NAME[=WEIGHT],...",
-        weighs="layer",
-    )
-    style_layers: tuple[tuple[str, float], ...] = option(
-        (),
-        "Network",
-        "Layers of the style loss with their weights.",
-        metavar="NAME[=WEIGHT],...",
-        weighs="layer",
-    )
+    content_layers: tuple[tuple[str, float], ...] = _layers("content")
+    style_layers: tuple[tuple[str, float], ...] = _layers("style")
     bands: int = option(
         0,
         "Network",
-        "Frequency bands that get style statistics each, and overlap by half; 1 is the classic "
-        "algorithm, 0 the network's own default.",
-        bounds=(0, 256),
+        "Number of frequency bands, overlapping by half, with separate style statistics; "
+        "1 is the classic algorithm, 0 the default of the network.",
+        bounds=(0, MAX_BANDS),
     )
     pooling: str = option(
         "max", "Network", "Pooling between the blocks of VGG-19.", choices=("average", "max")
@@ -136,49 +117,53 @@ class TransferConfig:
     precision: str = option(
         "auto",
         "Network",
-        "Arithmetic of the convolutions; auto takes bfloat16 where the processor has it.",
+        "Precision of the convolutions; auto uses bfloat16 if the processor supports it.",
         choices=("auto", "float32", "bfloat16"),
     )
     weights: str | None = option(
         None,
         "Network",
-        "Weights file in place of the one that ships: a converted .npz, or the VGG-19 of Keras "
+        "Weights file to use instead of the built-in one: a converted .npz, or the VGG-19 of Keras "
         "(.h5, tf kernels, notop).",
         metavar="FILE",
     )
     init: str = option(
         "mosaic",
-        "Descent",
-        "Where the descent starts: the content, the content with the style's spectral envelope, "
-        "that blended with a mosaic of frames of the style, the style itself, or noise.",
+        "Optimisation",
+        "Initial spectrogram: the content, the content with the style's spectral envelope, that "
+        "blended with a mosaic of style frames, the style itself, or noise.",
         choices=("content", "envelope", "mosaic", "style", "noise"),
     )
     mosaic_share: float = option(
-        0.5, "Descent", "Share of the mosaic in the start of init=mosaic.", bounds=(0.0, 1.0)
+        0.5, "Optimisation", "Share of the mosaic with init=mosaic.", bounds=(0.0, 1.0)
     )
-    optimizer: str = option("lbfgs", "Descent", "Method of the descent.", choices=("lbfgs", "adam"))
+    optimizer: str = option(
+        "lbfgs", "Optimisation", "Optimisation algorithm.", choices=("lbfgs", "adam")
+    )
     iterations: int = option(
-        20, "Descent", "Most steps of the descent.", unit="steps", bounds=(0, 100_000)
+        20, "Optimisation", "Maximum number of iterations.", unit="steps", bounds=(0, 100_000)
     )
     learning_rate: float = option(
         0.02,
-        "Descent",
+        "Optimisation",
         "Step size of Adam, as a share of the dB range.",
         bounds=(1e-6, 1.0),
     )
     tolerance: float = option(
         1e-3,
-        "Descent",
-        "Stop when five steps together lower the total loss by less than this share; at 0 only "
-        "where no step lowers it.",
+        "Optimisation",
+        "Stop when five iterations together lower the total loss by less than this share; 0 stops "
+        "only when no step lowers it.",
         bounds=(0.0, 1.0),
     )
-    seed: int = option(0, "Descent", "Seed of noise and of random filters.", bounds=(0, 2**31 - 1))
+    seed: int = option(
+        0, "Optimisation", "Seed of noise and random filters.", bounds=(0, 2**31 - 1)
+    )
     sr: int = option(
         22050,
         "Spectrogram",
-        "Rate at which style is analysed and applied; what the content has above half of it is "
-        "kept, and follows the level of the bands below.",
+        "Sample rate at which style is analysed and applied; content above half this rate is kept, "
+        "and follows the level of the bands below.",
         unit="Hz",
         bounds=(4000, 192_000),
     )
@@ -186,24 +171,26 @@ class TransferConfig:
         2048, "Spectrogram", "Length of the STFT window.", unit="samples", bounds=(64, 65_536)
     )
     hop_length: int = option(
-        512, "Spectrogram", "Step of the STFT window.", unit="samples", bounds=(16, 32_768)
+        512, "Spectrogram", "Hop length of the STFT.", unit="samples", bounds=(16, 32_768)
     )
-    n_mels: int = option(256, "Spectrogram", "Mel bands.", unit="bands", bounds=(16, 2048))
+    n_mels: int = option(
+        256, "Spectrogram", "Number of mel bands.", unit="bands", bounds=(16, 2048)
+    )
     mel_scale: str = option(
         "slaney", "Spectrogram", "Formula of the mel scale.", choices=("slaney", "htk")
     )
     top_db: float = option(
         80.0,
         "Spectrogram",
-        "Dynamic range of the spectrogram; what lies below is treated as silence.",
+        "Dynamic range of the spectrogram; lower levels are treated as silence.",
         unit="dB",
         bounds=(20.0, 160.0),
     )
     inversion: str = option(
         "content",
         "Inversion",
-        "How the spectrogram becomes sound: from the content's own fine structure and phase, or by "
-        "plain Griffin-Lim from random phase.",
+        "Inversion of the spectrogram to audio: with the fine structure and phase of the content, "
+        "or plain Griffin-Lim from random phase.",
         choices=("content", "griffinlim"),
     )
     inversion_iterations: int = option(
@@ -211,7 +198,7 @@ class TransferConfig:
     )
 
     def __post_init__(self) -> None:
-        """Bring every value to its type, check it, and fill in the defaults of the network."""
+        """Convert and check all values, and fill in the defaults of the network."""
         for field in dataclasses.fields(self):
             value = coerce(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
@@ -223,9 +210,9 @@ class TransferConfig:
         ):
             if not getattr(self, name):
                 object.__setattr__(self, name, default)
-        self._check_together(spec)
+        self._check_combination(spec)
 
-    def _check_together(self, spec: NetworkSpec) -> None:
+    def _check_combination(self, spec: NetworkSpec) -> None:
         for name in ("content_layers", "style_layers"):
             for layer, _ in getattr(self, name):
                 _check_layer(self.network, spec, layer)
@@ -240,8 +227,8 @@ class TransferConfig:
             raise ConfigError(f"bands={self.bands} must be at most n_mels={self.n_mels}")
         if self.hop_length > self.n_fft // 2:
             raise ConfigError(
-                f"hop_length={self.hop_length} must be at most n_fft/2={self.n_fft // 2}, or the "
-                "windows do not overlap enough to be inverted"
+                f"hop_length={self.hop_length} must be at most n_fft/2={self.n_fft // 2}, so that "
+                "the windows overlap enough for the inversion"
             )
         if self.n_mels > self.n_fft // 2:
             limit = f"n_fft/2={self.n_fft // 2}: raise n_fft or lower n_mels"
@@ -258,49 +245,39 @@ class TransferConfig:
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """Weights of what makes the total: all `TERMS` in order, then `losses` of above 0."""
+        """Weights of all `TERMS` in order, then of the `losses` with a weight above 0."""
         weights = {term: float(getattr(self, f"{term}_weight")) for term in TERMS}
         return weights | {name: weight for name, weight in self.losses if weight > 0}
 
     @classmethod
     def from_preset(cls, preset: str, **overrides: Any) -> TransferConfig:
-        """Make a configuration from a preset and what differs from it.
+        """Create a configuration from a preset.
 
         Parameters
         ----------
         preset : str
             A key of `PRESETS`.
         **overrides
-            Fields of `TransferConfig`. A network other than the preset's brings its own layers,
-            unless they are given too.
-
-        Returns
-        -------
-        TransferConfig
+            Fields of `TransferConfig` that differ. A network other than the preset's uses its own
+            default layers unless layers are given.
 
         Raises
         ------
         ConfigError
-            If the preset or a field is not known, or a value is out of bounds.
+            If the preset or a field is unknown, or a value is out of bounds.
         """
         values = dict(PRESETS[check_choice("preset", preset, PRESETS)])
         names = [field.name for field in dataclasses.fields(cls)]
         for name in overrides:
             check_choice("parameter", name, names)
-        if overrides.get("network", values.get("network", "vgg19")) != values.get(
-            "network", "vgg19"
-        ):
+        network = values.get("network", "vgg19")
+        if overrides.get("network", network) != network:
             for name in ("content_layers", "style_layers"):
                 values.pop(name, None)
         return cls(**{**values, **overrides})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as plain values that JSON and TOML can hold.
-
-        Returns
-        -------
-        dict of str to object
-        """
+        """Return all fields as plain values for JSON and TOML."""
         values = dataclasses.asdict(self)
         for field in dataclasses.fields(self):
             if field.metadata["weighs"]:
@@ -309,10 +286,7 @@ class TransferConfig:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {
-        "music_weight": 0.0,
-        "iterations": 10,
-    },
+    "fast": {"music_weight": 0.0, "iterations": 10},
     "balanced": {},
     "best": {"iterations": 40},
     "classic": {
@@ -332,10 +306,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 PRESET_HELP: dict[str, str] = {
-    "fast": "half the steps, no second network",
+    "fast": "half the iterations, no second network",
     "balanced": "the default",
-    "best": "more steps",
-    "classic": "the textbook algorithm of Gatys et al. and nothing else",
+    "best": "more iterations",
+    "classic": "the algorithm of Gatys et al., without additions",
 }
 
 

@@ -102,9 +102,9 @@ class SpectrogramOptimizer:
 
         def report(event: Any) -> Any:
             def look() -> Array | None:
-                x = event.look()
+                x = event.spectrogram()
                 return None if x is None else from_variable(x, self.config)
 
-            return callback(event.showing(look))
+            return callback(event.with_spectrogram(look))
 
         return report

@@ -21,7 +21,8 @@ from audiostyle.audio.loudness import (
     LoudnessMeter,
     match_loudness_stream,
 )
-from audiostyle.audio.streams import StreamReader, resample_stream
+from audiostyle.audio.resampling import resample_stream
+from audiostyle.audio.streams import StreamReader
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import inversion, spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream

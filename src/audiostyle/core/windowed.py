@@ -143,7 +143,7 @@ class WindowedOptimization:
 
         def callback(event: Any) -> Any:
             numbered = replace(event, window=number, n_windows=n_batches)
-            return self._callback(numbered.showing(event.look))
+            return self._callback(numbered.with_spectrogram(event.spectrogram))
 
         with self._on_device():
             batch = self._optimizer.prepare(S_content, S_init, self._style.statistics)

@@ -16,13 +16,8 @@ import numpy.typing as npt
 
 from audiostyle.audio.level import ActiveLevelMeter
 from audiostyle.audio.loudness import LoudnessMeter
-from audiostyle.audio.streams import (
-    AudioSource,
-    StreamChecker,
-    StreamReader,
-    check_channels,
-    resample_stream,
-)
+from audiostyle.audio.resampling import resample_stream
+from audiostyle.audio.streams import AudioSource, StreamChecker, StreamReader, check_channels
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.segmentation import WINDOW_FRAMES, split_frames

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audiostyle.audio import reader
-from audiostyle.audio.streams import check_clip, resample
+from audiostyle.audio.resampling import resample
+from audiostyle.audio.streams import check_clip
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioFileError
 from audiostyle.evaluation import baselines as evaluation_baselines

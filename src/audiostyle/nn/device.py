@@ -8,11 +8,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from audiostyle.config.fields import check_choice
 from audiostyle.errors import ConfigError, DeviceError
 from audiostyle.nn import gpu_diagnosis as drivers
 from audiostyle.utils.memory import check_memory
 from audiostyle.utils.stderr_capture import capture_stderr
+from audiostyle.utils.suggestions import check_choice
 
 KINDS = ("auto", "cpu", "gpu")
 MAX_THREADS = 1024

@@ -283,7 +283,8 @@ class _Watch:
         """Report the last step; who keeps the event does not keep the point with it."""
         points = [x]
         try:
-            return bool(callback(self.history[-1].showing(lambda: points[0] if points else None)))
+            event = self.history[-1].with_spectrogram(lambda: points[0] if points else None)
+            return bool(callback(event))
         finally:
             points.clear()
 

@@ -163,7 +163,7 @@ class LivePage:
         began = time.monotonic()
         if event.step > 0 and (began < self._next_snapshot or not self._is_watched()):
             return None
-        S = event.look()
+        S = event.spectrogram()
         snapshot = None if S is None else plots.average_columns(np.asarray(S[0]), COLUMNS)[0]
         now = time.monotonic()
         self._next_snapshot = now + max(SNAPSHOT_SECONDS, (now - began) / SNAPSHOT_SHARE)

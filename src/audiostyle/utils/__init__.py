@@ -1,4 +1,4 @@
-"""Atomic file output, safe reading, stderr capture, interrupts and memory limits.
+"""Atomic file output, safe reading, stderr capture, interrupts, memory limits and suggestions.
 
 Imports `audiostyle.errors` only.
 """

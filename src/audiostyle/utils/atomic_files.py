@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under another name, and renamed."""
+"""Atomic file output: files are written under a temporary name and renamed when complete."""
 
 from __future__ import annotations
 
@@ -10,46 +10,31 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from audiostyle.errors import DiskError, OutputError
-from audiostyle.utils import safe_read
+from audiostyle.utils.safe_read import check_regular_file
 
 DISK_ERRORS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextlib.contextmanager
 def part_file(path: Path) -> Iterator[Path]:
-    """Make a temporary file beside `path`, and remove it in the end unless it was moved away.
-
-    Parameters
-    ----------
-    path : Path
-
-    Yields
-    ------
-    Path
-
-    Raises
-    ------
-    OutputError
-        If no file of that name can be made there.
-    """
+    """Create a temporary file next to `path`; remove it at the end unless it was renamed."""
     try:
         with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # fails where the name is too long, or lies below a file
+            path.lstat()  # fails if the name is too long, or lies below a file
         descriptor, name = tempfile.mkstemp(prefix=".audiostyle-", suffix=".part", dir=path.parent)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
-            raise OutputError(
-                f"{path}: there is no folder {path.parent}; create it first"
-            ) from None
-        if error.errno in DISK_ERRORS:
+            reason = f"there is no folder {path.parent}; create it first"
+        elif error.errno in DISK_ERRORS:
             raise write_error(path, error, path.parent) from None
-        raise OutputError(
-            f"{path}: cannot be made in {path.parent} ({error.strerror}); choose another place or "
-            "name"
-        ) from None
+        else:
+            reason = (
+                f"cannot be created in {path.parent} ({error.strerror}); choose another place or "
+                "name"
+            )
+        raise OutputError(f"{path}: {reason}") from None
     os.close(descriptor)
     part = Path(name)
     try:
@@ -59,17 +44,7 @@ def part_file(path: Path) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for outputs, and those above it, if it is not there.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made; `DiskError` if the disk is full.
-    """
+    """Create a folder for outputs, with its parents, unless it exists."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -77,16 +52,7 @@ def make_folder(folder: Path) -> None:
 
 
 def publish(part: Path, path: Path) -> None:
-    """Flush a finished temporary file to disk and rename it to its final name.
-
-    Parameters
-    ----------
-    part, path : Path
-
-    Raises
-    ------
-    OutputError
-    """
+    """Flush a complete temporary file to disk and rename it to `path`."""
     try:
         with part.open("r+b") as file:
             os.fsync(file.fileno())
@@ -99,22 +65,10 @@ def publish(part: Path, path: Path) -> None:
 
 
 def write_error(path: Path, error: Exception, folder: Path, n_bytes: int = 0) -> OutputError:
-    """Say why a file could not be written, and whether any other could be.
+    """Make the error for a failed write: a `DiskError` if the disk is full or read-only.
 
-    Parameters
-    ----------
-    path : Path
-        For the message.
-    error : Exception
-        From the system, or from a library that only says that the system failed.
-    folder : Path
-    n_bytes : int
-        How much was to be written.
-
-    Returns
-    -------
-    OutputError
-        A `DiskError` if the disk is full, read-only, or over its quota.
+    Libraries do not pass on the system's error number: for their errors, the free space of `folder`
+    is compared with the `n_bytes` that were to be written.
     """
     reason = getattr(error, "strerror", None) or str(getattr(error, "error_string", error)).strip()
     full = getattr(error, "errno", None) in DISK_ERRORS
@@ -126,57 +80,29 @@ def write_error(path: Path, error: Exception, folder: Path, n_bytes: int = 0) ->
     return OutputError(f"{path}: cannot be written ({reason})")
 
 
-class Staging:
-    """Several files that appear together, or not at all.
+class Staging(contextlib.ExitStack):
+    """Several files that are published together; what is not published is removed on exit.
 
     Examples
     --------
     >>> with Staging() as staging:
     ...     staging.add(Path("a.txt")).write_text("a")
-    ...     staging.add(Path("b.txt")).write_text("b")
+    ...     staging.write(Path("b.txt"), b"b")
     ...     staging.publish()
     """
 
     def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
+        super().__init__()
         self._staged: list[tuple[Path, Path]] = []
 
-    def __enter__(self) -> Staging:
-        """Begin with no file."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Remove the temporary files that were not published."""
-        self._stack.close()
-
     def add(self, path: Path) -> Path:
-        """Make a temporary file that will become `path`; write into it.
-
-        Parameters
-        ----------
-        path : Path
-
-        Returns
-        -------
-        Path
-        """
-        part = self._stack.enter_context(part_file(path))
+        """Create and return the temporary file that will become `path`."""
+        part = self.enter_context(part_file(path))
         self._staged.append((part, path))
         return part
 
     def write(self, path: Path, data: bytes) -> None:
-        """Add a small file, all of it at once.
-
-        Parameters
-        ----------
-        path : Path
-        data : bytes
-        """
+        """Add a file with all of its data."""
         part = self.add(path)
         try:
             part.write_bytes(data)
@@ -184,37 +110,19 @@ class Staging:
             raise write_error(path, error, path.parent) from None
 
     def publish(self) -> None:
-        """Give all of them their names, in the order in which they were added."""
+        """Rename all files, in the order in which they were added."""
         for part, path in self._staged:
             publish(part, path)
 
 
 def record_path(output: Path) -> Path:
-    """Where the record of the run that made an output lies.
-
-    Parameters
-    ----------
-    output : Path
-
-    Returns
-    -------
-    Path
-    """
+    """Return the path of the JSON record of an output."""
     return output.with_name(output.name + ".json")
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of a regular file; of anything else there is an `OSError`.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    str
-    """
-    safe_read.check_regular_file(path)
+    """Return the SHA-256 of a regular file; raise an `OSError` for anything else."""
+    check_regular_file(path)
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM ask for, and what becomes of it."""
+"""Ctrl-C and SIGTERM: the first finishes what has been done, the second stops at once."""
 
 from __future__ import annotations
 
@@ -10,33 +10,26 @@ from audiostyle.errors import Interrupted
 
 
 class Interrupt:
-    """The first signal asks the descent to stop; the second, or one before it began, stops now.
+    """Signal handler: the first signal ends the optimisation, the second stops at once.
 
-    Attributes
-    ----------
-    signals : int
-        How many came.
-    code : int
-        The exit code that says which: 130 for SIGINT, 143 for SIGTERM.
-    stage : str
-        Name of the last `Stage`; empty before the first, ``done`` when there is nothing to stop.
+    Before the optimisation there is no result yet, and the first signal stops at once.
     """
 
     def __init__(self, echo: Callable[[str], None]) -> None:
-        self.signals = 0
-        self.code = 130
-        self.stage = ""
+        self.signals = 0  # received
+        self.code = 130  # exit code of the last signal: 130 for SIGINT, 143 for SIGTERM
+        self.stage = ""  # name of the last `Stage`; "done" when nothing is left to stop
         self._echo = echo
         self._saved: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
-        """Take over the signals."""
+        """Install the handler."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._saved[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        """Give the signals back."""
+        """Restore the previous handlers."""
         for number, handler in self._saved.items():
             signal.signal(number, handler)
         if self.signals and isinstance(error, Exception):
@@ -44,16 +37,11 @@ class Interrupt:
             raise Interrupted(self.code) from None
 
     def ask(self) -> bool:
-        """Ask for what the first signal during the descent asks; False if it is not running.
-
-        Returns
-        -------
-        bool
-        """
+        """End the optimisation as the first signal does; return False if it is not running."""
         if self.stage != "optimization" or self.signals:
             return False
         self.signals = 1
-        self._echo("stopping, as asked on the page; the best so far will be written")
+        self._echo("stopping, as asked on the page; the best result so far will be written")
         return True
 
     def _handle(self, number: int, _frame: object) -> None:
@@ -63,5 +51,5 @@ class Interrupt:
         self.code = 128 + number
         if self.signals > 1 or self.stage not in ("optimization", "inversion"):
             raise Interrupted(self.code)
-        what = "the best so far" if self.stage == "optimization" else "the result"
-        self._echo(f"stopping; {what} will be written (once more to stop now)")
+        what = "the best result so far" if self.stage == "optimization" else "the result"
+        self._echo(f"stopping; {what} will be written (interrupt again to stop now)")

@@ -1,6 +1,6 @@
-"""Archives of arrays: never a pickle, never a bomb.
+"""Safe reading of ``.npz`` archives: nothing is unpickled, and no archive bomb is unpacked.
 
-What an archive claims about itself is compared to limits before any memory is taken for it.
+Sizes that an archive claims are checked before memory is allocated for them.
 """
 
 from __future__ import annotations
@@ -15,33 +15,18 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-UNPACKED_BYTES = 1 << 30  # of all arrays of an archive together
+MAX_UNPACKED_BYTES = 1 << 30  # all arrays of an archive together
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 
 
-def read_npz(data: bytes, limit: int = UNPACKED_BYTES) -> dict[str, Array]:
-    """Read the arrays of an ``.npz``; nothing is written anywhere, nothing is unpickled.
+def read_npz(data: bytes, limit: int = MAX_UNPACKED_BYTES) -> dict[str, Array]:
+    """Read the arrays of the archive `data`, at most `limit` bytes in all.
 
-    Parameters
-    ----------
-    data : bytes
-        Of the file.
-    limit : int
-        How many bytes all arrays may take together.
-
-    Returns
-    -------
-    dict of str to np.ndarray
-
-    Raises
-    ------
-    ValueError
-        If the archive claims more than `limit`, or holds anything but plain arrays.
-    Exception
-        Of a dozen other kinds, from zipfile, zlib and NumPy, on broken bytes.
+    Raises a `ValueError` if the archive claims more, or holds anything but plain arrays. Broken
+    bytes raise a dozen other kinds of errors in zipfile, zlib and NumPy.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
@@ -57,7 +42,7 @@ def read_npz(data: bytes, limit: int = UNPACKED_BYTES) -> dict[str, Array]:
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """Read a member; told how much to read, zipfile unpacks no more, whatever there is."""
+    """Read a member; given a size, zipfile unpacks no more than that."""
     with archive.open(member) as file:
         return file.read(member.file_size + 1)
 
@@ -66,10 +51,10 @@ def _read_array(data: bytes) -> Array:
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     if version not in HEADERS:
-        raise ValueError(f"holds an array of layout {version}")
+        raise ValueError(f"holds an array of format version {version}")
     shape, _, dtype = HEADERS[version](stream)
     if dtype.hasobject:
-        raise ValueError("holds objects, which only a pickle can")
+        raise ValueError("holds Python objects, which need a pickle")
     if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
         raise ValueError(f"an array claims the shape {shape}, and holds {len(data)} bytes")
     stream.seek(0)

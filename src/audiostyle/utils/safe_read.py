@@ -1,6 +1,6 @@
-"""Files that are read whole: never a pipe that is waited for, never one without an end.
+"""Safe reading of whole files: no pipe that blocks, and no file without an end.
 
-Needs no NumPy: the command line reads its configuration files with this.
+Imports no NumPy: the command line reads its configuration files with this.
 """
 
 from __future__ import annotations
@@ -10,50 +10,20 @@ import os
 import stat
 from pathlib import Path
 
-FILE_BYTES = 1 << 30  # no file that is read whole is nearly as long
+MAX_FILE_BYTES = 1 << 30  # much longer than any valid file that is read as a whole
 
 
 def read_file(path: str | Path) -> bytes:
-    """Read a regular file of a sensible length.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    bytes
-
-    Raises
-    ------
-    OSError
-        Also if it is no regular file, as a pipe that nobody writes to, or longer than `FILE_BYTES`.
-    """
+    """Read a regular file of at most `MAX_FILE_BYTES`; raise an `OSError` for anything else."""
     size = check_regular_file(path)
-    if size > FILE_BYTES:
-        raise OSError(errno.EFBIG, f"{size} bytes; at most {FILE_BYTES} are read")
+    if size > MAX_FILE_BYTES:
+        raise OSError(errno.EFBIG, f"{size} bytes; at most {MAX_FILE_BYTES} are read")
     with open(path, "rb") as file:
-        return file.read(FILE_BYTES)
+        return file.read(MAX_FILE_BYTES)
 
 
 def check_regular_file(path: str | Path) -> int:
-    """Return the size of a regular file; raise an `OSError` for whatever else there may be.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    int, in bytes
-
-    Raises
-    ------
-    IsADirectoryError
-        If it is a folder.
-    OSError
-        If it is not there, or is a pipe, a socket or a device.
-    """
+    """Return the size of a regular file; raise an `OSError` for anything else."""
     found = os.stat(path)
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -63,14 +33,5 @@ def check_regular_file(path: str | Path) -> int:
 
 
 def system_name(path: Path) -> Path | bytes:
-    """Return what soundfile takes for a path: elsewhere than on Windows a name may be any bytes.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Path or bytes
-    """
+    """Return a path for soundfile: except on Windows, a name can be any bytes."""
     return path if os.name == "nt" else os.fsencode(path)

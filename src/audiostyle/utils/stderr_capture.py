@@ -1,4 +1,4 @@
-"""Keep what libraries written in C print on standard error, and show it only where it matters."""
+"""Capture of what C libraries print on standard error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 class CapturedStderr:
-    """What was written to file descriptor 2 while it was captured."""
+    """The text that was written to file descriptor 2 during a capture."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -18,14 +18,9 @@ class CapturedStderr:
 
 @contextmanager
 def capture_stderr() -> Iterator[CapturedStderr]:
-    """Point file descriptor 2 at a temporary file for a while.
+    """Redirect file descriptor 2 to a temporary file; the text is available after the block.
 
-    The whole process is affected: for short calls only.
-
-    Yields
-    ------
-    Capture
-        Holds the text as soon as the block has ended.
+    This affects the whole process: use it for short calls only.
     """
     capture = CapturedStderr()
     if sys.stderr is not None:

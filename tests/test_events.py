@@ -1,4 +1,4 @@
-"""What the core reports while it works, and what is made of the reports of several windows."""
+"""Events of the core, and the merged history of several windows."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_the_share_that_is_done(
     assert event.done == pytest.approx(done)
 
 
-def test_the_history_of_one_window_is_itself() -> None:
+def test_the_history_of_one_window_stays_unchanged() -> None:
     history = [step(i, 3.0 - i) for i in range(3)]
     assert merge_histories([history]) == history
 
 
-def test_histories_are_averaged_step_by_step_and_a_window_that_stopped_keeps_its_last() -> None:
+def test_histories_are_averaged_step_by_step() -> None:
     first = [step(0, 4.0), step(1, 2.0), step(2, 1.0)]
     second = [step(0, 8.0, window=2), step(1, 6.0, window=2)]
     merged = merge_histories([first, second])
