@@ -18,7 +18,8 @@ import pytest
 import soundfile as sf
 from PIL import Image
 
-from audiostyle.cli import transfer
+from audiostyle.cli.progress import Console
+from audiostyle.cli.transfer import run_transfer_command
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core import plots
 from audiostyle.events import TERMS, Iteration, Stage
@@ -281,18 +282,17 @@ def make_run(folder: Path, name: str, watch: bool, steps: int = 3) -> tuple[int,
                 return
             time.sleep(0.01)
 
-    def echo(text: str) -> None:
-        said.append(text)
-        if text.startswith("live at "):
-            threading.Thread(target=look, args=(text.removeprefix("live at "),)).start()
+    class Watcher(Console):
+        def echo(self, text: str, always: bool = False) -> None:
+            said.append(text)
+            if text.startswith("live at "):
+                threading.Thread(target=look, args=(text.removeprefix("live at "),)).start()
 
-    code = transfer.run_transfer_command(
+    code = run_transfer_command(
         TransferRequest(folder / "c.wav", [folder / "s.wav"], folder / name, [1.0]),
         config,
-        echo=echo,
-        publish=print,
+        Watcher(),
         as_json=False,
-        quiet=False,
         live=watch,
     )
     return code, said, seen
