@@ -18,6 +18,7 @@ import soundfile as sf
 
 import audiostyle
 from audiostyle import __main__ as program
+from audiostyle.batch.request import BatchRequest
 from audiostyle.cli.main import cli, main
 from audiostyle.config.transfer_config import PRESETS, TransferConfig
 from audiostyle.core.transfer import StyleTransfer
@@ -195,6 +196,15 @@ def test_every_parameter_is_an_option_with_its_unit_bounds_and_default(
         assert f"{'none' if shown is None else shown}]" in about[1]
     for preset in PRESETS:
         assert f"{preset}: " in text
+
+
+def test_batch_options_have_the_defaults_of_a_batch_request() -> None:
+    """The command does not import the request, to stay fast."""
+    context = cli.commands["batch"].make_context("batch", ["a", "b", "-o", "c"])
+    defaults = {field.name: field.default for field in dataclasses.fields(BatchRequest)}
+    names = set(defaults) & set(context.params) - {"content", "style", "out_dir", "preset"}
+    assert len(names) > 15
+    assert {n: context.params[n] for n in names} == {n: defaults[n] for n in names}
 
 
 def only_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -9,9 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostyle.cli import transfer
-from audiostyle.cli.batch import BatchProgress, format_duration, to_event
-from audiostyle.cli.progress import Console, ItemProgress
+from audiostyle.cli import progress as cli_progress
+from audiostyle.cli.batch import to_event
+from audiostyle.cli.progress import (
+    LINE_INTERVAL,
+    BatchProgress,
+    Console,
+    ItemProgress,
+    TransferProgress,
+    format_duration,
+)
 from audiostyle.events import TERMS, Iteration, Stage
 
 
@@ -34,10 +41,10 @@ class ListConsole(Console):
 
 def make_progress(
     monkeypatch: pytest.MonkeyPatch, *, terminal: bool = False, quiet: bool = False
-) -> tuple[transfer.TransferProgress, list[str]]:
+) -> tuple[TransferProgress, list[str]]:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     console = ListConsole(quiet)
-    return transfer.TransferProgress(console), console.lines
+    return TransferProgress(console), console.lines
 
 
 def events() -> list[Stage | Iteration]:
@@ -51,7 +58,7 @@ def events() -> list[Stage | Iteration]:
 
 def test_without_a_terminal_progress_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     progress, lines = make_progress(monkeypatch)
-    monkeypatch.setattr(transfer.time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(cli_progress.time, "monotonic", lambda: 1000.0)
     for event in events():
         progress(event)
     progress.close()
@@ -68,8 +75,8 @@ def test_a_long_optimization_shows_a_line_every_few_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     progress, lines = make_progress(monkeypatch)
-    clock = iter(np.arange(0, 100, transfer.LINE_INTERVAL / 2))
-    monkeypatch.setattr(transfer.time, "monotonic", lambda: 1000.0 + next(clock))
+    clock = iter(np.arange(0, 100, LINE_INTERVAL / 2))
+    monkeypatch.setattr(cli_progress.time, "monotonic", lambda: 1000.0 + next(clock))
     for i in range(6):
         progress(step(i))
     assert [line.split(":")[0] for line in lines] == ["step 0/5", "step 2/5", "step 4/5"]
@@ -121,8 +128,8 @@ def test_several_windows_are_one_bar_that_never_goes_back(
 
 def test_lines_name_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     progress, lines = make_progress(monkeypatch)
-    clock = iter(np.arange(0, 1000, transfer.LINE_INTERVAL))
-    monkeypatch.setattr(transfer.time, "monotonic", lambda: 1000.0 + next(clock))
+    clock = iter(np.arange(0, 1000, LINE_INTERVAL))
+    monkeypatch.setattr(cli_progress.time, "monotonic", lambda: 1000.0 + next(clock))
     for event in windows():
         progress(event)
     starts = [line.split(":")[0] for line in lines]
@@ -133,7 +140,7 @@ def test_lines_name_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_fast_windows_do_not_flood_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
     progress, lines = make_progress(monkeypatch)
-    monkeypatch.setattr(transfer.time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(cli_progress.time, "monotonic", lambda: 1000.0)
     for event in windows():
         progress(event)
     assert [line.split(":")[0] for line in lines if "step" in line] == [

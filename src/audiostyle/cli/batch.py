@@ -1,13 +1,10 @@
-"""The command ``batch``: options, progress for people, events for programs, exit codes."""
+"""The command ``batch``, and the events that it prints for programs."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +13,8 @@ from click.shell_completion import CompletionItem
 from audiostyle.cli.options import (
     CLUSTER_OPTIONS,
     CONTENT_OPTIONS,
+    PATH,
+    SUBTYPE,
     command,
     examples,
     flag,
@@ -25,14 +24,14 @@ from audiostyle.cli.options import (
     take_cluster,
     take_config,
 )
-from audiostyle.cli.progress import Console, ProgressDisplay, count_iterations, window_label
+from audiostyle.cli.progress import BatchProgress, Console, format_duration
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioFileError, AudioStyleError, BusyError, ConfigError, Interrupted
 from audiostyle.events import Iteration, Stage
 from audiostyle.utils.interrupts import Interrupt
 
 if TYPE_CHECKING:
-    from audiostyle.batch.engine import Done, Engine, Failed
+    from audiostyle.batch.engine import Engine
     from audiostyle.batch.plan import BatchPlan
     from audiostyle.batch.ray.cluster import Cluster
     from audiostyle.batch.request import BatchRequest
@@ -72,7 +71,7 @@ def complete_files(
         "--output",
         "out_dir",
         required=True,
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="FOLDER",
         help="Write outputs, journal and results to this folder; create it if needed.",
     ),
@@ -83,12 +82,7 @@ def complete_files(
         help="Name the outputs by this template of {content}, {style}, {content_genre} and "
         "{style_genre}; / makes folders.  [default: {content}__{style}.wav]",
     ),
-    option(
-        "--subtype",
-        metavar="NAME",
-        help="Use this sample format, such as PCM_16, PCM_24 or FLOAT.  [default: that of each "
-        "content]",
-    ),
+    SUBTYPE,
     option(
         "--evaluate",
         is_flag=True,
@@ -135,7 +129,8 @@ def complete_files(
     option(
         "--retry-failed",
         is_flag=True,
-        help="Retry pairs that would fail again: those that crashed, or whose inputs are unusable.",
+        help="Retry also pairs that will probably fail again: after a crash, or with unusable "
+        "inputs.",
     ),
     flag("force", "Process all pairs again, and replace outputs that exist."),
 )
@@ -326,14 +321,6 @@ def _render_plan(plan: BatchPlan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def format_duration(seconds: float) -> str:
-    """Write a duration for people: ``45 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
-    for unit, size, limit in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172_800)):
-        if seconds < limit:
-            return f"{seconds / size:.{int(unit == 'h')}f} {unit}"
-    return f"{seconds / 86_400:.1f} days"
-
-
 class BatchInterrupt(Interrupt):
     """Stops the current pair at the first signal, as soon as that is clean, and at the second now.
 
@@ -362,92 +349,6 @@ class BatchInterrupt(Interrupt):
         )
         if self.signals and clean:
             raise Interrupted(self.code)
-
-
-class BatchProgress(ProgressDisplay):
-    """Shows one bar for the batch and one for the current pair, or one line per pair."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self._ended = 0
-        self._jobs = 0
-        self._left = 0.0  # seconds of content
-        self._first_end = 0.0  # the first pair includes the start-up, so the rate counts from here
-        self._worked = 0.0  # seconds of content since then
-
-    def __call__(self, event: Any) -> None:
-        """Show an event."""
-        from audiostyle.batch.engine import Done, Evaluated, Failed, Lost, Note
-        from audiostyle.batch.plan import BatchPlan
-
-        if self.console.quiet:
-            return
-        if isinstance(event, BatchPlan):
-            self._begin(event)
-        elif isinstance(event, Iteration):
-            self._show_iteration(event)
-        elif isinstance(event, Done):
-            self._end(event, "")
-        elif isinstance(event, Failed):
-            self._end(event, f": failed, {event.kind}: {event.reason}")
-        elif isinstance(event, Stage) and event.name == "optimization" and not self._ended:
-            self._write(event.detail)
-        elif isinstance(event, Lost):
-            self._write(f"{event.job.pair.id}: is tried again: {event.reason}")
-        elif isinstance(event, Note):
-            self._write(event.text)
-        elif isinstance(event, Evaluated) and event.scores is None:
-            self._write(f"{event.job.pair.id}: not evaluated: {event.reason}")
-
-    def _begin(self, plan: BatchPlan) -> None:
-        self._jobs = sum(job.compute for job in plan.jobs)
-        self._left = sum(job.seconds for job in plan.jobs if job.compute)
-        for note in plan.notes:
-            self.console.echo(note)
-        self.console.echo(
-            f"{len(plan.pairs)} pairs: {len(plan.done)} done before, {self._jobs} to "
-            f"compute, {len(plan.failed)} that cannot be done"
-        )
-        if self.terminal and self._jobs:
-            self.bar("pair", total=self._jobs, position=0)
-            self.bar("step", position=1, leave=False)
-
-    def _show_iteration(self, event: Iteration) -> None:
-        if self.bars:
-            bar = self.bar("step")
-            done, total = count_iterations(event)
-            if event.step == 0 and event.window == 1:
-                bar.reset(total)
-            self.move(bar, done, f"{window_label(event)}total {event.total:.4g}")
-
-    def _end(self, event: Done | Failed, failure: str) -> None:
-        self._ended += 1
-        self._left -= event.job.seconds
-        if self._ended == 1:
-            self._first_end = time.monotonic()
-        else:
-            self._worked += event.job.seconds
-        text = event.job.pair.id + failure
-        if not self.bars:
-            took = f"{event.seconds:.1f} s{self._time_left()}"
-            self.console.echo(f"[{self._ended}/{self._jobs}] {text} ({took})")
-            return
-        self.bar("pair").update(1)
-        if failure:
-            self._write(text)
-
-    def _time_left(self) -> str:
-        """Estimate the time of the remaining pairs from the rate since the first one."""
-        if not self._worked or self._left <= 0:
-            return ""
-        seconds = self._left * (time.monotonic() - self._first_end) / self._worked
-        return f"; about {format_duration(seconds)} left"
-
-    def _write(self, text: str) -> None:
-        if self.bars:
-            self.bar("pair").write(text, file=sys.stderr)
-        else:
-            self.console.echo(text)
 
 
 def to_event(event: Any, names: bool = False) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from audiostyle.cli.options import command, examples, flag, option, option_group
+from audiostyle.cli.options import PATH, command, examples, flag, option, option_group
 from audiostyle.cli.progress import Console, ItemProgress
 from audiostyle.utils.interrupts import Interrupt
 
@@ -23,11 +23,9 @@ from audiostyle.utils.interrupts import Interrupt
         "audiostyle evaluate song.mp3 genres/classical out.flac --json --quiet",
     ),
 )
-@click.argument("content", type=click.Path(path_type=Path))
-@click.argument("style", type=click.Path(path_type=Path))
-@click.argument(
-    "outputs", metavar="OUTPUT...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("content", type=PATH)
+@click.argument("style", type=PATH)
+@click.argument("outputs", metavar="OUTPUT...", nargs=-1, required=True, type=PATH)
 @option_group(
     "Input",
     option(

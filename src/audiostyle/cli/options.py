@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "option_group"]  # and what is defined below
 
 Decorator = Callable[[Any], Any]
+PATH = click.Path(path_type=Path)
 
 FLAGS = {
     "force": ("-f", "--force"),
@@ -61,6 +63,11 @@ def examples(*commands: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {example}" for example in commands)])
 
 
+SUBTYPE = option(
+    "--subtype",
+    metavar="NAME",
+    help="Use this sample format, such as PCM_16, PCM_24 or FLOAT.  [default: that of the content]",
+)
 CONTENT_OPTIONS = (
     option(
         "--start",

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiostyle.events import Iteration
+from audiostyle.events import Iteration, Stage
+
+if TYPE_CHECKING:
+    from audiostyle.batch.engine import Done, Failed
+    from audiostyle.batch.plan import BatchPlan
 
 MAX_LINES = 20  # about as many lines show the progress of any number of items
+LINE_INTERVAL = 5.0  # seconds between lines about the iterations of a transfer
 
 
 class Console:
@@ -70,6 +76,149 @@ class ItemProgress(ProgressDisplay):
             bar.refresh()
         elif done < total and done % max(1, total // MAX_LINES) == 0:
             self.console.echo(f"{unit} {done + 1}/{total}: {name}")
+
+
+class TransferProgress(ProgressDisplay):
+    """Shows the events of a transfer."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._last_line = 0.0
+        self._pending = ""  # the last iteration, if no line has shown it
+
+    def __call__(self, event: Stage | Iteration) -> None:
+        """Show an event."""
+        if self.console.quiet:
+            return
+        if isinstance(event, Iteration):
+            self._show_iteration(event)
+            return
+        self.close()
+        lines = {
+            "style": f"analysing {event.detail}",
+            "estimate": f"this will take {event.detail}",
+            "optimization": event.detail,
+            "inversion": "turning the spectrogram into sound",
+        }
+        if event.name in lines:
+            self.console.echo(lines[event.name])
+
+    def _show_iteration(self, event: Iteration) -> None:
+        losses = f"total {event.total:.4g}, content {event.content:.4g}, style {event.style:.4g}"
+        window = window_label(event)
+        if self.terminal:
+            done, total = count_iterations(event)
+            self.move(self.bar("step", total=total), done, window + losses)
+            return
+        now = time.monotonic()
+        self._pending = f"{window}step {event.step}/{event.n_steps}: {losses}"
+        if (event.window, event.step) == (1, 0) or now - self._last_line >= LINE_INTERVAL:
+            self._last_line = now
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self.console.echo(self._pending)
+            self._pending = ""
+
+    def close(self) -> None:
+        """Finish the bar, or show the last iteration."""
+        self._flush()
+        super().close()
+
+
+class BatchProgress(ProgressDisplay):
+    """Shows one bar for the batch and one for the current pair, or one line per pair."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._ended = 0
+        self._jobs = 0
+        self._left = 0.0  # seconds of content
+        self._first_end = 0.0  # the first pair includes the start-up, so the rate counts from here
+        self._worked = 0.0  # seconds of content since then
+
+    def __call__(self, event: Any) -> None:
+        """Show an event."""
+        from audiostyle.batch.engine import Done, Evaluated, Failed, Lost, Note
+        from audiostyle.batch.plan import BatchPlan
+
+        if self.console.quiet:
+            return
+        if isinstance(event, BatchPlan):
+            self._begin(event)
+        elif isinstance(event, Iteration):
+            self._show_iteration(event)
+        elif isinstance(event, Done):
+            self._end(event, "")
+        elif isinstance(event, Failed):
+            self._end(event, f": failed, {event.kind}: {event.reason}")
+        elif isinstance(event, Stage) and event.name == "optimization" and not self._ended:
+            self._write(event.detail)
+        elif isinstance(event, Lost):
+            self._write(f"{event.job.pair.id}: is tried again: {event.reason}")
+        elif isinstance(event, Note):
+            self._write(event.text)
+        elif isinstance(event, Evaluated) and event.scores is None:
+            self._write(f"{event.job.pair.id}: not evaluated: {event.reason}")
+
+    def _begin(self, plan: BatchPlan) -> None:
+        self._jobs = sum(job.compute for job in plan.jobs)
+        self._left = sum(job.seconds for job in plan.jobs if job.compute)
+        for note in plan.notes:
+            self.console.echo(note)
+        self.console.echo(
+            f"{len(plan.pairs)} pairs: {len(plan.done)} done before, {self._jobs} to "
+            f"compute, {len(plan.failed)} that cannot be done"
+        )
+        if self.terminal and self._jobs:
+            self.bar("pair", total=self._jobs, position=0)
+            self.bar("step", position=1, leave=False)
+
+    def _show_iteration(self, event: Iteration) -> None:
+        if self.bars:
+            bar = self.bar("step")
+            done, total = count_iterations(event)
+            if event.step == 0 and event.window == 1:
+                bar.reset(total)
+            self.move(bar, done, f"{window_label(event)}total {event.total:.4g}")
+
+    def _end(self, event: Done | Failed, failure: str) -> None:
+        self._ended += 1
+        self._left -= event.job.seconds
+        if self._ended == 1:
+            self._first_end = time.monotonic()
+        else:
+            self._worked += event.job.seconds
+        text = event.job.pair.id + failure
+        if not self.bars:
+            took = f"{event.seconds:.1f} s{self._time_left()}"
+            self.console.echo(f"[{self._ended}/{self._jobs}] {text} ({took})")
+            return
+        self.bar("pair").update(1)
+        if failure:
+            self._write(text)
+
+    def _time_left(self) -> str:
+        """Estimate the time of the remaining pairs from the rate since the first one."""
+        if not self._worked or self._left <= 0:
+            return ""
+        seconds = self._left * (time.monotonic() - self._first_end) / self._worked
+        return f"; about {format_duration(seconds)} left"
+
+    def _write(self, text: str) -> None:
+        if self.bars:
+            self.bar("pair").write(text, file=sys.stderr)
+        else:
+            self.console.echo(text)
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration for people: ``45 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172_800)):
+        if seconds < limit:
+            return f"{seconds / size:.{int(unit == 'h')}f} {unit}"
+    return f"{seconds / 86_400:.1f} days"
 
 
 def count_iterations(event: Iteration) -> tuple[int, int]:

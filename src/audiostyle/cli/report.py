@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiostyle.cli.options import command, examples, flag, option, option_group
+from audiostyle.cli.options import PATH, command, examples, flag, option, option_group
 from audiostyle.cli.progress import Console, ItemProgress
 from audiostyle.errors import Interrupted
 from audiostyle.utils.interrupts import Interrupt
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
         "audiostyle report out -o out.html --embed-limit 0",
     ),
 )
-@click.argument("path", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("path", nargs=-1, required=True, type=PATH)
 @option_group(
     "Output",
     option(
         "-o",
         "--output",
         required=True,
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="FILE.html",
         help="Write the page to this file.",
     ),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from audiostyle.cli.options import command, examples, flag, option_group
+from audiostyle.cli.options import PATH, command, examples, flag, option_group
 from audiostyle.cli.progress import Console
 
 
@@ -15,7 +15,7 @@ from audiostyle.cli.progress import Console
     options_metavar="[OPTIONS]",
     epilog=examples("audiostyle status out", "audiostyle status out --json"),
 )
-@click.argument("out_dir", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.argument("out_dir", metavar="FOLDER", type=PATH)
 @option_group("Output", flag("json", "Print the status as one JSON document."))
 def status_command(out_dir: Path, as_json: bool) -> int:
     """Show the progress of a batch: which pairs are done, failed and pending, and why.

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from audiostyle.cli.options import (
+    PATH,
     command,
     examples,
     flag,
@@ -29,14 +30,14 @@ from audiostyle.utils.interrupts import Interrupt
         "audiostyle style genres/jazz -o jazz.style.npz --preset best --force",
     ),
 )
-@click.argument("source", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FOLDER", type=PATH)
 @option_group(
     "Output",
     option(
         "-o",
         "--output",
         required=True,
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="NAME.style.npz",
         help="Write the style to this file.",
     ),

@@ -11,6 +11,8 @@ import click
 
 from audiostyle.cli.options import (
     CONTENT_OPTIONS,
+    PATH,
+    SUBTYPE,
     command,
     examples,
     flag,
@@ -19,7 +21,7 @@ from audiostyle.cli.options import (
     parameter_options,
     take_config,
 )
-from audiostyle.cli.progress import Console, ProgressDisplay, count_iterations, window_label
+from audiostyle.cli.progress import Console, TransferProgress
 from audiostyle.cli.report import check_transfer_report, write_transfer_report
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import ConfigError
@@ -29,8 +31,6 @@ from audiostyle.utils.interrupts import Interrupt
 if TYPE_CHECKING:
     from audiostyle.files.request import TransferRequest
     from audiostyle.report.live_server import LivePage
-
-LINE_INTERVAL = 5.0  # seconds between lines of progress
 
 
 @command(
@@ -44,33 +44,28 @@ LINE_INTERVAL = 5.0  # seconds between lines of progress
         "audiostyle transfer song.wav style.wav -o out.wav --report out.html --live",
     ),
 )
-@click.argument("content", type=click.Path(path_type=Path))
-@click.argument("style", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("content", type=PATH)
+@click.argument("style", nargs=-1, required=True, type=PATH)
 @option_group(
     "Output",
     option(
         "-o",
         "--output",
         required=True,
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="FILE",
         help="Write the result to this file, in the format of its extension.",
     ),
-    option(
-        "--subtype",
-        metavar="NAME",
-        help="Use this sample format, such as PCM_16, PCM_24 or FLOAT.  [default: that of the "
-        "content]",
-    ),
+    SUBTYPE,
     option(
         "--plot",
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="FILE.png",
         help="Plot content, style, result and the loss curves.  [default: no plot]",
     ),
     option(
         "--report",
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="FILE.html",
         help="Write a page with players, spectrograms and losses, as audiostyle report does.  "
         "[default: no page]",
@@ -141,55 +136,6 @@ def parse_blend(text: str | None, n_styles: int) -> list[float]:
     if len(weights) != n_styles:
         raise ConfigError(f"blend={text!r} has {len(weights)} weights for {n_styles} style(s)")
     return weights
-
-
-class TransferProgress(ProgressDisplay):
-    """Shows the events of a transfer."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self._last_line = 0.0
-        self._pending = ""  # the last iteration, if no line has shown it
-
-    def __call__(self, event: Stage | Iteration) -> None:
-        """Show an event."""
-        if self.console.quiet:
-            return
-        if isinstance(event, Iteration):
-            self._show_iteration(event)
-            return
-        self.close()
-        lines = {
-            "style": f"analysing {event.detail}",
-            "estimate": f"this will take {event.detail}",
-            "optimization": event.detail,
-            "inversion": "turning the spectrogram into sound",
-        }
-        if event.name in lines:
-            self.console.echo(lines[event.name])
-
-    def _show_iteration(self, event: Iteration) -> None:
-        losses = f"total {event.total:.4g}, content {event.content:.4g}, style {event.style:.4g}"
-        window = window_label(event)
-        if self.terminal:
-            done, total = count_iterations(event)
-            self.move(self.bar("step", total=total), done, window + losses)
-            return
-        now = time.monotonic()
-        self._pending = f"{window}step {event.step}/{event.n_steps}: {losses}"
-        if (event.window, event.step) == (1, 0) or now - self._last_line >= LINE_INTERVAL:
-            self._last_line = now
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._pending:
-            self.console.echo(self._pending)
-            self._pending = ""
-
-    def close(self) -> None:
-        """Finish the bar, or show the last iteration."""
-        self._flush()
-        super().close()
 
 
 def run_transfer_command(
