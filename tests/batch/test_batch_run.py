@@ -128,7 +128,7 @@ def test_a_signal_while_it_plans_stops_it_now(
 
     monkeypatch.setattr(plan, "plan_pairs", planning)
     assert run() == 143
-    assert capsys.readouterr().err == "audiostyle: error: interrupted; nothing was begun\n"
+    assert capsys.readouterr().err == "audiostyle: error: interrupted; nothing was started\n"
     assert not Path("out").exists()
 
 

@@ -60,7 +60,7 @@ class Run:
             self.lines.append(line.rstrip("\n"))
             if line.startswith(start):
                 return
-        pytest.fail(f"ended before it said {start!r}: {self.lines}")
+        pytest.fail(f"ended before {start!r} was printed: {self.lines}")
 
     def end(self) -> int:
         _, rest = self.process.communicate()

@@ -42,7 +42,7 @@ def test_the_command_runs_all_checks_and_the_self_test() -> None:
     assert found["precision"]["text"].split(":")[0] in ("float32", "bfloat16")
     assert "styled in" in found["self-test"]["text"]
     sections = [result["section"] for result in record["findings"]]
-    assert sections == sorted(sections, key=sections.index)  # each in one piece
+    assert sections == sorted(sections, key=sections.index)  # each is contiguous
 
 
 @pytest.fixture

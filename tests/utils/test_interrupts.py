@@ -16,22 +16,22 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such sig
 
 @pytest.fixture
 def interrupt() -> Iterator[tuple[interrupts.Interrupt, list[str]]]:
-    said: list[str] = []
-    with interrupts.Interrupt(said.append) as handler:
-        yield handler, said
+    lines: list[str] = []
+    with interrupts.Interrupt(lines.append) as handler:
+        yield handler, lines
 
 
 Handler = tuple[interrupts.Interrupt, list[str]]
 
 
 @pytest.mark.parametrize("stage", ["", "style", "features"])
-def test_before_the_descent_a_signal_stops_at_once(stage: str, interrupt: Handler) -> None:
-    handler, said = interrupt
+def test_before_the_optimization_a_signal_stops_at_once(stage: str, interrupt: Handler) -> None:
+    handler, lines = interrupt
     handler.stage = stage
     with pytest.raises(Interrupted) as error:
         os.kill(os.getpid(), signal.SIGTERM)
     assert error.value.code == handler.code == 143
-    assert said == []
+    assert lines == []
 
 
 @pytest.mark.parametrize(
@@ -40,24 +40,24 @@ def test_before_the_descent_a_signal_stops_at_once(stage: str, interrupt: Handle
 def test_during_the_work_the_first_signal_asks_and_the_second_stops(
     stage: str, what: str, interrupt: Handler
 ) -> None:
-    handler, said = interrupt
+    handler, lines = interrupt
     handler.stage = stage
     os.kill(os.getpid(), signal.SIGINT)
     assert (handler.signals, handler.code) == (1, 130)
-    assert said == [f"stopping; {what} will be written (once more to stop now)"]
+    assert lines == [f"stopping; {what} will be written (once more to stop now)"]
     with pytest.raises(Interrupted):
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_after_the_work_signals_come_too_late(interrupt: Handler) -> None:
-    handler, said = interrupt
+def test_after_the_work_signals_are_ignored(interrupt: Handler) -> None:
+    handler, lines = interrupt
     handler.stage = "done"
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGTERM)
-    assert (handler.signals, said) == (0, [])
+    assert (handler.signals, lines) == (0, [])
 
 
-def test_the_handlers_of_before_come_back() -> None:
+def test_the_previous_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with interrupts.Interrupt(print):
         during = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -66,8 +66,8 @@ def test_the_handlers_of_before_come_back() -> None:
     assert not set(map(id, during)) & set(map(id, before))
 
 
-def test_any_error_after_a_signal_is_an_interruption() -> None:
-    """An import that is interrupted half-way fails with whatever its module makes of it."""
+def test_any_error_after_a_signal_is_reported_as_an_interruption() -> None:
+    """An import that is interrupted may fail with any error of its module."""
     with pytest.raises(Interrupted) as error, interrupts.Interrupt(print):
         try:
             os.kill(os.getpid(), signal.SIGINT)

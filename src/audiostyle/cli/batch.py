@@ -270,7 +270,7 @@ def _run(
         except Interrupted as error:
             code = error.code
             if not results:
-                console.echo("audiostyle: error: interrupted; nothing was begun", always=True)
+                console.echo("audiostyle: error: interrupted; nothing was started", always=True)
         finally:
             interrupt.stage = "done"
             if progress is not None:
