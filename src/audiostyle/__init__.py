@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-IMPORTED = time.perf_counter()  # for `audiostyle.cli.uptime`
 
 if TYPE_CHECKING:
     from audiostyle.batch.ray.cluster import Cluster

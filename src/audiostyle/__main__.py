@@ -11,7 +11,7 @@ from audiostyle.cli.main import main
 
 
 def run() -> NoReturn:
-    """Run the command line and leave the process."""
+    """Run the command line and exit."""
     try:
         main()
     except SystemExit as error:
@@ -22,13 +22,13 @@ def run() -> NoReturn:
 
 
 def _leave(code: int) -> None:
-    """Leave at once: to take TensorFlow and Keras apart, Python needs more than a second."""
+    """Skip the teardown of TensorFlow and Keras, which takes more than a second."""
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except (OSError, ValueError):
-        return  # as of a closed pipe: Python knows what to say then
+        return  # a closed pipe, for example: Python reports it at exit
     os._exit(code)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from audiostyle.batch import plan
-from audiostyle.cli import batch_runner
+from audiostyle.cli.batch import BatchInterrupt
 from tests.support.fakes import GTZAN_SR, SIDES, WORKER, call, journal_lines, make_gtzan, run
 
 
@@ -128,7 +128,7 @@ def test_a_signal_while_it_plans_stops_it_now(
 
     monkeypatch.setattr(plan, "plan_pairs", planning)
     assert run() == 143
-    assert capsys.readouterr().err == "audiostyle: error: interrupted; nothing was begun\n"
+    assert capsys.readouterr().err == "audiostyle: error: interrupted; nothing was started\n"
     assert not Path("out").exists()
 
 
@@ -166,7 +166,7 @@ def test_the_second_signal_stops_now() -> None:
     from audiostyle.errors import Interrupted
 
     said: list[str] = []
-    interrupt = batch_runner.BatchInterrupt(said.append)
+    interrupt = BatchInterrupt(said.append)
     with pytest.raises(Interrupted), interrupt:
         interrupt.stage = "pair"
         signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""What the shell completes: commands, options, the names an option takes; files are the shell's."""
+"""Shell completion: commands, options, and choices; files are left to the shell."""
 
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ def test_the_script_asks_the_program_itself(shell: str, capsys: pytest.CaptureFi
     assert f"_AUDIOSTYLE_COMPLETE={shell}_complete" in capsys.readouterr().out
 
 
-def test_completing_costs_nothing_heavy() -> None:
-    """As the script does it: the answer comes through the environment, without TensorFlow."""
+def test_completion_imports_nothing_heavy() -> None:
     code = (
         "import atexit, sys; atexit.register(lambda: print('heavy' if "
         "{'tensorflow', 'librosa', 'numpy'} & set(sys.modules) else 'light'));"

@@ -1,4 +1,4 @@
-"""The command ``evaluate``, from files to the table: against arrays, and against known outputs."""
+"""The command ``evaluate``, from files to the table: compared with arrays, on known outputs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def call(folder: Path, capsys: pytest.CaptureFixture[str]) -> Call:
 
 
 def record_for(output: Path, content: Path, start: int, samples: int, /, **changes: Any) -> None:
-    """Lay a record beside an output, as a transfer of a part of a clip does."""
+    """Write a record beside an output, as a transfer of an excerpt does."""
     record = {
         "output": {"sha256": atomic_files.file_digest(output)},
         "content": {
@@ -89,7 +89,7 @@ def measures_of(out: str, group: str = "outputs") -> list[dict[str, Any]]:
     return [entry["measures"] for entry in json.loads(out)[group]]
 
 
-# --- what the numbers are ----------------------------------------------------------------------
+# --- measures ----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +113,9 @@ def test_the_ends_of_the_scale_are_where_the_legend_says(everything: EvaluationR
     verdicts = {verdict.name: verdict.measures for verdict in everything.verdicts[2:]}
     assert list(verdicts) == ["identity", "style_copy", "mix", "eq_match"]
     identity, copy = verdicts["identity"], verdicts["style_copy"]
-    for name in scoreboard_measures("style", "copying", "score"):
+    for name in measures_of_sections("style", "copying", "score"):
         assert identity[name] == pytest.approx(0.0, abs=1e-6), name
-    for name in scoreboard_measures("content"):
+    for name in measures_of_sections("content"):
         assert identity[name] == pytest.approx(1.0, abs=1e-6), name
     assert copy["style"] == pytest.approx(1.0, abs=0.05)
     assert copy["content"] == pytest.approx(0.0, abs=0.05)
@@ -124,7 +124,7 @@ def test_the_ends_of_the_scale_are_where_the_legend_says(everything: EvaluationR
     assert everything.verdicts[0].measures == pytest.approx(identity, abs=1e-5, nan_ok=True)
 
 
-def scoreboard_measures(*headings: str) -> list[str]:
+def measures_of_sections(*headings: str) -> list[str]:
     return [row[0] for section in table.SECTIONS if section[0] in headings for row in section[2]]
 
 
@@ -154,10 +154,10 @@ def test_the_table_holds_every_number_of_the_record(everything: EvaluationReport
     assert at == len(lines)
 
 
-# --- what a person sees ------------------------------------------------------------------------
+# --- output ------------------------------------------------------------------------
 
 
-def test_the_table_names_the_pair_and_says_nothing_else(call: Call) -> None:
+def test_the_table_names_the_pair_and_nothing_else_is_printed(call: Call) -> None:
     code, out, err = call("content.wav", "style.wav", "mixed.wav")
     assert code == 0
     assert out.splitlines()[:3] == [
@@ -171,7 +171,7 @@ def test_the_table_names_the_pair_and_says_nothing_else(call: Call) -> None:
     ]
 
 
-def test_json_says_what_was_compared_with_what(call: Call, folder: Path) -> None:
+def test_json_names_the_files_that_were_compared(call: Call, folder: Path) -> None:
     code, out, err = call("content.wav", "style.wav", "mixed.wav", "--json", "--quiet")
     assert (code, err) == (0, [])
     record = json.loads(out)
@@ -185,10 +185,11 @@ def test_json_says_what_was_compared_with_what(call: Call, folder: Path) -> None
     assert (record["baselines"], record["failed"], record["notes"]) == ([], [], [])
 
 
-# --- which part of the content ----------------------------------------------------------------
+# --- excerpts ----------------------------------------------------------------
 
 
-def test_an_excerpt_is_compared_to_the_part_that_its_record_names(call: Call, folder: Path) -> None:
+@pytest.mark.slow
+def test_an_output_is_compared_to_the_excerpt_in_its_record(call: Call, folder: Path) -> None:
     start, samples = round(1.1 * SR), round(1.2 * SR)
     write(folder / "part.wav", CONTENT[start : start + samples])
     record_for(folder / "part.wav", folder / "content.wav", start, samples)
@@ -219,7 +220,8 @@ def test_an_excerpt_is_compared_to_the_part_that_its_record_names(call: Call, fo
     assert measures_of(out)[0]["content"] == pytest.approx(1.0, abs=1e-6)
 
 
-def test_the_record_of_a_real_transfer_is_understood(
+@pytest.mark.slow
+def test_the_record_of_a_transfer_names_the_excerpt(
     call: Call, folder: Path, tiny_config: TransferConfig
 ) -> None:
     config = dataclasses.replace(tiny_config, strength=0.0)  # the result is the content
@@ -244,11 +246,17 @@ def test_the_record_of_a_real_transfer_is_understood(
     ("changes", "message"),
     [
         ({"output": {"sha256": "0" * 64}}, "mixed.wav.json: is the record of another file; ignor"),
-        ({"output": None}, "mixed.wav.json: is no record of a transfer; ignored"),
-        ({"content": {"sr": 0}}, "mixed.wav.json: is no record of a transfer; ignored"),
+        pytest.param(
+            *({"output": None}, "mixed.wav.json: is no record of a transfer; ignored"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *({"content": {"sr": 0}}, "mixed.wav.json: is no record of a transfer; ignored"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
-def test_a_record_that_does_not_fit_is_ignored_and_said(
+def test_a_record_that_does_not_fit_is_ignored_with_a_note(
     changes: dict[str, Any], message: str, folder: Path
 ) -> None:
     record_for(folder / "mixed.wav", folder / "content.wav", SR, SR, **changes)
@@ -260,7 +268,8 @@ def test_a_record_that_does_not_fit_is_ignored_and_said(
     assert note.startswith(message)
 
 
-def test_an_output_of_another_content_is_compared_all_the_same_and_said(folder: Path) -> None:
+@pytest.mark.slow
+def test_an_output_of_another_content_is_compared_with_a_note(folder: Path) -> None:
     record_for(folder / "mixed.wav", folder / "style.wav", SR, SR)
     (found,) = evaluate_files.evaluate_files("content.wav", "style.wav", "mixed.wav").verdicts
     assert found.start_sample == 0
@@ -270,6 +279,7 @@ def test_an_output_of_another_content_is_compared_all_the_same_and_said(folder: 
 # --- rates, channels, lengths, folders --------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rates_channels_and_lengths_may_differ(call: Call, folder: Path) -> None:
     faster = resample(CONTENT[None], SR, 44_100)
     write(
@@ -288,6 +298,7 @@ def test_rates_channels_and_lengths_may_differ(call: Call, folder: Path) -> None
     assert err[4].endswith("lasts 4.000 s, what it is compared to 3.000 s: cut")
 
 
+@pytest.mark.slow
 def test_clipping_is_counted_in_the_samples_that_the_file_holds(folder: Path) -> None:
     loud = np.clip(20.0 * resample(CONTENT[None], SR, 44_100), -1.0, 1.0)
     write(folder / "loud.wav", loud, 44_100)
@@ -295,7 +306,8 @@ def test_clipping_is_counted_in_the_samples_that_the_file_holds(folder: Path) ->
     assert found.measures["sound_clipping"] == np.mean(np.abs(loud) >= scores.FULL_SCALE)
 
 
-def test_a_folder_is_one_style_up_to_a_limit_that_is_said(
+@pytest.mark.slow
+def test_a_folder_is_one_style_up_to_a_limit_in_a_note(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "genre").mkdir()
@@ -319,7 +331,7 @@ def test_a_folder_is_one_style_up_to_a_limit_that_is_said(
     )
 
 
-# --- what can go wrong ------------------------------------------------------------------------
+# --- errors ------------------------------------------------------------------------
 
 
 def test_a_broken_output_does_not_hide_the_others(call: Call, folder: Path) -> None:
@@ -339,8 +351,8 @@ def test_a_broken_output_does_not_hide_the_others(call: Call, folder: Path) -> N
     assert len(measures_of(out)) == 1
 
 
-def never(*_: Any, **__: Any) -> None:
-    raise AssertionError("this is slow, and was in vain")
+def must_not_run(*_: Any, **__: Any) -> None:
+    raise AssertionError("the slow part has started")
 
 
 @pytest.mark.parametrize(
@@ -356,19 +368,19 @@ def never(*_: Any, **__: Any) -> None:
         ("content.wav style.wav", 2, r"Missing argument 'OUTPUT...'"),
     ],
 )
-def test_errors_are_one_line_and_come_before_the_work(
+def test_errors_are_one_line_and_come_before_the_evaluation(
     arguments: str, expected: int, message: str, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scores, "PairEvaluator", never)
+    monkeypatch.setattr(scores, "PairEvaluator", must_not_run)
     code, out, err = call(*arguments.split())
     assert (code, out) == (expected, "")
     (line,) = err
     assert re.match(f"audiostyle: error: {message}", line)
 
 
-def test_without_mir_eval_nothing_begins(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mir_eval_nothing_is_read(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mir_eval", None)
-    monkeypatch.setattr(evaluate_files, "_load", never)
+    monkeypatch.setattr(evaluate_files, "_load", must_not_run)
     code, out, err = call("content.wav", "style.wav", "mixed.wav")
     assert (code, out) == (1, "")
     assert err == [

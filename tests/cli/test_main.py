@@ -1,17 +1,13 @@
-"""The command line as a person meets it: help, errors, and whole runs in a process of their own."""
+"""The command line: help, error messages, exit codes, and what it imports."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import platform
 import re
 import shlex
-import struct
 import subprocess
 import sys
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -22,71 +18,77 @@ import soundfile as sf
 
 import audiostyle
 from audiostyle import __main__ as program
+from audiostyle.batch.request import BatchRequest
 from audiostyle.cli.main import cli, main
 from audiostyle.config.transfer_config import PRESETS, TransferConfig
-from audiostyle.files import transfer
-from tests.conftest import SR, TINY_OPTIONS, make_noise, make_tones
+from audiostyle.core.transfer import StyleTransfer
+from audiostyle.nn import device
+from tests.conftest import SR, make_noise, make_tones
+from tests.support.fakes import call
 
 HEAVY = ("tensorflow", "keras", "librosa", "numpy", "scipy", "soundfile", "matplotlib", "h5py")
 HEAVY += ("jinja2", "http.server", "PIL")
 CODE = """
 import sys
 from audiostyle.cli.main import main
-try:
-    main(sys.argv[1:])
-except SystemExit as exit:
-    print("exit", exit.code, *sorted(sys.modules))
+for line in sys.stdin.read().splitlines():
+    try:
+        main(line.split())
+    except SystemExit as exit:
+        print("exit", exit.code, *sorted(sys.modules))
 """
 
 
-def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "audiostyle", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def modules_after_all(*commands: str, folder: Path) -> list[tuple[int, set[str]]]:
+    """Run commands in one process; return each exit code, and what is imported by then."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE],
+        input="\n".join(commands),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ends = [line.split() for line in done.stdout.splitlines() if line.startswith("exit ")]
+    return [(int(code), set(modules)) for _, code, *modules in ends]
 
 
 def modules_after(*arguments: str, folder: Path) -> tuple[int, set[str]]:
-    """Return the exit code, and what was imported until then."""
-    command = [sys.executable, "-c", CODE, *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    _, code, *modules = done.stdout.splitlines()[-1].split()
-    return int(code), set(modules)
+    (result,) = modules_after_all(" ".join(arguments), folder=folder)
+    return result
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ("--help", 0),
-        ("--version", 0),
-        ("transfer --help", 0),
-        ("transfr", 2),
-        ("transfer a.wav", 2),
-        ("transfer a.wav b.wav", 2),
-        ("transfer a.wav b.wav -o o.wav --iteration 3", 2),
-        ("transfer a.wav b.wav -o o.wav --network vgg18", 2),
-        ("transfer a.wav b.wav -o o.wav --blend 1,2", 2),
-        ("transfer a.wav b.wav -o o.wav --config none.toml", 2),
-        ("evaluate --help", 0),
-        ("evaluate a.wav b.wav", 2),
-        ("evaluate a.wav b.wav o.wav --start soon", 2),
-        ("batch --help", 0),
-        ("batch a b", 2),
-        ("batch a b -o out --limit few", 2),
-        ("batch a b -o out --strength 2", 2),
-        ("report --help", 0),
-        ("report a.wav", 2),
-        ("report a.wav -o p.html --embed-limit much", 2),
-        ("status --help", 0),
-        ("status", 2),
-        ("style --help", 0),
-        ("style a", 2),
-    ],
-)
-def test_help_and_usage_errors_import_nothing_heavy(
-    arguments: str, expected: int, tmp_path: Path
-) -> None:
-    code, modules = modules_after(*arguments.split(), folder=tmp_path)
-    assert code == expected
-    assert modules.isdisjoint(HEAVY)
+def test_help_and_usage_errors_import_nothing_heavy(tmp_path: Path) -> None:
+    commands = {
+        "--help": 0,
+        "--version": 0,
+        "transfer --help": 0,
+        "transfr": 2,
+        "transfer a.wav": 2,
+        "transfer a.wav b.wav": 2,
+        "transfer a.wav b.wav -o o.wav --iteration 3": 2,
+        "transfer a.wav b.wav -o o.wav --network vgg18": 2,
+        "transfer a.wav b.wav -o o.wav --blend 1,2": 2,
+        "transfer a.wav b.wav -o o.wav --config none.toml": 2,
+        "evaluate --help": 0,
+        "evaluate a.wav b.wav": 2,
+        "evaluate a.wav b.wav o.wav --start soon": 2,
+        "batch --help": 0,
+        "batch a b": 2,
+        "batch a b -o out --limit few": 2,
+        "batch a b -o out --strength 2": 2,
+        "report --help": 0,
+        "report a.wav": 2,
+        "report a.wav -o p.html --embed-limit much": 2,
+        "status --help": 0,
+        "status": 2,
+        "style --help": 0,
+        "style a": 2,
+    }
+    results = modules_after_all(*commands, folder=tmp_path)
+    for (command, expected), (code, modules) in zip(commands.items(), results, strict=True):
+        assert code == expected, command
+        assert modules.isdisjoint(HEAVY), command
 
 
 def test_bad_files_are_found_before_tensorflow_and_librosa_are_imported(tmp_path: Path) -> None:
@@ -98,16 +100,14 @@ def test_bad_files_are_found_before_tensorflow_and_librosa_are_imported(tmp_path
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        main(["--version"])
-    assert exit_info.value.code == 0
+    assert call("--version") == 0
     assert capsys.readouterr().out == f"audiostyle, version {audiostyle.__version__}\n"
     (script,) = entry_points(group="console_scripts", name="audiostyle")
     assert script.load() is program.run
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [(["--version"], 0), (["transfr"], 2)])
-def test_leaving_at_once_keeps_the_exit_code_and_what_was_said(
+def test_leaving_at_once_keeps_the_exit_code_and_the_output(
     arguments: list[str], expected: int
 ) -> None:
     code = (
@@ -123,10 +123,19 @@ def test_leaving_at_once_keeps_the_exit_code_and_what_was_said(
 
 
 def help_of(name: str, capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as exit_info:
-        main([name, "--help"])
-    assert exit_info.value.code == 0
+    assert call(*name.split(), "--help") == 0
     return capsys.readouterr().out
+
+
+def test_help_shows_each_example_on_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of("", capsys)
+    assert "\\b" not in text and "\b" not in text
+    examples = [line for line in text.splitlines() if line.startswith("    audiostyle ")]
+    commands = [example.split()[1] for example in examples]
+    assert commands == ["transfer", "evaluate", "batch", "report", "doctor"]
+    for example in examples:
+        name, *words = shlex.split(example)[1:]
+        cli.commands[name].make_context(name, words)
 
 
 @pytest.mark.parametrize("name", cli.commands)
@@ -135,7 +144,8 @@ def test_every_command_has_examples_that_parse(
 ) -> None:
     lines = [line.strip() for line in help_of(name, capsys).splitlines()]
     examples = [line for line in lines if line.startswith(f"audiostyle {name} ")]
-    assert len(examples) >= 2  # each on a line of its own, and whole:
+    assert len(examples) >= 2
+    assert not any("\b" in line or "\\b" in line for line in lines)
     for example in examples:
         command = cli.commands[name]
         context = command.make_context(name, shlex.split(example)[2:])
@@ -150,7 +160,7 @@ def test_every_option_is_explained_under_a_heading(
     headings = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
     assert headings == list(dict.fromkeys(headings))  # none twice
     in_lists = re.findall(r"^  (\S+)", text.split("\n\n", 3)[3], re.MULTILINE)
-    arguments = {"CONTENT", "STYLE", "STYLE...", "OUTPUT...", "PATH...", "FOLDER", "DIR"}
+    arguments = {"CONTENT", "STYLE", "STYLE...", "OUTPUT...", "PATH...", "FOLDER"}
     assert not arguments & set(in_lists)
     required = [p for p in cli.commands[name].params if isinstance(p, click.Option) and p.required]
     assert text.count("[required]") == len(required)
@@ -188,7 +198,16 @@ def test_every_parameter_is_an_option_with_its_unit_bounds_and_default(
         assert f"{preset}: " in text
 
 
-def last_line(capsys: pytest.CaptureFixture[str]) -> str:
+def test_batch_options_have_the_defaults_of_a_batch_request() -> None:
+    """The command does not import the request, to stay fast."""
+    context = cli.commands["batch"].make_context("batch", ["a", "b", "-o", "c"])
+    defaults = {field.name: field.default for field in dataclasses.fields(BatchRequest)}
+    names = set(defaults) & set(context.params) - {"content", "style", "out_dir", "preset"}
+    assert len(names) > 15
+    assert {n: context.params[n] for n in names} == {n: defaults[n] for n in names}
+
+
+def only_line(capsys: pytest.CaptureFixture[str]) -> str:
     out, err = capsys.readouterr()
     assert out == ""
     (line,) = err.splitlines()
@@ -211,7 +230,7 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (type("ResourceExhaustedError", (Exception,), {})(), "out of memory: use --start"),
     ],
 )
-def test_what_nobody_expected_is_one_line_or_with_v_a_traceback(
+def test_an_unexpected_error_is_one_line_and_with_v_a_traceback(
     error: Exception,
     message: str,
     clips: list[str],
@@ -221,19 +240,21 @@ def test_what_nobody_expected_is_one_line_or_with_v_a_traceback(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(transfer.StyleTransfer, "run", fail)
-    with pytest.raises(SystemExit) as exit_info:
-        main(["transfer", *clips])
-    assert exit_info.value.code == 1
-    assert re.match(rf"audiostyle: error: {message}", last_line(capsys))
-    monkeypatch.setattr(transfer.nn_device, "load_tensorflow", lambda quiet: None)
-    with pytest.raises(type(error)):
-        main(["transfer", "-fv", *clips])
+    monkeypatch.setattr(StyleTransfer, "run", fail)
+    monkeypatch.setattr(device, "load_tensorflow", lambda quiet=True: None)
+    assert call("transfer", *clips) == 1
+    assert re.match(rf"audiostyle: error: {message}", only_line(capsys))
+    # The v of a value is not -v.
+    assert call("transfer", *clips[:2], "-fovoice.wav", "--device", "cpu") == 1
+    assert re.match(rf"audiostyle: error: {message}", only_line(capsys))
+    for verbose in ("-fv", "-v", "--verbose"):
+        with pytest.raises(type(error)):
+            main(["transfer", verbose, *clips])
     assert sorted(path.name for path in Path().iterdir()) == ["content.wav", "style.wav"]
 
 
-def test_a_plain_install_says_what_the_evaluation_needs(clips: list[str]) -> None:
-    """In a process of its own: nothing imports mir_eval on the way to the message."""
+def test_without_mir_eval_the_evaluation_names_the_extra_to_install(clips: list[str]) -> None:
+    """In a new process: nothing may import mir_eval before the message."""
     code = (
         "import sys; sys.modules['mir_eval'] = None; from audiostyle.cli.main import main; "
         f"main(['evaluate', *{clips[:2]!r}, {clips[0]!r}])"
@@ -246,151 +267,10 @@ def test_a_plain_install_says_what_the_evaluation_needs(clips: list[str]) -> Non
     )
 
 
-def test_a_gpu_that_is_absent_is_an_error_with_a_remedy(
+def test_a_missing_gpu_is_an_error_with_a_remedy(
     clips: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        main(["transfer", *clips, "--device", "gpu:99"])
-    assert exit_info.value.code == 1
+    assert call("transfer", *clips, "--device", "gpu:99") == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert re.match(r"audiostyle: error: device gpu:99: .*; use --device auto or cpu$", line)
     assert not Path("o.wav").exists()
-
-
-@dataclasses.dataclass
-class Smoke:
-    """A run in a process of its own, and what it left."""
-
-    folder: Path
-    code: int
-    out: str
-    err: list[str]
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
-    folder = tmp_path_factory.mktemp("smoke")
-    sf.write(folder / "content.wav", make_tones(), SR)
-    sf.write(folder / "style.wav", make_noise(), SR)
-    arguments = "transfer content.wav style.wav -o out.wav --json --plot out.png --device cpu"
-    done = run(*arguments.split(), *TINY_OPTIONS, folder=folder)
-    return Smoke(folder, done.returncode, done.stdout, done.stderr.splitlines())
-
-
-def test_smoke_run(smoke: Smoke) -> None:
-    assert smoke.code == 0, smoke.err
-    names = {path.name for path in smoke.folder.iterdir()}
-    assert names == {"content.wav", "style.wav", "out.wav", "out.wav.json", "out.png"}
-    before, after = (sf.info(smoke.folder / name) for name in ("content.wav", "out.wav"))
-    for name in ("samplerate", "channels", "frames", "format", "subtype"):
-        assert getattr(after, name) == getattr(before, name)
-    y, content = (sf.read(smoke.folder / name)[0] for name in ("out.wav", "content.wav"))
-    assert np.isfinite(y).all()
-    assert np.abs(y - content).max() > 0.01
-
-
-def test_standard_output_is_the_record_and_nothing_else(smoke: Smoke) -> None:
-    assert smoke.out == (smoke.folder / "out.wav.json").read_text()
-    assert json.loads(smoke.out)["status"] == "complete"
-
-
-ALLOWED = (
-    r"listening to style\.wav.*",
-    r"CPU, as asked",
-    r"step 0/3: total \S+, content \S+, style \S+",
-    r"step [1-3]/3: total \S+, content \S+, style \S+",
-    r"turning the spectrogram into sound",
-    r"peaks limited by up to \d+\.\d\d dB",
-    r".*out\.wav \(\d steps(, plateau)?, \d+\.\d s\)",
-)
-
-
-def test_standard_error_holds_these_lines_in_this_order_and_no_noise(smoke: Smoke) -> None:
-    matched = []
-    for line in smoke.err:
-        places = [i for i, pattern in enumerate(ALLOWED) if re.fullmatch(pattern, line)]
-        assert places, f"unexpected: {line}"
-        matched.append(places[0])
-    assert matched == sorted(matched)
-    assert set(matched) >= {0, 1, 2, 3, 4, 6}
-    assert str((smoke.folder / "out.wav").resolve()) in smoke.err[-1]
-
-
-def test_the_record_is_complete(smoke: Smoke) -> None:
-    record = json.loads(smoke.out)
-    expected = TransferConfig(
-        n_fft=1024,
-        hop_length=256,
-        n_mels=64,
-        bands=4,
-        iterations=3,
-        inversion_iterations=2,
-        style_layers=(("block1_conv1", 1.0), ("block2_conv1", 1.0)),
-    )
-    assert TransferConfig(**record["parameters"]) == expected
-    assert (record["preset"], record["seed"], record["device"]) == ("balanced", 0, "/CPU:0")
-    described = [record["output"], record["content"], *record["styles"][0]["clips"]]
-    assert [entry["path"] for entry in described] == ["out.wav", "content.wav", "style.wav"]
-    for entry in described:
-        data = (smoke.folder / entry["path"]).read_bytes()
-        assert entry["sha256"] == hashlib.sha256(data).hexdigest()
-        assert (entry["sr"], entry["channels"], entry["samples"]) == (SR, 1, SR)
-    assert record["versions"]["python"] == platform.python_version()
-    for package in ("tensorflow", "librosa", "numpy", "soundfile"):
-        assert record["versions"][package] == version(package)
-    assert record["audiostyle"] == audiostyle.__version__
-    assert "Simonyan" in json.dumps(record["weights"])
-    losses = record["losses"]
-    assert [loss["step"] for loss in losses] == list(range(len(losses)))
-    assert losses[-1]["total"] < losses[0]["total"]
-    assert set(losses[0]["layers"]) == {"block1_conv1", "block2_conv1"}
-    assert all(seconds >= 0 for seconds in record["timings"].values())
-    assert {"style", "optimization", "inversion"} <= set(record["timings"])
-
-
-def test_the_picture_is_a_png_of_plausible_size(smoke: Smoke) -> None:
-    data = (smoke.folder / "out.png").read_bytes()
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    assert struct.unpack(">4sII", data[12:24]) == (b"IHDR", 1440, 840)
-    assert 30_000 < len(data) < 3_000_000
-
-
-ODD = "-o 'odd' \"$x$\" ü.flac"
-
-
-@pytest.fixture(scope="module")
-def genre(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
-    """Style a part of a 44.1 kHz stereo clip with a clip and a genre, without a word."""
-    folder = tmp_path_factory.mktemp("genre")
-    stereo = np.stack([make_tones(1.2, 44_100), make_tones(1.2, 44_100, 330.0)], axis=1)
-    sf.write(folder / ODD, stereo, 44_100, subtype="PCM_24")
-    sf.write(folder / "style.ogg", make_noise(0.8, 32_000), 32_000)
-    (folder / "a genre").mkdir()
-    sf.write(folder / "a genre" / "a.mp3", make_noise(0.9, 16_000, seed=1), 16_000)
-    (folder / "a genre" / "b.wav").write_text("no sound")
-    options = [*TINY_OPTIONS, "--quiet", "--blend=2,1", "--start=0.1", "--duration=0.7"]
-    done = run("transfer", *options, "-oout.wav", "--", ODD, "style.ogg", "a genre", folder=folder)
-    return Smoke(folder, done.returncode, done.stdout, done.stderr.splitlines())
-
-
-def test_quiet_is_silent(genre: Smoke) -> None:
-    assert (genre.code, genre.out, genre.err) == (0, "", [])
-
-
-def test_rate_channels_depth_and_length_are_those_of_the_part(genre: Smoke) -> None:
-    info = sf.info(genre.folder / "out.wav")
-    assert (info.samplerate, info.channels, info.subtype) == (44_100, 2, "PCM_24")
-    assert info.frames == round(0.7 * 44_100)
-
-
-def test_the_record_says_what_became_of_every_clip(genre: Smoke) -> None:
-    record = json.loads((genre.folder / "out.wav.json").read_text())
-    assert record["content"]["path"] == ODD
-    assert record["content"]["start_sample"] == 4410
-    assert [style["weight"] for style in record["styles"]] == [2.0, 1.0]
-    assert [style["path"] for style in record["styles"]] == ["style.ogg", "a genre"]
-    (used,), (skipped,) = record["styles"][1]["clips"], record["styles"][1]["skipped"]
-    assert used["path"].endswith("a.mp3")
-    assert skipped["path"].endswith("b.wav")
-    assert "is not an audio file" in skipped["reason"]
-    assert any(note.startswith("style resampled from 16000, 32000 Hz") for note in record["notes"])

@@ -1,4 +1,4 @@
 """The command line: one module per command, shared options, and progress display.
 
-May import every other package; nothing imports it.
+May import every other package; no package imports it.
 """

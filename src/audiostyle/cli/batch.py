@@ -1,258 +1,411 @@
-"""The commands for whole folders: parse, call, echo, set the exit code. No numbers, no logic."""
+"""The command ``batch``, and the events that it prints for programs."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import Any
+import json
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from audiostyle.batch.request import BatchRequest
 from audiostyle.cli.options import (
-    cluster_options,
-    content_options,
+    CLUSTER_OPTIONS,
+    CONTENT_OPTIONS,
+    PATH,
+    SUBTYPE,
+    command,
+    examples,
+    flag,
+    option,
+    option_group,
     parameter_options,
     take_cluster,
     take_config,
 )
-from audiostyle.cli.parts import GroupedCommand, GroupedOption, complete_files, shared_flags
+from audiostyle.cli.progress import BatchProgress, Console, format_duration
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.errors import AudioFileError, AudioStyleError, BusyError, ConfigError, Interrupted
+from audiostyle.events import Iteration, Stage
+from audiostyle.utils.interrupts import Interrupt
 
-BATCH_EXAMPLE = """\b
-Examples:
-  audiostyle batch genres/jazz genres/classical -o out --by genre
-  audiostyle batch genres genres -o out --content-genre jazz --style-genre classical --limit 50
-  audiostyle batch "songs/*.mp3" classical.style.npz -o out --name "{content_genre}/{content}.flac"
-  audiostyle batch @songs.txt genres -o out --by genre --pair random:2 --evaluate
-  audiostyle batch genres/jazz genres/classical -o out --by genre --dry-run
-  audiostyle batch genres/jazz genres/classical -o out --engine ray --ray-address auto
-  audiostyle batch genres/jazz genres/classical -o out --shard 2/8
-"""
+if TYPE_CHECKING:
+    from audiostyle.batch.engine import Engine
+    from audiostyle.batch.plan import BatchPlan
+    from audiostyle.batch.ray.cluster import Cluster
+    from audiostyle.batch.request import BatchRequest
+    from audiostyle.batch.run import BatchResult
 
-STATUS_EXAMPLE = """\b
-Examples:
-  audiostyle status out
-  audiostyle status out --json
-"""
-
-STYLE_EXAMPLE = """\b
-Examples:
-  audiostyle style genres/classical -o classical.style.npz
-  audiostyle style genres/jazz -o jazz.style.npz --preset best --force
-"""
+SCHEMA = 1  # of the events
 
 
-@click.command(
-    "batch", cls=GroupedCommand, epilog=BATCH_EXAMPLE, options_metavar="-o DIR [OPTIONS]"
+def complete_files(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Leave the completion of a file, a folder or a pattern to the shell."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+@command(
+    "batch",
+    options_metavar="-o FOLDER [OPTIONS]",
+    epilog=examples(
+        "audiostyle batch genres/jazz genres/classical -o out --by genre",
+        "audiostyle batch genres genres -o out --content-genre jazz --style-genre classical "
+        "--limit 50",
+        'audiostyle batch "songs/*.mp3" classical.style.npz -o out '
+        '--name "{content_genre}/{content}.flac"',
+        "audiostyle batch @songs.txt genres -o out --by genre --pair random:2 --evaluate",
+        "audiostyle batch genres/jazz genres/classical -o out --by genre --dry-run",
+        "audiostyle batch genres/jazz genres/classical -o out --engine ray --ray-address auto",
+        "audiostyle batch genres/jazz genres/classical -o out --shard 2/8",
+    ),
 )
 @click.argument("content", shell_complete=complete_files)
 @click.argument("style", shell_complete=complete_files)
-@click.option(
-    "-o",
-    "--output",
-    "out_dir",
-    required=True,
-    cls=GroupedOption,
-    group="Output",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where outputs, journal and results go; made if it is not there.",
+@option_group(
+    "Output",
+    option(
+        "-o",
+        "--output",
+        "out_dir",
+        required=True,
+        type=PATH,
+        metavar="FOLDER",
+        help="Write outputs, journal and results to this folder; create it if needed.",
+    ),
+    option(
+        "--name",
+        default="{content}__{style}.wav",
+        metavar="TEMPLATE",
+        help="Name the outputs by this template of {content}, {style}, {content_genre} and "
+        "{style_genre}; / makes folders.  [default: {content}__{style}.wav]",
+    ),
+    SUBTYPE,
+    option(
+        "--evaluate",
+        is_flag=True,
+        help="Evaluate every output as audiostyle evaluate does, and add the scores to the "
+        "results.",
+    ),
+    flag("json", "Print events to standard output, one JSON document per line."),
+    flag("quiet", "Print only what failed."),
+    flag("verbose", "Show TensorFlow's messages and tracebacks."),
 )
-@click.option(
-    "--name",
-    default=BatchRequest.name,
-    cls=GroupedOption,
-    group="Output",
-    metavar="TEMPLATE",
-    help="Names of the outputs, with {content}, {style}, {content_genre} and {style_genre}; / "
-    f"makes folders.  [default: {BatchRequest.name}]",
+@option_group(
+    "Plan",
+    option(
+        "--pair",
+        default="product",
+        metavar="[product|zip|random:N|csv:FILE]",
+        help="Pair each content with each style; the first with the first and so on; each with N "
+        "styles drawn by --seed; or as listed in the columns content and style of a table.  "
+        "[default: product]",
+    ),
+    option(
+        "--by",
+        default="clip",
+        metavar="[clip|genre]",
+        help="Treat each clip as one style, or all clips of a genre (a folder).  [default: clip]",
+    ),
+    option(
+        "--content-genre", metavar="NAME", help="Use only this genre of CONTENT.  [default: all]"
+    ),
+    option("--style-genre", metavar="NAME", help="Use only this genre of STYLE.  [default: all]"),
+    option(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="Process at most this many pairs.  [at least 1; default: all]",
+    ),
+    option("--shuffle", is_flag=True, help="Draw the pairs of --limit at random, by --seed."),
+    option(
+        "-n",
+        "--dry-run",
+        is_flag=True,
+        help="Print names, counts, and the disk space and time needed, and stop.",
+    ),
+    option(
+        "--retry-failed",
+        is_flag=True,
+        help="Retry also pairs that will probably fail again: after a crash, or with unusable "
+        "inputs.",
+    ),
+    flag("force", "Process all pairs again, and replace outputs that exist."),
 )
-@click.option(
-    "--subtype",
-    cls=GroupedOption,
-    group="Output",
-    help="Sample format, as PCM_16, PCM_24, FLOAT.  [default: as each content]",
+@option_group("Input", *CONTENT_OPTIONS)
+@parameter_options(
+    option(
+        "--engine",
+        default="local",
+        metavar="[local|ray]",
+        help="Compute in this process, or on the workers of a Ray cluster.  [default: local]",
+    ),
+    option(
+        "--shard",
+        metavar="I/N",
+        help="Process only part I of N; other processes may process the other parts at the same "
+        "time.  [I from 1 to N; default: SLURM_ARRAY_TASK_ID if set, else all]",
+    ),
 )
-@click.option(
-    "--evaluate",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Output",
-    help="Judge every output as audiostyle evaluate does, and put the scores into the results.",
-)
-@shared_flags(
-    json="Print what happens on standard output, one JSON document a line.",
-    quiet="Say nothing but what failed.",
-    verbose="Show TensorFlow's messages, and tracebacks.",
-)
-@click.option(
-    "--pair",
-    default=BatchRequest.pair,
-    cls=GroupedOption,
-    group="Plan",
-    metavar="[product|zip|random:N|csv:FILE]",
-    help="Each content with each style; the first with the first and so on; each with N styles "
-    "drawn by --seed; or as the columns content and style of a table say.  "
-    f"[default: {BatchRequest.pair}]",
-)
-@click.option(
-    "--by",
-    default=BatchRequest.by,
-    cls=GroupedOption,
-    group="Plan",
-    metavar="[clip|genre]",
-    help="What is one style: a clip, or all clips of a genre (a folder).  "
-    f"[default: {BatchRequest.by}]",
-)
-@click.option(
-    "--content-genre",
-    cls=GroupedOption,
-    group="Plan",
-    metavar="NAME",
-    help="Take only this genre of CONTENT.  [default: all]",
-)
-@click.option(
-    "--style-genre",
-    cls=GroupedOption,
-    group="Plan",
-    metavar="NAME",
-    help="Take only this genre of STYLE.  [default: all]",
-)
-@click.option(
-    "--limit",
-    type=int,
-    cls=GroupedOption,
-    group="Plan",
-    help="At most so many pairs.  [at least 1; default: all]",
-)
-@click.option(
-    "--shuffle",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Plan",
-    help="Draw the pairs that --limit takes, by --seed.",
-)
-@click.option(
-    "-n",
-    "--dry-run",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Plan",
-    help="Print names, counts, disk and time needed, and do nothing.",
-)
-@click.option(
-    "--retry-failed",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Plan",
-    help="Try again even what would fail again: pairs that crashed, inputs that could not be used.",
-)
-@shared_flags("Plan", force="Do everything again, and replace outputs that exist.")
-@content_options
-@parameter_options
-@click.option(
-    "--engine",
-    default="local",
-    cls=GroupedOption,
-    group="Run",
-    metavar="[local|ray]",
-    help="Compute in this process, or on workers of a Ray cluster.  [default: local]",
-)
-@click.option(
-    "--shard",
-    cls=GroupedOption,
-    group="Run",
-    metavar="I/N",
-    help="Do only this part of N; others may do the other parts at the same time.  [I from 1 to N; "
-    "default: as SLURM_ARRAY_TASK_ID says, else all]",
-)
-@cluster_options
-def batch_command(**options: Any) -> None:
-    """Apply the style of every STYLE to every CONTENT; run it again to go on where it stopped.
+@option_group("Cluster", *CLUSTER_OPTIONS)
+def batch_command(as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> int:
+    """Apply the style of every STYLE to every CONTENT; run it again to resume.
 
-    CONTENT and STYLE are each a folder with all below it, a glob in quotes, @FILE (a list of paths,
-    one a line, relative to the list) or a file; STYLE may also be a style file. GTZAN is
-    understood, also as a whole: --content-genre jazz --style-genre classical. Inputs are probed
-    first, and a broken one costs only its own pairs. DIR/journal.jsonl remembers what is done: the
-    next run does only what is missing, failed, or was changed, be it an input or a parameter.
-    DIR/results.csv and DIR/results.jsonl hold a row for every pair. Exit codes: 0 all is done; 1
-    some failed; 2 usage; 3 nothing succeeded; 4 disk full, device absent, cluster not to
-    be used, or folder in use: nothing is lost; 130 and 143 after a signal, the first of which gives
-    the current pair up cleanly, the second at once.
+    CONTENT and STYLE are each a folder with all its subfolders, a glob in quotes, @FILE (a list of
+    paths, one per line, relative to the list) or a file; STYLE may also be a style file. The layout
+    of GTZAN is supported: --content-genre jazz --style-genre classical. All inputs are checked
+    first, and a broken one affects only its own pairs. FOLDER/journal.jsonl records which pairs are
+    done: the next run processes only what is missing, has failed, or whose input or parameters
+    changed. FOLDER/results.csv and FOLDER/results.jsonl hold one row per pair. Exit codes: 0 all
+    done; 1 some pairs failed; 2 usage error; 3 no pair succeeded; 4 disk full, device missing,
+    cluster unusable, or folder in use (nothing is lost); 130 and 143 after a signal: the first
+    signal stops the current pair cleanly, the second at once.
     """
     preset, config = take_config(options)
+    engine = take_cluster(options)
 
-    from audiostyle.cli import batch_runner
+    from audiostyle.batch.request import BatchRequest
 
-    as_json, quiet = options.pop("as_json"), options.pop("quiet")
-    dry_run = options.pop("dry_run")
-    cluster = take_cluster(options)
-    code = batch_runner.run_batch_command(
-        BatchRequest(preset=preset, **options),
-        config,
-        as_json=as_json,
-        quiet=quiet,
-        dry_run=dry_run,
-        engine=cluster,
-        echo=lambda text: click.echo(text, err=True),
-        publish=lambda text: click.echo(text, nl=False),
+    request = BatchRequest(preset=preset, **options)
+    return run_batch_command(
+        request, config, Console(quiet), engine, as_json=as_json, dry_run=dry_run
     )
-    sys.exit(code)
 
 
-@click.command("status", cls=GroupedCommand, epilog=STATUS_EXAMPLE, options_metavar="[OPTIONS]")
-@click.argument("out_dir", metavar="DIR", type=click.Path(path_type=Path))
-@shared_flags(json="Print it as one JSON document.")
-def status_command(out_dir: Path, as_json: bool) -> None:
-    """Say how far the batch of a folder is: what is done, failed and pending, and why.
+def run_batch_command(
+    request: BatchRequest,
+    config: TransferConfig,
+    console: Console,
+    engine: Engine | Cluster | None = None,
+    *,
+    as_json: bool,
+    dry_run: bool,
+) -> int:
+    """Run a batch or plan it, show its progress and its results, and return the exit code."""
+    from audiostyle.batch.engine import ENVIRONMENT
+    from audiostyle.batch.ray.cluster import Cluster
+    from audiostyle.batch.shards import shard_of_slurm
+    from audiostyle.config.plugins import check_portable
 
-    DIR is the output folder of audiostyle batch. It may be running.
-    """
-    from audiostyle.cli import batch_runner
+    def publish(event: dict[str, Any]) -> None:
+        if as_json and event:
+            console.publish(_to_line(event))
 
-    publish = lambda text: click.echo(text, nl=False)  # noqa: E731
-    sys.exit(batch_runner.run_status(out_dir, publish=publish, as_json=as_json))
+    def fail(error: AudioStyleError, code: int) -> int:
+        message = " ".join(str(error).split())
+        console.echo(f"audiostyle: error: {message}", always=True)
+        publish({"event": "error", "reason": message, "exit_code": code})
+        return code
+
+    try:
+        if request.shard is None and (shard := shard_of_slurm(os.environ)):
+            request.shard = shard
+            console.echo(f"shard {shard}, from SLURM_ARRAY_TASK_ID; --shard 1/1 runs the whole")
+        if isinstance(engine, Cluster):
+            engine.check(request.device)
+            check_portable(config)
+        if dry_run:
+            plan = _plan(request, config, engine)
+            publish(to_event(plan, names=True))
+            if not as_json:
+                console.publish(_render_plan(plan))
+            return 0
+        progress = None if as_json else BatchProgress(console)
+        return _run(request, config, console, engine, progress, publish)
+    except (*ENVIRONMENT, BusyError) as error:
+        return fail(error, 4)
+    except ConfigError:
+        raise
+    except AudioStyleError as error:
+        # A folder without clips leaves nothing to do; a folder that does not exist, or an output
+        # that is in the way, is a mistake in the command.
+        empty = isinstance(error, AudioFileError) and error.kind != "missing"
+        return fail(error, 3 if empty else 2)
 
 
-@click.command(
-    "style", cls=GroupedCommand, epilog=STYLE_EXAMPLE, options_metavar="-o FILE [OPTIONS]"
-)
-@click.argument("source", metavar="FOLDER", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    cls=GroupedOption,
-    group="Output",
-    type=click.Path(path_type=Path),
-    metavar="NAME.style.npz",
-    help="Where the style goes.",
-)
-@shared_flags(
-    force="Replace an output that exists.",
-    json="Print what the file says about itself on standard output.",
-    quiet="Say nothing but errors.",
-    verbose="Show tracebacks.",
-)
-@parameter_options
-def style_command(source: Path, output: Path, **options: Any) -> None:
-    """Save the style of FOLDER, all its clips together, in a small file.
+def _plan(
+    request: BatchRequest, config: TransferConfig, engine: Engine | Cluster | None
+) -> BatchPlan:
+    from audiostyle.batch import journal
+    from audiostyle.batch.plan import make_batch_plan
+    from audiostyle.batch.ray.cluster import Cluster
 
-    FOLDER may also be one clip. transfer and batch take the file wherever they take a style, and
-    give what the folder itself would give. They must have the same network, style layers, bands and
-    spectrogram (sr, n_fft, hop_length, n_mels, mel_scale, top_db), or refuse it.
-    """
-    options.pop("verbose")
-    _, config = take_config(options)
+    request.check()
+    plan = make_batch_plan(request, config, journal.read(request.out_dir))
+    if isinstance(engine, Cluster) and engine.workers and plan.seconds:
+        plan.seconds /= engine.workers
+    return plan
 
-    from audiostyle.cli import batch_runner
 
-    code = batch_runner.run_style(
-        source,
-        output,
-        config,
-        echo=lambda text: click.echo(text, err=True),
-        publish=lambda text: click.echo(text, nl=False),
-        **options,
+def _run(
+    request: BatchRequest,
+    config: TransferConfig,
+    console: Console,
+    engine: Engine | Cluster | None,
+    progress: BatchProgress | None,
+    publish: Callable[[dict[str, Any]], None],
+) -> int:
+    from audiostyle.batch.engine import Failed
+    from audiostyle.batch.run import BatchResult, run_batch_request
+
+    results: list[BatchResult] = []
+    interrupt = BatchInterrupt(console.echo)
+
+    def callback(event: Any) -> None:
+        if isinstance(event, BatchResult):
+            results.append(event)
+            return
+        if progress is not None:
+            progress(event)
+        if request.verbose and isinstance(event, Failed) and event.trace:
+            console.echo(event.trace, always=True)
+        publish(to_event(event))
+        interrupt.poll(event)
+
+    with interrupt:
+        try:
+            code = run_batch_request(request, config, callback, engine).exit_code
+        except Interrupted as error:
+            code = error.code
+            if not results:
+                console.echo("audiostyle: error: interrupted; nothing was started", always=True)
+        finally:
+            interrupt.stage = "done"
+            if progress is not None:
+                progress.close()
+            for result in results:
+                _echo_result(result, console)
+        counts = {
+            status: result.count(status)
+            for result in results
+            for status in ("done", "failed", "pending")
+        }
+        publish({**counts, "event": "end", "exit_code": code})
+    return code
+
+
+def _echo_result(result: BatchResult, console: Console) -> None:
+    from audiostyle.batch.run import failed_lines
+
+    for line in failed_lines(result):
+        console.echo(f"failed: {line}", always=True)
+    for line in result.unevaluated:
+        console.echo(f"not evaluated: {line}", always=True)
+    pending = result.count("pending")
+    console.echo(
+        f"{os.path.abspath(result.out_dir)}: {result.count('done')} done ({result.computed} now), "
+        f"{result.count('failed')} failed"
+        + (f", {pending} left; the same command goes on" if pending else "")
     )
-    sys.exit(code)
+
+
+def _render_plan(plan: BatchPlan) -> str:
+    to_compute = sum(job.compute for job in plan.jobs)
+    to_evaluate = sum(job.evaluate for job in plan.jobs)
+    lines = [job.pair.id for job in plan.jobs]
+    lines += [f"cannot be done: {f['pair']} ({f['kind']}: {f['reason']})" for f in plan.failed]
+    lines += plan.notes
+    lines.append(
+        f"{len(plan.pairs)} pairs: {len(plan.done)} done, {to_compute} to compute, "
+        f"{len(plan.failed)} that cannot be done"
+        + (f", {to_evaluate} to evaluate" if to_evaluate else "")
+    )
+    lines.append(
+        f"disk: about {plan.n_bytes / 1e6:.1f} MB needed, {plan.free_bytes / 1e6:.0f} MB free"
+    )
+    if plan.seconds is not None:
+        basis = "as measured in this folder" if plan.measured else "a rule of thumb for 2 cores"
+        lines.append(f"time: about {format_duration(plan.seconds)} ({basis})")
+    return "\n".join(lines) + "\n"
+
+
+class BatchInterrupt(Interrupt):
+    """Stops the current pair at the first signal, as soon as that is clean, and at the second now.
+
+    A pair whose optimisation has ended is completed: that takes a moment, and saves the work.
+    """
+
+    def _handle(self, number: int, _frame: object) -> None:
+        if self.stage == "done":
+            return
+        self.signals += 1
+        self.code = 128 + number
+        if self.signals > 1 or not self.stage:
+            raise Interrupted(self.code)
+        self._echo("stopping; what is done stays done (once more to stop now)")
+
+    def poll(self, event: Any) -> None:
+        """Raise `Interrupted` if a signal came, and nothing is lost by stopping at this event."""
+        from audiostyle.batch.engine import Started, Waiting
+
+        if isinstance(event, Started):
+            self.stage = "pair"
+        clean = (
+            isinstance(event, (Iteration, Waiting))
+            or (isinstance(event, Started) and not event.watched)
+            or (isinstance(event, Stage) and event.name != "inversion")
+        )
+        if self.signals and clean:
+            raise Interrupted(self.code)
+
+
+def to_event(event: Any, names: bool = False) -> dict[str, Any]:
+    """Return an event as plain data for programs; empty if there is nothing to report.
+
+    ``event`` names its kind: ``plan`` (with the names of its pairs if `names`), ``started``,
+    ``stage``, ``step``, ``done``, ``failed``, ``scored``, ``lost``, ``note`` or ``interrupted``.
+    """
+    from audiostyle.batch import engine
+    from audiostyle.batch.plan import BatchPlan
+
+    def about_pair(name: str, /, **facts: Any) -> dict[str, Any]:
+        return {"event": name, "pair": event.job.pair.id, "output": str(event.job.output), **facts}
+
+    if isinstance(event, BatchPlan):
+        return _plan_event(event, names)
+    if isinstance(event, Stage):
+        return {"event": "stage", "stage": event.name, "detail": event.detail}
+    if isinstance(event, Iteration):
+        fields = ("step", "n_steps", "window", "n_windows", "total", "content", "style")
+        return {"event": "step", **{name: getattr(event, name) for name in fields}}
+    if isinstance(event, engine.Started):
+        return about_pair("started")
+    if isinstance(event, engine.Done):
+        return {**about_pair("done"), **event.summary, "seconds": round(event.seconds, 3)}
+    if isinstance(event, engine.Failed):
+        return about_pair("failed", kind=event.kind, reason=event.reason)
+    if isinstance(event, engine.Evaluated):
+        return about_pair("scored", scores=event.scores, reason=event.reason)
+    if isinstance(event, engine.Lost):
+        return about_pair("lost", reason=event.reason)
+    if isinstance(event, engine.Note):
+        return {"event": "note", "text": event.text}
+    if isinstance(event, engine.Abandoned):
+        return about_pair("interrupted")
+    return {}
+
+
+def _plan_event(plan: BatchPlan, names: bool) -> dict[str, Any]:
+    event = {
+        "event": "plan",
+        "schema": SCHEMA,
+        "pairs": len(plan.pairs),
+        "done": len(plan.done),
+        "to_compute": sum(job.compute for job in plan.jobs),
+        "to_evaluate": sum(job.evaluate for job in plan.jobs),
+        "failed": plan.failed,
+        "notes": plan.notes,
+        "bytes_needed": plan.n_bytes,
+        "bytes_free": plan.free_bytes,
+        "seconds": plan.seconds,
+        "measured": plan.measured,
+    }
+    return event | ({"names": [job.pair.id for job in plan.jobs]} if names else {})
+
+
+def _to_line(event: dict[str, Any]) -> str:
+    from audiostyle.files.record import to_json_value
+
+    return json.dumps(to_json_value(event), allow_nan=False) + "\n"

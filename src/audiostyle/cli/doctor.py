@@ -1,67 +1,79 @@
-"""The commands about audiostyle itself: parse, call, echo, set the exit code."""
+"""The commands ``doctor`` and ``completion``."""
 
 from __future__ import annotations
 
-import sys
+import json
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import get_completion_class
 
-from audiostyle.cli.parts import GroupedCommand, GroupedOption, shared_flags
+from audiostyle.cli.options import command, examples, flag, option, option_group
+from audiostyle.cli.progress import Console
 
-DOCTOR_EXAMPLE = """\b
-Examples:
-  audiostyle doctor --no-self-test
-  audiostyle doctor --json
-"""
+if TYPE_CHECKING:
+    from audiostyle.doctor.checks import DoctorReport
 
-COMPLETION_EXAMPLE = """\b
-Examples:
-  audiostyle completion bash
-  audiostyle completion zsh
-  audiostyle completion fish
-"""
+NOT_USABLE = 4  # as `audiostyle batch` exits if a device, disk space or a package is missing
 
 
-@click.command("doctor", cls=GroupedCommand, epilog=DOCTOR_EXAMPLE, options_metavar="[OPTIONS]")
-@shared_flags(json="Print what was found as one JSON document in place of the table.")
-@click.option(
-    "--no-self-test",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Run",
-    help="Make no transfer: look only.",
+@command(
+    "doctor",
+    options_metavar="[OPTIONS]",
+    epilog=examples("audiostyle doctor --no-self-test", "audiostyle doctor --json"),
 )
-def doctor_command(as_json: bool, no_self_test: bool) -> None:
-    """Find out whether audiostyle works here, and why no GPU is used.
+@option_group("Output", flag("json", "Print the results as one JSON document, not as a table."))
+@option_group(
+    "Run", option("--no-self-test", is_flag=True, help="Skip the transfer of one second.")
+)
+def doctor_command(as_json: bool, no_self_test: bool) -> int:
+    """Check whether audiostyle works on this machine, and why it uses no GPU.
 
-    Looks at Python and packages and the ranges they must be in, at threads, memory, disk, formats,
-    the digests of the weights, TensorFlow, its devices and its precision, and styles one second of
-    sound. A row is ok, a note (it could be better), absent (an extra that is not installed), or a
-    fault. Exit codes: 0 audiostyle can be used, 4 it cannot.
+    Checks Python and packages against the supported versions, threads, memory, disk, formats, the
+    digests of the weights, TensorFlow, its devices and its precision, and transfers the style of
+    one second of sound. Each check is ok, a note (something could be better), absent (an optional
+    package is not installed), or a fault. Exit codes: 0 audiostyle can be used; 4 it cannot.
     """
-    from audiostyle.cli import doctor_runner
+    from audiostyle.doctor import checks
 
-    code = doctor_runner.run_doctor(
-        as_json=as_json,
-        self_test=not no_self_test,
-        publish=lambda text: click.echo(text, nl=False),
-    )
-    sys.exit(code)
+    report = checks.run_checks(self_test=not no_self_test)
+    text = json.dumps(report.to_record(), indent=2) + "\n" if as_json else render_report(report)
+    Console().publish(text)
+    return 0 if report.usable else NOT_USABLE
 
 
-@click.command(
-    "completion", cls=GroupedCommand, epilog=COMPLETION_EXAMPLE, options_metavar="[OPTIONS]"
+def render_report(report: DoctorReport) -> str:
+    """Write one line per result under the heading of its section, with remedies below."""
+    lines: list[str] = []
+    width = max((len(result.name) for result in report.results), default=0)
+    for section, results in groupby(report.results, lambda result: result.section):
+        lines += [*([""] if lines else []), section]
+        for result in results:
+            lines.append(f"  {result.state:<6} {result.name:<{width}}  {result.text}")
+            if result.remedy:
+                lines.append(f"  {'':<6} {'':<{width}}  -> {result.remedy}")
+    faults = [result.name for result in report.results if result.state == "fault"]
+    conclusion = f"cannot be used: {', '.join(faults)}" if faults else "can be used"
+    return "\n".join([*lines, "", f"audiostyle {conclusion}"]) + "\n"
+
+
+@command(
+    "completion",
+    options_metavar="[OPTIONS]",
+    epilog=examples(
+        "audiostyle completion bash", "audiostyle completion zsh", "audiostyle completion fish"
+    ),
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
     """Print the script that lets SHELL (bash, zsh or fish) complete commands and options.
 
-    Send it, with >, to where the shell looks for it: for bash
+    Redirect it to a file that the shell loads: for bash
     ~/.local/share/bash-completion/completions/audiostyle, for zsh _audiostyle in a folder of
     $fpath, for fish ~/.config/fish/completions/audiostyle.fish.
     """
-    made = get_completion_class(shell)
-    assert made is not None  # Click has all three
+    completion = get_completion_class(shell)
+    assert completion is not None  # Click has all three
     root = click.get_current_context().find_root().command
-    click.echo(made(root, {}, "audiostyle", "_AUDIOSTYLE_COMPLETE").source())
+    click.echo(completion(root, {}, "audiostyle", "_AUDIOSTYLE_COMPLETE").source())

@@ -1,74 +1,92 @@
-"""An evaluation as a person runs it: signals, progress, messages. No parsing, no sound."""
+"""The command ``evaluate``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import functools
+from pathlib import Path
+from typing import Any
 
-from audiostyle.cli.progress import ProgressDisplay
-from audiostyle.evaluation import evaluate_files, table
-from audiostyle.evaluation.types import EvaluationRequest
-from audiostyle.files import record
+import click
+
+from audiostyle.cli.options import PATH, command, examples, flag, option, option_group
+from audiostyle.cli.progress import Console, ItemProgress
 from audiostyle.utils.interrupts import Interrupt
 
 
-class EvaluationProgress(ProgressDisplay):
-    """A tqdm bar on a terminal, plain lines elsewhere, or nothing."""
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        """Show what is done next."""
-        if self._quiet:
-            return
-        if not self._terminal:
-            if done < total:
-                self._echo(f"step {done + 1}/{total}: {what}")
-            return
-        bar = self._bar("step", total=total, leave=False)
-        self._move(bar, done, what)
-        bar.refresh()
-
-
-def run_evaluation_command(
-    question: EvaluationRequest,
-    *,
-    echo: Callable[[str], None],
-    publish: Callable[[str], None],
+@command(
+    "evaluate",
+    options_metavar="[OPTIONS]",
+    epilog=examples(
+        "audiostyle evaluate song.wav piano.wav out.wav",
+        "audiostyle evaluate song.wav piano.wav fast.wav best.wav --baselines",
+        "audiostyle evaluate song.mp3 genres/classical out.flac --json --quiet",
+    ),
+)
+@click.argument("content", type=PATH)
+@click.argument("style", type=PATH)
+@click.argument("outputs", metavar="OUTPUT...", nargs=-1, required=True, type=PATH)
+@option_group(
+    "Input",
+    option(
+        "--baselines",
+        is_flag=True,
+        help="Evaluate baselines as well: identity (the content), the style, half of each, and the "
+        "content with the long-term EQ of the style.",
+    ),
+    option(
+        "--start",
+        type=float,
+        metavar="SECONDS",
+        help="Compare with the content from here on.  [at least 0; default: taken from the record "
+        "of each output, else 0]",
+    ),
+    option(
+        "--duration",
+        type=float,
+        metavar="SECONDS",
+        help="Compare with this many seconds of the content.  [at least 0.5; default: taken from "
+        "the record of each output, else all]",
+    ),
+)
+@option_group(
+    "Output",
+    flag("json", "Print inputs, versions and measures as one JSON document, not as a table."),
+    flag("quiet", "Print only the table, or the JSON, and errors."),
+    flag("verbose", "Show TensorFlow's messages and tracebacks."),
+)
+def evaluate_command(
+    content: Path,
+    style: Path,
+    outputs: tuple[Path, ...],
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> int:
-    """Run one evaluation and report on it.
+    """Measure how much of STYLE each OUTPUT took on, and how much of CONTENT it kept.
 
-    Parameters
-    ----------
-    question : Question
-    echo : callable
-        Gets every line about the run.
-    publish : callable
-        Gets the table, or the report as JSON.
-    as_json, quiet : bool
-
-    Returns
-    -------
-    int
-        The exit code: 1 if an output could not be judged.
-
-    Raises
-    ------
-    AudioStyleError
-    Interrupted
+    No measure takes part in a transfer; docs/evaluation.md explains them. CONTENT and OUTPUT... are
+    audio files. STYLE is an audio file or a folder whose clips together are one style; only its
+    first 120 s count. Everything is resampled to the rate of the content, and each OUTPUT is cut or
+    padded to its length. If OUTPUT.json, the record of a transfer, names an excerpt of CONTENT, the
+    output is compared to that excerpt. Needs mir_eval: pip install 'audiostyle[evaluate]'.
     """
-    progress = EvaluationProgress(echo, quiet)
-    with Interrupt(echo):
-        try:
-            report = evaluate_files.run_evaluation(question, progress)
-        finally:
-            progress.close()
-    if not quiet:
-        for note in [*report.notes, *(n for verdict in report.verdicts for n in verdict.notes)]:
-            echo(note)
+    from audiostyle.evaluation.evaluate_files import run_evaluation
+    from audiostyle.evaluation.table import render_table
+    from audiostyle.evaluation.types import EvaluationRequest
+    from audiostyle.files.record import to_json
+
+    console = Console(quiet)
+    progress = ItemProgress(console)
+    request = EvaluationRequest(content, style, list(outputs), **options)
+    with Interrupt(console.echo), contextlib.closing(progress):
+        report = run_evaluation(request, functools.partial(progress.show, "step"))
+    for note in [*report.notes, *(note for one in report.verdicts for note in one.notes)]:
+        console.echo(note)
     if as_json:
-        publish(record.to_json(report.to_record()))
+        console.publish(to_json(report.to_record()))
     elif report.verdicts:
-        publish(table.render_table(report))
+        console.publish(render_table(report))
     for failure in report.failed:
-        echo(f"audiostyle: error: {failure['reason']}")
+        console.echo(f"audiostyle: error: {failure['reason']}", always=True)
     return int(bool(report.failed))

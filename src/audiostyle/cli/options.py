@@ -1,155 +1,244 @@
-"""The options that commands share, made from the metadata of parameters, and what they say."""
+"""Options that commands share, and the configuration that they result in."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
+from cloup import command, option_group
 
-from audiostyle.batch.ray.cluster import Cluster
-from audiostyle.cli.parts import GroupedOption
 from audiostyle.config.network_specs import find_network
 from audiostyle.config.toml_file import load_toml
 from audiostyle.config.transfer_config import PRESET_HELP, PRESETS, TransferConfig
 from audiostyle.errors import ConfigError
 from audiostyle.utils.suggestions import check_choice
 
+if TYPE_CHECKING:
+    from audiostyle.batch.ray.cluster import Cluster
 
-def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add all that says how and where a transfer is computed: preset, file, parameters, device.
+__all__ = ["command", "option_group"]  # and what is defined below
 
-    Parameters
-    ----------
-    command : callable
+Decorator = Callable[[Any], Any]
+PATH = click.Path(path_type=Path)
 
-    Returns
-    -------
-    callable
-    """
-    options: list[Callable[..., Any]] = [
-        click.option(
-            "--preset",
-            cls=GroupedOption,
-            group="Style",
-            choices=tuple(PRESETS),
-            metavar="NAME",
-            help=presets_help(),
-        ),
-        click.option(
-            "--config",
-            "config_file",
-            type=click.Path(),
-            cls=GroupedOption,
-            group="Style",
-            metavar="FILE.toml",
-            help="Parameters from a file: names as below, with _ for -. Options given "
-            "here win over it.  [default: none]",
-        ),
-        config_options,
-        click.option(
+FLAGS = {
+    "force": ("-f", "--force"),
+    "json": ("--json", "as_json"),
+    "quiet": ("-q", "--quiet"),
+    "verbose": ("-v", "--verbose"),
+}
+
+
+def option(*declarations: str, choices: Iterable[str] = (), **settings: Any) -> Decorator:
+    """Make an option; the shell completes `choices`, or the names in a metavar such as [a|b:N]."""
+    metavar = str(settings.get("metavar"))
+    listed = metavar.strip("[]").split("|") if "|" in metavar else []
+    names = list(choices) or [name for name in listed if re.fullmatch(r"[a-z0-9-]+", name)]
+    if names:
+        settings["shell_complete"] = lambda context, parameter, incomplete: [
+            name for name in names if name.startswith(incomplete)
+        ]
+    return cloup.option(*declarations, **settings)
+
+
+def flag(name: str, text: str) -> Decorator:
+    """Make one of `FLAGS`, which have the same names in all commands."""
+    callback = _remember_verbose if name == "verbose" else None
+    return option(*FLAGS[name], is_flag=True, callback=callback, help=text)
+
+
+def _remember_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    """Let `audiostyle.cli.main.main` know whether to show a traceback."""
+    context.ensure_object(dict)["verbose"] = value
+    return value
+
+
+def examples(*commands: str) -> str:
+    """Make the epilog of a command, with each example on a line of its own."""
+    return "\n".join(["\b", "Examples:", *(f"  {example}" for example in commands)])
+
+
+SUBTYPE = option(
+    "--subtype",
+    metavar="NAME",
+    help="Use this sample format, such as PCM_16, PCM_24 or FLOAT.  [default: that of the content]",
+)
+CONTENT_OPTIONS = (
+    option(
+        "--start",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="Start this many seconds into the content.  [at least 0; default: 0]",
+    ),
+    option(
+        "--duration",
+        type=float,
+        metavar="SECONDS",
+        help="Use this many seconds of the content.  [at least 0.5; default: all]",
+    ),
+    option(
+        "--preview",
+        type=float,
+        metavar="SECONDS",
+        help="Use only the loudest excerpt of this length.  [at least 0.5; default: off]",
+    ),
+)
+RUN_OPTIONS = (
+    option(
+        "--device",
+        default="auto",
+        metavar="[auto|cpu|gpu|gpu:N]",
+        help="Compute on this device; it is an error if a GPU is named and not found.  "
+        "[default: auto]",
+    ),
+    option(
+        "--threads",
+        type=int,
+        default=0,
+        metavar="N",
+        help="Compute with this many threads; 0 uses all cores.  [0 to 1024; default: 0]",
+    ),
+    option(
+        "--deterministic",
+        is_flag=True,
+        help="Give the same bytes every time on this machine: sum in a fixed order, with one "
+        "thread unless --threads is given. Slower.",
+    ),
+)
+CLUSTER_OPTIONS = (
+    option(
+        "--ray-address",
+        metavar="[auto|HOST:PORT]",
+        help="Connect to a running Ray cluster, from one of its machines.  [default: start one on "
+        "this machine, and stop it at the end]",
+    ),
+    option(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="Compute this many pairs at a time.  [default: as many as fit]",
+    ),
+    option(
+        "--gpus-per-worker",
+        type=float,
+        metavar="N",
+        help="Give each worker this many GPUs, or a fraction of one.  [0 to 64; default: 1 if the "
+        "cluster has any, else 0]",
+    ),
+    option(
+        "--cpus-per-worker",
+        type=int,
+        metavar="N",
+        help="Give each worker this many CPUs, and as many threads unless --threads or "
+        "--deterministic is given.  [1 to 1024; default: --threads, or a fair share]",
+    ),
+    option(
+        "--return-audio",
+        is_flag=True,
+        help="Send inputs to the workers and outputs back: for workers that share no folder with "
+        "this machine.",
+    ),
+)
+
+
+def take_cluster(options: dict[str, Any]) -> Cluster | None:
+    """Remove ``engine`` and `CLUSTER_OPTIONS` from `options`; None means to compute locally."""
+    engine = check_choice("engine", options.pop("engine"), ("local", "ray"))
+    names = ("ray_address", "workers", "gpus_per_worker", "cpus_per_worker", "return_audio")
+    given = {name: options.pop(name) for name in names}
+    if engine == "ray":
+        from audiostyle.batch.ray.cluster import Cluster
+
+        return Cluster(address=given.pop("ray_address"), **given)
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"--{name.replace('_', '-')} needs --engine ray")
+    return None
+
+
+def parameter_options(*run_options: Decorator) -> Decorator:
+    """Add preset, file and parameters of a transfer, and `RUN_OPTIONS` with `run_options`."""
+    presets = "; ".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS)
+    groups = {
+        "Style": [
+            option(
+                "--preset",
+                choices=PRESETS,
+                metavar="NAME",
+                help=f"Start from these parameters ({presets}).  [default: balanced]",
+            ),
+            option(
+                "--config",
+                "config_file",
+                type=click.Path(),
+                metavar="FILE.toml",
+                help="Read parameters from a file, with the names below and _ for -. Options on "
+                "the command line override it.  [default: none]",
+            ),
+        ]
+    }
+    for field in dataclasses.fields(TransferConfig):
+        groups.setdefault(field.metadata["group"], []).append(_config_option(field))
+    groups["Network"].append(
+        option(
             "--plugin",
             "plugins",
             multiple=True,
             type=click.Path(),
-            cls=GroupedOption,
-            group="Network",
             metavar="FILE.py",
-            help="Run this Python file of yours, which registers networks for --network or losses "
-            "for --losses.  [default: none]",
-        ),
-        run_options,
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says where a transfer is computed, and changes nothing else.
-
-    Parameters
-    ----------
-    command : callable
-
-    Returns
-    -------
-    callable
-    """
-    options: list[Callable[..., Any]] = [
-        click.option(
-            "--device",
-            default="auto",
-            cls=GroupedOption,
-            group="Run",
-            metavar="[auto|cpu|gpu|gpu:N]",
-            help="Where to compute; an explicit GPU that is absent is an error.  [default: auto]",
-        ),
-        click.option(
-            "--threads",
-            type=int,
-            default=0,
-            cls=GroupedOption,
-            group="Run",
-            help="Threads to compute with; 0 takes all cores.  [0 to 1024; default: 0]",
-        ),
-        click.option(
-            "--deterministic",
-            is_flag=True,
-            cls=GroupedOption,
-            group="Run",
-            help="Give the same bytes each time on this machine: sums in one order, and one thread "
-            "unless --threads says otherwise. Slower.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def content_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says which part of a content is styled.
-
-    Parameters
-    ----------
-    command : callable
-
-    Returns
-    -------
-    callable
-    """
-    texts = {
-        "start": "Begin so far into the content.  [seconds; at least 0; default: 0]",
-        "duration": "Take so much of the content.  [seconds; at least 0.5; default: all]",
-        "preview": "Take only the loudest excerpt of this length.  [seconds; at least 0.5; "
-        "default: off]",
-    }
-    for name, text in reversed(texts.items()):
-        default = 0.0 if name == "start" else None
-        option = click.option(
-            f"--{name}", type=float, default=default, cls=GroupedOption, group="Input", help=text
+            help="Run a Python file that registers networks for --network or losses for "
+            "--losses.  [default: none]",
         )
-        command = option(command)
-    return command
+    )
+    groups.setdefault("Run", []).extend([*RUN_OPTIONS, *run_options])
+
+    def decorate(function: Any) -> Any:
+        for title, options in reversed(groups.items()):
+            function = option_group(title, *options)(function)
+        return function
+
+    return decorate
+
+
+def _config_option(field: dataclasses.Field[Any]) -> Decorator:
+    metadata = field.metadata
+    if metadata["choices"]:
+        metavar = "[" + "|".join(metadata["choices"]) + "]"
+    elif metadata["unit"] == "Hz":
+        metavar = "HZ"
+    elif metadata["bounds"] and not metadata["weighs"]:
+        metavar = "N" if field.type == "int" else "FLOAT"
+    else:
+        metavar = str(metadata["metavar"])
+    name = "--" + field.name.replace("_", "-")
+    return option(name, field.name, default=None, metavar=metavar, help=_config_help(field))
+
+
+def _config_help(field: dataclasses.Field[Any]) -> str:
+    metadata = field.metadata
+    facts = [metadata["unit"]] if metadata["unit"] else []
+    if metadata["bounds"]:
+        low, high = metadata["bounds"]
+        facts.append(f"{'each ' if metadata['weighs'] else ''}{low:.10g} to {high:.10g}")
+    if field.name in ("content_layers", "style_layers", "bands"):
+        default = getattr(TransferConfig(), field.name)
+        shown = default if isinstance(default, int) else ",".join(name for name, _ in default)
+        facts.append(f"default for vgg19: {shown}")
+    else:
+        facts.append(f"default: {'none' if field.default in (None, ()) else field.default}")
+    return f"{metadata['help']}  [{'; '.join(facts)}]"
 
 
 def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
-    """Take the parameters that `parameter_options` added out of the options of a command.
+    """Remove what `parameter_options` added, `RUN_OPTIONS` apart, from `options`.
 
-    Parameters
-    ----------
-    options : dict
-        What Click found; changed in place.
-
-    Returns
-    -------
-    preset : str
-    config : TransferConfig
-
-    Raises
-    ------
-    ConfigError
+    Returns the preset and the configuration.
     """
     plugins = options.pop("plugins")
     if plugins:
@@ -162,173 +251,12 @@ def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
     return build_config(options.pop("preset"), options.pop("config_file"), parameters)
 
 
-def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says which workers ``--engine ray`` has; taken out again by `take_cluster`.
-
-    Parameters
-    ----------
-    command : callable
-
-    Returns
-    -------
-    callable
-    """
-    kinds: dict[str, tuple[Any, str | None, str]] = {
-        "ray_address": (
-            str,
-            "[auto|HOST:PORT]",
-            "A Ray cluster that runs, seen from one of its machines.  [default: one that is "
-            "started on this machine, and stopped in the end]",
-        ),
-        "workers": (int, None, "How many compute at a time.  [default: as many as fit]"),
-        "gpus_per_worker": (
-            float,
-            None,
-            "GPUs of each worker; parts are allowed.  [0 to 64; default: 1 if the cluster has any, "
-            "else 0]",
-        ),
-        "cpus_per_worker": (
-            int,
-            None,
-            "CPUs of each worker, and its threads unless --threads or --deterministic says "
-            "otherwise.  [1 to 1024; default: --threads, or a fair share]",
-        ),
-    }
-    flag = click.option(
-        "--return-audio",
-        is_flag=True,
-        cls=GroupedOption,
-        group="Cluster",
-        help="The workers share no folder with this machine: send them inputs, and have the sound "
-        "sent back.",
-    )
-    command = flag(command)
-    for name, (kind, metavar, text) in reversed(kinds.items()):
-        option = click.option(
-            "--" + name.replace("_", "-"),
-            name,
-            type=kind,
-            cls=GroupedOption,
-            group="Cluster",
-            metavar=metavar,
-            help=text,
-        )
-        command = option(command)
-    return command
-
-
-def take_cluster(options: dict[str, Any]) -> Cluster | None:
-    """Take what `cluster_options` added, and ``engine``, out of the options of a command.
-
-    Parameters
-    ----------
-    options : dict
-        What Click found; changed in place.
-
-    Returns
-    -------
-    Cluster or None
-        None stands for this process.
-
-    Raises
-    ------
-    ConfigError
-        If an option of a cluster is given without one.
-    """
-    engine = check_choice("engine", options.pop("engine"), ("local", "ray"))
-    names = ("workers", "gpus_per_worker", "cpus_per_worker", "return_audio")
-    asked = {name: options.pop(name) for name in names}
-    asked["address"] = options.pop("ray_address")
-    if engine == "ray":
-        return Cluster(**asked)
-    for name, value in asked.items():
-        if value:
-            option = "ray-address" if name == "address" else name.replace("_", "-")
-            raise ConfigError(f"--{option} is for --engine ray: give that, too")
-    return None
-
-
-def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for every field of `TransferConfig`, as its metadata says.
-
-    Parameters
-    ----------
-    command : callable
-
-    Returns
-    -------
-    callable
-    """
-    for option in reversed(dataclasses.fields(TransferConfig)):
-        metadata = option.metadata
-        decorator = click.option(
-            "--" + option.name.replace("_", "-"),
-            option.name,
-            cls=GroupedOption,
-            group=metadata["group"],
-            default=None,
-            metavar=_metavar(option),
-            help=_help(option),
-        )
-        command = decorator(command)
-    return command
-
-
-def _metavar(option: dataclasses.Field[Any]) -> str:
-    if option.metadata["choices"]:
-        return "[" + "|".join(option.metadata["choices"]) + "]"
-    if option.metadata["bounds"] and not option.metadata["weighs"]:
-        return "INTEGER" if option.type == "int" else "FLOAT"
-    return str(option.metadata["metavar"])
-
-
-def _help(option: dataclasses.Field[Any]) -> str:
-    facts = []
-    if option.metadata["unit"]:
-        facts.append(option.metadata["unit"])
-    if option.metadata["bounds"]:
-        low, high = option.metadata["bounds"]
-        each = "each " if option.metadata["weighs"] else ""
-        facts.append(f"{each}{low:.10g} to {high:.10g}")
-    if option.name in ("content_layers", "style_layers", "bands"):
-        default = getattr(TransferConfig(), option.name)
-        shown = default if isinstance(default, int) else ",".join(name for name, _ in default)
-        facts.append(f"default for vgg19: {shown}")
-    else:
-        facts.append(f"default: {'none' if option.default in (None, ()) else option.default}")
-    return str(option.metadata["help"]) + (f"  [{'; '.join(facts)}]" if facts else "")
-
-
-def presets_help() -> str:
-    """Explain the presets in one line.
-
-    Returns
-    -------
-    str
-    """
-    listed = "; ".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS)
-    return f"Parameters to begin with ({listed}).  [default: balanced]"
-
-
 def build_config(
     preset: str | None, config_file: str | None, options: dict[str, Any]
 ) -> tuple[str, TransferConfig]:
-    """Put a configuration together: options win over the file, the file over the preset.
+    """Return preset and configuration: `options` override the file, the file the preset.
 
-    Parameters
-    ----------
-    preset, config_file : str or None
-    options : dict
-        Fields of `TransferConfig` that were given; None means not given.
-
-    Returns
-    -------
-    preset : str
-    config : TransferConfig
-
-    Raises
-    ------
-    ConfigError
+    An option of None was not given.
     """
     values = load_toml(config_file) if config_file else {}
     from_file = values.pop("preset", "balanced")
@@ -337,32 +265,3 @@ def build_config(
     if "network" in values:
         find_network(values["network"])
     return chosen, TransferConfig.from_preset(chosen, **values)
-
-
-def parse_blend(text: str | None, n_styles: int) -> list[float]:
-    """Read the weights of the styles.
-
-    Parameters
-    ----------
-    text : str or None
-        Numbers with commas between; None stands for equal weights.
-    n_styles : int
-
-    Returns
-    -------
-    weights : list of float
-
-    Raises
-    ------
-    ConfigError
-        If it holds something else, or another number of weights.
-    """
-    if text is None:
-        return [1.0] * n_styles
-    try:
-        weights = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"blend={text!r} must be numbers with commas between, as 2,1") from None
-    if len(weights) != n_styles:
-        raise ConfigError(f"blend={text!r} has {len(weights)} weights for {n_styles} style(s)")
-    return weights

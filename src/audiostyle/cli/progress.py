@@ -1,58 +1,232 @@
-"""What everything that shows progress shares: a bar on a terminal, or echoed lines, or nothing."""
+"""Output of commands: lines, results, and progress as a bar on a terminal or as lines."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
-from audiostyle.events import Iteration
+import click
+
+from audiostyle.events import Iteration, Stage
+
+if TYPE_CHECKING:
+    from audiostyle.batch.engine import Done, Failed
+    from audiostyle.batch.plan import BatchPlan
+
+MAX_LINES = 20  # about as many lines show the progress of any number of items
+LINE_INTERVAL = 5.0  # seconds between lines about the iterations of a transfer
+
+
+class Console:
+    """Writes lines for people to standard error, and results to standard output."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+
+    def echo(self, text: str, always: bool = False) -> None:
+        """Write a line to standard error, unless quiet; `always` is for errors."""
+        if always or not self.quiet:
+            click.echo(text, err=True)
+
+    def publish(self, text: str) -> None:
+        """Write a result, which ends with a newline, to standard output."""
+        click.echo(text, nl=False)
 
 
 class ProgressDisplay:
-    """Knows where to show what, and owns the bars; what is shown is up to those that derive.
+    """Owns the tqdm bars; subclasses decide what to show in them, or in lines."""
 
-    Parameters
-    ----------
-    echo : callable
-        Gets the lines.
-    quiet : bool
-        Show nothing.
-    """
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.terminal = sys.stderr.isatty()
+        self.bars: dict[str, Any] = {}
 
-    def __init__(self, echo: Callable[[str], None], quiet: bool) -> None:
-        self._echo = echo
-        self._quiet = quiet
-        self._terminal = sys.stderr.isatty()
-        self._bars: dict[str, Any] = {}
-
-    def _bar(self, unit: str, **options: Any) -> Any:
-        """Return the tqdm bar that counts `unit`; draw it if it is not there."""
-        if unit not in self._bars:
+    def bar(self, unit: str, **options: Any) -> Any:
+        """Return the tqdm bar that counts `unit`; the first call creates it."""
+        if unit not in self.bars:
             from tqdm import tqdm
 
-            self._bars[unit] = tqdm(unit=unit, file=sys.stderr, **options)
-        return self._bars[unit]
+            self.bars[unit] = tqdm(unit=unit, file=sys.stderr, **options)
+        return self.bars[unit]
 
     @staticmethod
-    def _move(bar: Any, done: int, text: str) -> None:
-        """Bring a bar to where the work is."""
+    def move(bar: Any, done: int, text: str) -> None:
+        """Set a bar to the number of units that are done."""
         bar.set_postfix_str(text, refresh=False)
         bar.update(done - bar.n)
 
-    @staticmethod
-    def _counted(event: Iteration) -> tuple[int, int]:
-        """Count the steps that are done and all there are, of all windows together."""
-        total = event.n_steps * event.n_windows
-        return round(event.done * total), total
-
-    @staticmethod
-    def _window(event: Iteration) -> str:
-        """Say which of several windows descends."""
-        return f"window {event.window}/{event.n_windows}, " if event.n_windows > 1 else ""
-
     def close(self) -> None:
         """Finish the bars, the lowest first."""
-        for bar in reversed(self._bars.values()):
+        for bar in reversed(self.bars.values()):
             bar.close()
-        self._bars.clear()
+        self.bars.clear()
+
+
+class ItemProgress(ProgressDisplay):
+    """Shows work on a known number of items."""
+
+    def show(self, unit: str, done: int, total: int, name: str) -> None:
+        """Show that `done` items are done, and that `name` is next."""
+        if self.console.quiet:
+            return
+        if self.terminal:
+            bar = self.bar(unit, total=total, leave=False)
+            self.move(bar, done, name)
+            bar.refresh()
+        elif done < total and done % max(1, total // MAX_LINES) == 0:
+            self.console.echo(f"{unit} {done + 1}/{total}: {name}")
+
+
+class TransferProgress(ProgressDisplay):
+    """Shows the events of a transfer."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._last_line = 0.0
+        self._pending = ""  # the last iteration, if no line has shown it
+
+    def __call__(self, event: Stage | Iteration) -> None:
+        """Show an event."""
+        if self.console.quiet:
+            return
+        if isinstance(event, Iteration):
+            self._show_iteration(event)
+            return
+        self.close()
+        lines = {
+            "style": f"analysing {event.detail}",
+            "estimate": f"this will take {event.detail}",
+            "optimization": event.detail,
+            "inversion": "turning the spectrogram into sound",
+        }
+        if event.name in lines:
+            self.console.echo(lines[event.name])
+
+    def _show_iteration(self, event: Iteration) -> None:
+        losses = f"total {event.total:.4g}, content {event.content:.4g}, style {event.style:.4g}"
+        window = window_label(event)
+        if self.terminal:
+            done, total = count_iterations(event)
+            self.move(self.bar("step", total=total), done, window + losses)
+            return
+        now = time.monotonic()
+        self._pending = f"{window}step {event.step}/{event.n_steps}: {losses}"
+        if (event.window, event.step) == (1, 0) or now - self._last_line >= LINE_INTERVAL:
+            self._last_line = now
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self.console.echo(self._pending)
+            self._pending = ""
+
+    def close(self) -> None:
+        """Finish the bar, or show the last iteration."""
+        self._flush()
+        super().close()
+
+
+class BatchProgress(ProgressDisplay):
+    """Shows one bar for the batch and one for the current pair, or one line per pair."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._ended = 0
+        self._jobs = 0
+        self._left = 0.0  # seconds of content
+        self._first_end = 0.0  # the first pair includes the start-up, so the rate counts from here
+        self._worked = 0.0  # seconds of content since then
+
+    def __call__(self, event: Any) -> None:
+        """Show an event."""
+        from audiostyle.batch.engine import Done, Evaluated, Failed, Lost, Note
+        from audiostyle.batch.plan import BatchPlan
+
+        if self.console.quiet:
+            return
+        if isinstance(event, BatchPlan):
+            self._begin(event)
+        elif isinstance(event, Iteration):
+            self._show_iteration(event)
+        elif isinstance(event, Done):
+            self._end(event, "")
+        elif isinstance(event, Failed):
+            self._end(event, f": failed, {event.kind}: {event.reason}")
+        elif isinstance(event, Stage) and event.name == "optimization" and not self._ended:
+            self._write(event.detail)
+        elif isinstance(event, Lost):
+            self._write(f"{event.job.pair.id}: is tried again: {event.reason}")
+        elif isinstance(event, Note):
+            self._write(event.text)
+        elif isinstance(event, Evaluated) and event.scores is None:
+            self._write(f"{event.job.pair.id}: not evaluated: {event.reason}")
+
+    def _begin(self, plan: BatchPlan) -> None:
+        self._jobs = sum(job.compute for job in plan.jobs)
+        self._left = sum(job.seconds for job in plan.jobs if job.compute)
+        for note in plan.notes:
+            self.console.echo(note)
+        self.console.echo(
+            f"{len(plan.pairs)} pairs: {len(plan.done)} done before, {self._jobs} to "
+            f"compute, {len(plan.failed)} that cannot be done"
+        )
+        if self.terminal and self._jobs:
+            self.bar("pair", total=self._jobs, position=0)
+            self.bar("step", position=1, leave=False)
+
+    def _show_iteration(self, event: Iteration) -> None:
+        if self.bars:
+            bar = self.bar("step")
+            done, total = count_iterations(event)
+            if event.step == 0 and event.window == 1:
+                bar.reset(total)
+            self.move(bar, done, f"{window_label(event)}total {event.total:.4g}")
+
+    def _end(self, event: Done | Failed, failure: str) -> None:
+        self._ended += 1
+        self._left -= event.job.seconds
+        if self._ended == 1:
+            self._first_end = time.monotonic()
+        else:
+            self._worked += event.job.seconds
+        text = event.job.pair.id + failure
+        if not self.bars:
+            took = f"{event.seconds:.1f} s{self._time_left()}"
+            self.console.echo(f"[{self._ended}/{self._jobs}] {text} ({took})")
+            return
+        self.bar("pair").update(1)
+        if failure:
+            self._write(text)
+
+    def _time_left(self) -> str:
+        """Estimate the time of the remaining pairs from the rate since the first one."""
+        if not self._worked or self._left <= 0:
+            return ""
+        seconds = self._left * (time.monotonic() - self._first_end) / self._worked
+        return f"; about {format_duration(seconds)} left"
+
+    def _write(self, text: str) -> None:
+        if self.bars:
+            self.bar("pair").write(text, file=sys.stderr)
+        else:
+            self.console.echo(text)
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration for people: ``45 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172_800)):
+        if seconds < limit:
+            return f"{seconds / size:.{int(unit == 'h')}f} {unit}"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def count_iterations(event: Iteration) -> tuple[int, int]:
+    """Return how many iterations are done, and how many there are, over all windows."""
+    total = event.n_steps * event.n_windows
+    return round(event.done * total), total
+
+
+def window_label(event: Iteration) -> str:
+    """Name the window that is being optimised; empty if there is only one."""
+    return f"window {event.window}/{event.n_windows}, " if event.n_windows > 1 else ""

@@ -1,83 +1,125 @@
-"""The command that makes pages: parse, call, echo, set the exit code. No numbers, no logic."""
+"""The command ``report``, and the page that ``transfer --report`` writes."""
 
 from __future__ import annotations
 
-import sys
+import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiostyle.cli.parts import GroupedCommand, GroupedOption, shared_flags
+from audiostyle.cli.options import PATH, command, examples, flag, option, option_group
+from audiostyle.cli.progress import Console, ItemProgress
+from audiostyle.errors import Interrupted
+from audiostyle.utils.interrupts import Interrupt
 
-REPORT_EXAMPLE = """\b
-Examples:
-  audiostyle report out.wav -o out.html
-  audiostyle report out.wav -o out.html --evaluate --baselines
-  audiostyle report fast.wav best.wav -o both.html --force
-  audiostyle report out -o out.html --embed-limit 0
-"""
+if TYPE_CHECKING:
+    from audiostyle.files.request import TransferRequest
+    from audiostyle.report.write import PageProgress
 
 
-@click.command(
-    "report", cls=GroupedCommand, epilog=REPORT_EXAMPLE, options_metavar="-o FILE.html [OPTIONS]"
+@command(
+    "report",
+    options_metavar="-o FILE.html [OPTIONS]",
+    epilog=examples(
+        "audiostyle report out.wav -o out.html",
+        "audiostyle report out.wav -o out.html --evaluate --baselines",
+        "audiostyle report fast.wav best.wav -o both.html --force",
+        "audiostyle report out -o out.html --embed-limit 0",
+    ),
 )
-@click.argument("path", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    cls=GroupedOption,
-    group="Output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.html",
-    help="Where the page goes.",
+@click.argument("path", nargs=-1, required=True, type=PATH)
+@option_group(
+    "Output",
+    option(
+        "-o",
+        "--output",
+        required=True,
+        type=PATH,
+        metavar="FILE.html",
+        help="Write the page to this file.",
+    ),
+    option(
+        "--embed-limit",
+        type=float,
+        metavar="MB",
+        help="Embed this many megabytes of audio; link the rest, which must then stay in place.  "
+        "[0 to 1000; default: 4]",
+    ),
+    flag("force", "Replace a page that exists."),
+    flag("quiet", "Print only errors."),
+    flag("verbose", "Show TensorFlow's messages and tracebacks."),
 )
-@click.option(
-    "--embed-limit",
-    type=float,
-    default=None,
-    cls=GroupedOption,
-    group="Output",
-    metavar="MB",
-    help="So much of the page may be sound; what would be more is linked, and must stay where it "
-    "is.  [0 to 1000; default: 4]",
+@option_group(
+    "Evaluation",
+    option("--evaluate", is_flag=True, help="Evaluate every pair as audiostyle evaluate does."),
+    option("--baselines", is_flag=True, help="Evaluate baselines as well; needs --evaluate."),
 )
-@shared_flags(
-    force="Replace a page that exists.",
-    quiet="Say nothing but errors.",
-    verbose="Show TensorFlow's messages, and tracebacks.",
-)
-@click.option(
-    "--evaluate",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Evaluation",
-    help="Judge every pair as audiostyle evaluate does.",
-)
-@click.option(
-    "--baselines",
-    is_flag=True,
-    cls=GroupedOption,
-    group="Evaluation",
-    help="With --evaluate: judge the trivial outputs, too.",
-)
-def report_command(path: tuple[Path, ...], embed_limit: float | None, **options: Any) -> None:
-    """Make a page to look at and to listen to, of PATH...: one file that opens in any browser.
+def report_command(
+    path: tuple[Path, ...], quiet: bool, embed_limit: float | None, **options: Any
+) -> int:
+    """Write a page about PATH... to look at and to listen to: one file that opens in any browser.
 
-    PATH is an output of audiostyle transfer or its record (OUTPUT.json); the folder of a batch; or
-    what audiostyle evaluate --json printed about one of the outputs, saved to a file. One output
-    gives the page of a pair: spectrograms, players, losses, parameters, provenance. Several, or a
-    folder, give a table of pairs with the same on demand. Nothing is loaded from anywhere.
+    PATH is an output of audiostyle transfer or its record (OUTPUT.json), the folder of a batch, or
+    a file with the output of audiostyle evaluate --json. One output gives a page with spectrograms,
+    players, losses, parameters and provenance. Several outputs, or a folder, give a table of pairs
+    that shows the same on demand. The page loads nothing from the network.
     """
-    from audiostyle.cli import report_runner
+    from audiostyle.report.write import EMBED_MB, ReportRequest, run_report_request
+
+    console = Console(quiet)
+    progress = ReportProgress(console)
+    limit = EMBED_MB if embed_limit is None else embed_limit
+    request = ReportRequest(list(path), embed_limit=limit, **options)
+    with Interrupt(console.echo), contextlib.closing(progress):
+        collection = run_report_request(request, progress)
+    for note in collection.notes:
+        console.echo(note)
+    _echo_page(request.output, len(collection.pairs), console)
+    return 0
+
+
+class ReportProgress(ItemProgress):
+    """Shows the progress of a page of several pairs."""
+
+    def __call__(self, event: PageProgress) -> None:
+        """Show an event."""
+        if event.stage == "writing":
+            self.close()
+        elif event.total > 1:
+            self.show(event.stage, event.done, event.total, one_line(event.name))
+
+
+def one_line(name: str) -> str:
+    """Reduce a file name to one line that any terminal can show."""
+    return " ".join(name.encode("utf-8", "replace").decode().split())
+
+
+def check_transfer_report(request: TransferRequest, page: Path) -> None:
+    """Raise before a transfer runs if its page could not be written."""
+    from audiostyle.report.write import ReportRequest
+
+    inputs = [request.content, *request.styles, request.output]
+    ReportRequest(inputs, page, force=request.force).check()
+
+
+def write_transfer_report(output: Path, page: Path, console: Console) -> int:
+    """Write the page of a transfer that has ended, and return the exit code.
+
+    Whether `page` may be replaced was checked before the transfer.
+    """
     from audiostyle.report import write
 
-    quiet = options.pop("quiet")
-    limit = write.EMBED_MB if embed_limit is None else embed_limit
-    code = report_runner.run_report_command(
-        write.ReportRequest(list(path), embed_limit=limit, **options),
-        quiet=quiet,
-        echo=lambda text: click.echo(text, err=True),
-    )
-    sys.exit(code)
+    try:
+        with Interrupt(console.echo):
+            write.write_report(output, page, force=True)
+    except Interrupted as error:
+        console.echo(f"interrupted; {output} was written, its report was not", always=True)
+        return error.code
+    _echo_page(page, 1, console)
+    return 0
+
+
+def _echo_page(page: Path, n_pairs: int, console: Console) -> None:
+    pairs = "1 pair" if n_pairs == 1 else f"{n_pairs} pairs"
+    console.echo(f"{page.resolve()} ({pairs}, {page.stat().st_size / 1e6:.1f} MB)")

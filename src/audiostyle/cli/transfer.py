@@ -1,185 +1,199 @@
-"""A transfer as a person runs it: signals, progress, messages. No parsing, no sound."""
+"""The command ``transfer``."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audiostyle.cli import uptime
-from audiostyle.cli.progress import ProgressDisplay
+import click
+
+from audiostyle.cli.options import (
+    CONTENT_OPTIONS,
+    PATH,
+    SUBTYPE,
+    command,
+    examples,
+    flag,
+    option,
+    option_group,
+    parameter_options,
+    take_config,
+)
+from audiostyle.cli.progress import Console, TransferProgress
+from audiostyle.cli.report import check_transfer_report, write_transfer_report
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core.transfer import TransferResult
+from audiostyle.errors import ConfigError
 from audiostyle.events import Iteration, Stage
-from audiostyle.files import record as files_record
-from audiostyle.files import transfer
-from audiostyle.files.request import TransferRequest
 from audiostyle.utils.interrupts import Interrupt
 
 if TYPE_CHECKING:
+    from audiostyle.files.request import TransferRequest
     from audiostyle.report.live_server import LivePage
 
-PLAIN_INTERVAL = 5.0  # seconds between lines where standard error is not a terminal
+
+@command(
+    "transfer",
+    options_metavar="-o FILE [OPTIONS]",
+    epilog=examples(
+        "audiostyle transfer song.wav piano.wav -o out.wav",
+        "audiostyle transfer song.mp3 genres/classical -o out.flac --preset best",
+        "audiostyle transfer song.wav a.wav b.wav --blend 2,1 -o out.wav --strength 0.7",
+        "audiostyle transfer song.wav style.wav -o try.wav --preview 5 --plot try.png",
+        "audiostyle transfer song.wav style.wav -o out.wav --report out.html --live",
+    ),
+)
+@click.argument("content", type=PATH)
+@click.argument("style", nargs=-1, required=True, type=PATH)
+@option_group(
+    "Output",
+    option(
+        "-o",
+        "--output",
+        required=True,
+        type=PATH,
+        metavar="FILE",
+        help="Write the result to this file, in the format of its extension.",
+    ),
+    SUBTYPE,
+    option(
+        "--plot",
+        type=PATH,
+        metavar="FILE.png",
+        help="Plot content, style, result and the loss curves.  [default: no plot]",
+    ),
+    option(
+        "--report",
+        type=PATH,
+        metavar="FILE.html",
+        help="Write a page with players, spectrograms and losses, as audiostyle report does.  "
+        "[default: no page]",
+    ),
+    flag("force", "Replace outputs that exist."),
+    flag("json", "Print the record of the run to standard output."),
+    flag("quiet", "Print only errors."),
+    flag("verbose", "Show TensorFlow's messages, timings, and tracebacks."),
+    option(
+        "--live",
+        is_flag=True,
+        help="Show the optimisation on a local web page while it runs, and print its address. The "
+        "page can stop the optimisation and keep the result as it is then.",
+    ),
+)
+@option_group(
+    "Input",
+    *CONTENT_OPTIONS,
+    option(
+        "--blend",
+        metavar="W,W,...",
+        help="Blend the styles with these weights, one per style.  [at least 0; default: equal]",
+    ),
+)
+@parameter_options()
+def transfer_command(
+    content: Path,
+    style: tuple[Path, ...],
+    output: Path,
+    report: Path | None,
+    as_json: bool,
+    quiet: bool,
+    live: bool,
+    blend: str | None,
+    **options: Any,
+) -> int:
+    """Apply the style of STYLE... to CONTENT.
+
+    CONTENT is any file that libsndfile reads (WAV, FLAC, OGG, MP3, AIFF), at any sample rate, at
+    least half a second long. Each STYLE is such a file, a folder whose clips together are one style
+    (a genre), or a style file (.style.npz) written by audiostyle style. The output keeps the
+    sample rate, channels, length and loudness of the content. OUTPUT.json records inputs,
+    parameters, versions and losses.
+    """
+    preset, config = take_config(options)
+    weights = parse_blend(blend, len(style))
+
+    from audiostyle.files.request import TransferRequest
+
+    request = TransferRequest(
+        content, list(style), output, style_weights=weights, preset=preset, **options
+    )
+    console = Console(quiet)
+    code = run_transfer_command(request, config, console, as_json=as_json, report=report, live=live)
+    return code
 
 
-class TransferProgress(ProgressDisplay):
-    """Turn events into a tqdm bar on a terminal, into plain lines elsewhere, or into nothing."""
-
-    def __init__(self, echo: Callable[[str], None], quiet: bool) -> None:
-        super().__init__(echo, quiet)
-        self._last_line = 0.0
-        self._unsaid = ""
-
-    def __call__(self, event: Stage | Iteration) -> None:
-        """Show an event."""
-        if self._quiet:
-            return
-        if isinstance(event, Iteration):
-            self._step(event)
-            return
-        self.close()
-        if event.name == "style":
-            self._echo(f"listening to {event.detail}")
-        elif event.name == "estimate":
-            self._echo(f"this will take {event.detail}")
-        elif event.name == "optimization":
-            self._echo(event.detail)
-        elif event.name == "inversion":
-            self._echo("turning the spectrogram into sound")
-
-    def _step(self, event: Iteration) -> None:
-        losses = f"total {event.total:.4g}, content {event.content:.4g}, style {event.style:.4g}"
-        if self._terminal:
-            done, total = self._counted(event)
-            self._move(self._bar("step", total=total), done, self._window(event) + losses)
-            return
-        now = time.monotonic()
-        self._unsaid = f"{self._window(event)}step {event.step}/{event.n_steps}: {losses}"
-        if (event.window, event.step) == (1, 0) or now - self._last_line >= PLAIN_INTERVAL:
-            self._last_line = now
-            self._say_last()
-
-    def _say_last(self) -> None:
-        if self._unsaid:
-            self._echo(self._unsaid)
-            self._unsaid = ""
-
-    def close(self) -> None:
-        """Finish the bar, or say the last step, if either is left to do."""
-        self._say_last()
-        super().close()
+def parse_blend(text: str | None, n_styles: int) -> list[float]:
+    """Read the weights of the styles; without a text, all are equal."""
+    if text is None:
+        return [1.0] * n_styles
+    try:
+        weights = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"blend={text!r} must be numbers separated by commas, such as 2,1"
+        ) from None
+    if len(weights) != n_styles:
+        raise ConfigError(f"blend={text!r} has {len(weights)} weights for {n_styles} style(s)")
+    return weights
 
 
 def run_transfer_command(
     request: TransferRequest,
     config: TransferConfig,
+    console: Console,
     *,
-    echo: Callable[[str], None],
-    publish: Callable[[str], None],
     as_json: bool,
-    quiet: bool,
+    report: Path | None = None,
     live: bool = False,
 ) -> int:
-    """Run one transfer and report on it.
+    """Run a transfer, show its progress and its result, and return the exit code."""
+    from audiostyle.files.record import to_json
+    from audiostyle.files.transfer import run_transfer
 
-    Parameters
-    ----------
-    request : Request
-    config : TransferConfig
-    echo : callable
-        Gets every line for people.
-    publish : callable
-        Gets the record of the run as JSON, if `as_json`.
-    as_json, quiet : bool
-    live : bool
-        Show the descent on a page of this machine; its address is echoed even if `quiet`.
-
-    Returns
-    -------
-    int
-        The exit code.
-
-    Raises
-    ------
-    AudioStyleError
-    Interrupted
-        At the second signal, or at the first before there is anything to keep.
-    """
     began = time.perf_counter()
-    laps = {"to command": uptime.seconds()}
+    if report is not None:
+        check_transfer_report(request, report)
+    progress = TransferProgress(console)
     with contextlib.ExitStack() as stack:
-        interrupt = stack.enter_context(Interrupt((lambda text: None) if quiet else echo))
-        page = stack.enter_context(_live_page(request, config, interrupt, echo)) if live else None
-        result, record = _carry_out(
-            request, config, interrupt, TransferProgress(echo, quiet), page, laps
-        )
+        interrupt = stack.enter_context(Interrupt(console.echo))
+        page = stack.enter_context(_live_page(request, config, interrupt)) if live else None
+        if page is not None:
+            console.echo(f"live at {page.open()}", always=True)
+
+        def callback(event: Stage | Iteration) -> bool:
+            if isinstance(event, Stage):
+                interrupt.stage = event.name
+            progress(event)
+            if page is not None:
+                page(event)
+            return interrupt.signals > 0
+
+        with contextlib.closing(progress):
+            result, record = run_transfer(request, config, callback)
         interrupt.stage = "done"
-        if not quiet:
-            _report(request, result, record, time.perf_counter() - began, echo)
+        for note in record["notes"]:
+            console.echo(note)
+        if request.verbose:
+            console.echo(", ".join(f"{name} {s:.2f} s" for name, s in result.timings.items()))
+        stopped = f", {result.stopped}" if result.stopped != "iterations" else ""
+        seconds = time.perf_counter() - began
+        console.echo(
+            f"{request.output.resolve()} ({len(result.history) - 1} steps{stopped}, "
+            f"{seconds:.1f} s)"
+        )
         if as_json:
-            publish(files_record.to_json(record))
+            console.publish(to_json(record))
         if page is not None:
             page.end(f"Done: {request.output.resolve()} ({result.stopped})")
     code = interrupt.code if interrupt.signals else 0
-    if request.report is not None:
-        from audiostyle.cli.report_runner import report_transfer
-
-        code = report_transfer(request.output, request.report, echo=echo, quiet=quiet) or code
+    if report is not None:
+        code = write_transfer_report(request.output, report, console) or code
     return code
 
 
-def _carry_out(
-    request: TransferRequest,
-    config: TransferConfig,
-    interrupt: Interrupt,
-    progress: TransferProgress,
-    page: LivePage | None,
-    laps: dict[str, float],
-) -> tuple[TransferResult, dict[str, Any]]:
-    """Run the transfer, show it wherever somebody looks, and stop it when asked."""
-
-    def callback(event: Stage | Iteration) -> bool:
-        if isinstance(event, Stage):
-            interrupt.stage = event.name
-        elif "to first step" not in laps:
-            laps["to first step"] = uptime.seconds()
-        progress(event)
-        if page is not None:
-            page(event)
-        return interrupt.signals > 0
-
-    try:
-        return transfer.run_transfer(request, config, callback, laps=laps)
-    finally:
-        progress.close()
-
-
-def _live_page(
-    request: TransferRequest,
-    config: TransferConfig,
-    interrupt: Interrupt,
-    echo: Callable[[str], None],
-) -> LivePage:
-    """Make the page of a run, and say where it is as soon as it can be opened."""
+def _live_page(request: TransferRequest, config: TransferConfig, interrupt: Interrupt) -> LivePage:
     from audiostyle.report.live_server import LivePage
 
     names = " + ".join(path.name for path in request.styles)
-    page = LivePage(f"{request.content.name} in the style of {names}", config, interrupt.ask)
-    echo(f"live at {page.open()}")
-    return page
-
-
-def _report(
-    request: TransferRequest,
-    result: TransferResult,
-    record: dict[str, Any],
-    seconds: float,
-    echo: Callable[[str], None],
-) -> None:
-    for note in record["notes"]:
-        echo(note)
-    if request.verbose:
-        echo(", ".join(f"{name} {lap:.2f} s" for name, lap in result.timings.items()))
-    stopped = f", {result.stopped}" if result.stopped != "iterations" else ""
-    echo(f"{request.output.resolve()} ({len(result.history) - 1} steps{stopped}, {seconds:.1f} s)")
+    return LivePage(f"{request.content.name} in the style of {names}", config, interrupt.ask)

@@ -1,4 +1,4 @@
-"""Checks of an installation, and a self-test in a process of its own.
+"""Checks of an installation, and a self-test that runs in its own process.
 
 May import `audiostyle.core` and the packages below it.
 """

@@ -1,11 +1,12 @@
-"""Find out whether audiostyle can work here, and what would make it work better.
+"""Checks of an installation: packages, system, formats, weights, and a self-test.
 
-Nothing is printed. What loads TensorFlow runs in a process of its own (`audiostyle.doctor.selftest`):
-a TensorFlow that is broken may end its process, and must not take the answer with it.
+What loads TensorFlow runs in its own process (`audiostyle.doctor.selftest`): a broken TensorFlow
+may end its process, and the report must survive that.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -15,115 +16,154 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import metadata as read_metadata
 from pathlib import Path
 from typing import Any
 
 import audiostyle
-from audiostyle.doctor import formats, packages
-from audiostyle.doctor.packages import CheckResult
 from audiostyle.errors import DeviceError, WeightsError
 from audiostyle.nn import device
 from audiostyle.utils import memory
 
 SCHEMA = 1
-PROBE_SECONDS = 300.0  # the first import after an installation compiles a lot
-MEMORY_BYTES = 2 << 30  # `balanced` takes 1.6 GB, an hour of sound 1.8 GB
+PACKAGE = "audiostyle"
+DEVELOPER_EXTRAS = ("dev", "gpu-step")
+FORMATS = ("WAV", "FLAC", "OGG", "MP3", "AIFF")
+FORMAT_SR = 22_050
+LEVEL_TOLERANCE = 0.05  # of full scale: lossy formats are not exact
+SELFTEST_SECONDS = 300.0  # the first import after an installation compiles a lot
+MEMORY_BYTES = 2 << 30  # `balanced` takes 1.6 GB, an hour of audio 1.8 GB
 DISK_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
+class CheckResult:
+    """The result of one check."""
+
+    section: str
+    name: str
+    state: str  # ok; note: could be better; absent: optional; fault: no transfer is possible
+    text: str  # what was found, in one line
+    remedy: str = ""  # what to do about it, in one line
+
+
+@dataclass(frozen=True)
 class DoctorReport:
-    """What was found.
+    """The results of all checks, grouped by section."""
 
-    Attributes
-    ----------
-    findings : list of Finding
-        Grouped by section, in the order in which they are to be shown.
-    """
-
-    findings: list[CheckResult]
+    results: list[CheckResult]
 
     @property
     def usable(self) -> bool:
-        """Whether a transfer can be made: nothing found is a fault."""
-        return all(finding.state != "fault" for finding in self.findings)
+        """Whether a transfer is possible."""
+        return all(result.state != "fault" for result in self.results)
 
     def to_record(self) -> dict[str, Any]:
-        """Return plain values for JSON.
-
-        Returns
-        -------
-        dict of str to object
-        """
+        """Return plain values for JSON."""
         return {
             "schema": SCHEMA,
             "audiostyle": audiostyle.__version__,
             "usable": self.usable,
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [asdict(result) for result in self.results],
         }
 
 
 def run_checks(self_test: bool = True) -> DoctorReport:
-    """Look at packages, devices, formats, weights, memory and disk, and make a tiny transfer.
-
-    Parameters
-    ----------
-    self_test : bool
-        Whether to make the transfer; some seconds.
-
-    Returns
-    -------
-    Checkup
-        Of whatever could be found out; no error is raised for what is broken.
-    """
+    """Run all checks, and a small transfer if `self_test`; raise nothing for what is broken."""
     return DoctorReport(
         [
-            *packages.check_packages(),
+            *check_packages(),
             *check_system(),
             *check_resources(),
-            *formats.check_formats(),
+            *check_formats(),
             *check_weights(),
             *run_selftest(self_test),
         ]
     )
 
 
-def check_system() -> Iterator[CheckResult]:
-    """Name the system, and what is special about it.
+def check_packages() -> Iterator[CheckResult]:
+    """Compare the installed packages with the version ranges in the metadata of audiostyle."""
+    try:
+        lines = requires(PACKAGE) or []
+        python = str(read_metadata(PACKAGE)["Requires-Python"] or "")
+    except PackageNotFoundError:
+        lines, python = [], ""
+    yield CheckResult("packages", PACKAGE, "ok", audiostyle.__version__)
+    try:
+        from packaging.requirements import Requirement
+        from packaging.specifiers import SpecifierSet
+    except ImportError:
+        text, remedy = "not installed: version ranges are not checked", "pip install packaging"
+        yield CheckResult("packages", "packaging", "fault", text, remedy)
+        return
+    if not lines:
+        text = "audiostyle is not installed: version ranges are unknown"
+        yield CheckResult("packages", "ranges", "note", text, "pip install . in its folder")
+    found = platform.python_version()
+    fits = SpecifierSet(python).contains(found, prereleases=True)
+    remedy = "" if fits else "create an environment with a Python in that range"
+    state = "ok" if fits else "fault"
+    yield CheckResult("packages", "python", state, _version_text(found, python), remedy)
+    for line in lines:
+        requirement = Requirement(line)
+        extra = _extra_of(requirement)
+        if requirement.name == PACKAGE or extra in DEVELOPER_EXTRAS:
+            continue
+        if extra is None and requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue  # for another Python or another system
+        yield _check_requirement(requirement, extra)
 
-    Yields
-    ------
-    Finding
-    """
+
+def _extra_of(requirement: Any) -> str | None:
+    """Return the extra that a requirement belongs to; None if it is always required."""
+    words = str(requirement.marker or "").replace("'", '"').split('extra == "')
+    return words[1].partition('"')[0] if len(words) > 1 else None
+
+
+def _check_requirement(requirement: Any, extra: str | None) -> CheckResult:
+    name, ranges = requirement.name, str(requirement.specifier)
+    label = f"{name}[{','.join(sorted(requirement.extras))}]" if requirement.extras else name
+    remedy = f"pip install '{name}{ranges}'"
+    if extra is not None:
+        label, remedy = f"{label} ({extra})", f"pip install '{PACKAGE}[{extra}]'"
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        if extra is not None:
+            return CheckResult("packages", label, "absent", f"for {extra}", remedy)
+        return CheckResult("packages", label, "fault", "not installed", remedy)
+    text = _version_text(found, ranges)
+    # Whether the libraries of tensorflow[and-cuda] work is the result of the device check.
+    optional = requirement.extras and extra is not None
+    if optional or requirement.specifier.contains(found, prereleases=True):
+        return CheckResult("packages", label, "ok", text)
+    return CheckResult("packages", label, "note", text, remedy)  # untested, but it may work
+
+
+def _version_text(found: str, ranges: str) -> str:
+    return f"{found} ({ranges})" if ranges else found
+
+
+def check_system() -> Iterator[CheckResult]:
+    """Describe the platform and the processor cores."""
     yield CheckResult("system", "platform", "ok", f"{platform.platform()}, {platform.machine()}")
     cores, all_cores = device.count_cores(), os.cpu_count() or 1
-    of = "" if cores == all_cores else f" of {all_cores}: this process may use no more"
-    yield CheckResult("system", "threads", "ok", f"{cores} cores{of}; --threads N takes fewer")
+    limit = "" if cores == all_cores else f" of {all_cores}: this process may use no more"
+    yield CheckResult("system", "threads", "ok", f"{cores} cores{limit}; --threads N uses fewer")
     if sys.platform == "win32":
-        yield CheckResult(
-            "system",
-            "Windows",
-            "note",
-            "TensorFlow computes on the processor only",
-            "for an NVIDIA GPU: wsl --install, then pip install 'audiostyle[cuda]' in there",
-        )
+        text = "TensorFlow computes on the processor only"
+        remedy = "for an NVIDIA GPU: wsl --install, then pip install 'audiostyle[cuda]' inside WSL"
+        yield CheckResult("system", "Windows", "note", text, remedy)
     elif "microsoft" in platform.release().lower():
-        yield CheckResult(
-            "system",
-            "WSL",
-            "note",
-            "files below /mnt are slow, and their locks may not hold",
-            "keep clips and outputs below ~; install no driver here: Windows has it",
-        )
+        text = "files below /mnt are slow, and file locks there may not work"
+        remedy = "keep clips and outputs below ~; install no GPU driver in WSL: Windows has it"
+        yield CheckResult("system", "WSL", "note", text, remedy)
 
 
 def check_resources() -> Iterator[CheckResult]:
-    """Compare memory and disk with what a transfer takes.
-
-    Yields
-    ------
-    Finding
-    """
+    """Compare memory and disk space with the needs of a transfer."""
     yield _check_memory()
     for name, folder in (("temporary files", tempfile.gettempdir()), ("this folder", os.getcwd())):
         yield _check_folder(name, folder)
@@ -136,7 +176,7 @@ def _check_memory() -> CheckResult:
         return CheckResult("system", "memory", "fault", str(error), "raise the limit")
     free = available_memory()
     if free is None:
-        return CheckResult("system", "memory", "ok", "the system does not say how much is free")
+        return CheckResult("system", "memory", "ok", "the free memory is unknown on this system")
     text = f"{free / (1 << 30):.1f} GB free"
     if free >= MEMORY_BYTES:
         return CheckResult("system", "memory", "ok", text)
@@ -144,32 +184,8 @@ def _check_memory() -> CheckResult:
     return CheckResult("system", "memory", "note", text, remedy)
 
 
-def _check_folder(name: str, folder: str) -> CheckResult:
-    try:
-        free = shutil.disk_usage(folder).free
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"audiostyle")
-    except OSError as error:
-        # Only what every transfer needs is a fault; results may go elsewhere.
-        state = "fault" if name == "temporary files" else "note"
-        text = f"{folder} cannot be written ({error.strerror})"
-        remedy = (
-            "set TMPDIR to a folder that can" if state == "fault" else "write outputs elsewhere"
-        )
-        return CheckResult("system", name, state, text, remedy)
-    text = f"{folder}, {free / (1 << 30):.1f} GB free"
-    if free < DISK_BYTES:
-        return CheckResult("system", name, "note", text, "an hour of stereo takes 1 GB: free some")
-    return CheckResult("system", name, "ok", text)
-
-
 def available_memory() -> int | None:
-    """Return how much memory this process may still take, in bytes; None if nobody says.
-
-    Returns
-    -------
-    int or None
-    """
+    """Return how many bytes of memory this process may still use; None if unknown."""
     found = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -180,66 +196,114 @@ def available_memory() -> int | None:
     return min(found, default=None)
 
 
-def check_weights() -> Iterator[CheckResult]:
-    """Compare the weights with their published digests.
+def _check_folder(name: str, folder: str) -> CheckResult:
+    try:
+        free = shutil.disk_usage(folder).free
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"audiostyle")
+    except OSError as error:
+        text = f"{folder} cannot be written ({error.strerror})"
+        if name == "temporary files":  # every transfer needs them; results may go elsewhere
+            remedy = "set TMPDIR to a folder that can be written"
+            return CheckResult("system", name, "fault", text, remedy)
+        return CheckResult("system", name, "note", text, "write outputs elsewhere")
+    text = f"{folder}, {free / (1 << 30):.1f} GB free"
+    if free < DISK_BYTES:
+        remedy = "an hour of stereo takes 1 GB: free some space"
+        return CheckResult("system", name, "note", text, remedy)
+    return CheckResult("system", name, "ok", text)
 
-    Yields
-    ------
-    Finding
-    """
+
+def check_formats() -> Iterator[CheckResult]:
+    """Write and read one second of audio in each of `FORMATS`, and list the other formats."""
+    try:
+        import soundfile
+
+        known = sorted(soundfile.available_formats())
+    except Exception as error:  # an OSError if libsndfile is missing, or any error of ctypes
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        remedy = "pip install --force-reinstall soundfile, or install libsndfile"
+        yield CheckResult("formats", "libsndfile", "fault", f"cannot be used ({reason})", remedy)
+        return
+    text = f"{soundfile.__libsndfile_version__}, {len(known)} formats"
+    yield CheckResult("formats", "libsndfile", "ok", text)
+    for name in FORMATS:
+        problem = _try_format(soundfile, name)
+        state = "ok" if not problem else "fault" if name == "WAV" else "note"
+        remedy = "convert such files, or install a newer soundfile" if problem else ""
+        yield CheckResult("formats", name, state, problem or "read and written", remedy)
+    yield CheckResult("formats", "others", "ok", ", ".join(x for x in known if x not in FORMATS))
+
+
+def _try_format(soundfile: Any, name: str) -> str:
+    """Write a tone and read it back; return what is wrong, or an empty string."""
+    import numpy as np
+
+    y = 0.5 * np.sin(2 * np.pi * 440 * np.arange(FORMAT_SR) / FORMAT_SR)
+    file = io.BytesIO()
+    try:
+        soundfile.write(file, y, FORMAT_SR, format=name)
+        file.seek(0)
+        back, sr = soundfile.read(file)
+    except Exception as error:  # missing formats raise various errors
+        return f"neither read nor written ({' '.join(str(error).split())})"
+    if sr != FORMAT_SR or len(back) < FORMAT_SR:
+        return f"read back as {len(back)} samples at {sr} Hz, not {FORMAT_SR} at {FORMAT_SR} Hz"
+    # A codec may delay the signal, so levels are compared, not samples.
+    difference = float(abs(np.sqrt(np.mean(back**2)) - np.sqrt(np.mean(y**2))))
+    if difference >= LEVEL_TOLERANCE:
+        return f"read back {difference:.2f} of full scale off in level"
+    return ""
+
+
+def check_weights() -> Iterator[CheckResult]:
+    """Compare the weights files with their published digests."""
     try:
         from audiostyle.nn import weights
 
-        found = weights.check_shipped()
+        problems = weights.check_shipped()
     except (WeightsError, ImportError) as error:
         yield CheckResult("weights", "manifest", "fault", str(error), "reinstall audiostyle")
         return
-    for name, wrong in found.items():
-        remedy = "reinstall audiostyle" if wrong else ""
-        state = "fault" if wrong else "ok"
-        yield CheckResult("weights", name, state, wrong or "as published (SHA-256)", remedy)
+    for name, problem in problems.items():
+        if problem:
+            yield CheckResult("weights", name, "fault", problem, "reinstall audiostyle")
+        else:
+            yield CheckResult("weights", name, "ok", "as published (SHA-256)")
 
 
-def run_selftest(self_test: bool = True, seconds: float = PROBE_SECONDS) -> list[CheckResult]:
-    """Load TensorFlow, ask for its devices and make a tiny transfer, in a process of its own.
+def run_selftest(self_test: bool = True, seconds: float | None = None) -> list[CheckResult]:
+    """Run `audiostyle.doctor.selftest` in its own process, for at most `seconds`.
 
-    Parameters
-    ----------
-    self_test : bool
-    seconds : float > 0
-        How long it may take.
-
-    Returns
-    -------
-    list of Finding
-        What was said before it ended, and how it ended if that was too soon.
+    Returns its results, and one that says how the process ended if it ended early.
     """
-    # The folder of this package stands for the current one, whatever that holds.
+    # The parent folder of this package replaces the current folder as the first of sys.path.
     root = str(Path(__file__).resolve().parents[2])
     code = f"import sys; sys.path[0] = {root!r}; from audiostyle.doctor import selftest; "
     command = [sys.executable, "-c", code + f"selftest.main({self_test})"]
+    seconds = SELFTEST_SECONDS if seconds is None else seconds
     try:
         done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
-        output, errors, code_of = done.stdout, done.stderr, done.returncode
     except subprocess.TimeoutExpired as error:
-        output, errors, code_of = error.stdout or b"", b"", None
+        results = _parse_results(error.stdout or b"")
+        return [*results, _early_end(results, f"did not end within {seconds:g} s")]
+    results = _parse_results(done.stdout)
+    if done.returncode < 0:
+        results.append(_early_end(results, f"ended its process with signal {-done.returncode}"))
+    elif done.returncode > 0:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [""]
+        text = f"ended its process with code {done.returncode} ({last[0]})"
+        results.append(_early_end(results, text))
+    return results
+
+
+def _parse_results(output: bytes) -> list[CheckResult]:
     lines = output.decode(errors="replace").splitlines()
-    found = [CheckResult(**json.loads(line)) for line in lines if line.startswith('{"section"')]
-    if code_of == 0:
-        return found
-    return [*found, _explain_end(found, errors.decode(errors="replace"), code_of, seconds)]
+    return [CheckResult(**json.loads(line)) for line in lines if line.startswith('{"section"')]
 
 
-def _explain_end(
-    found: list[CheckResult], errors: str, code: int | None, seconds: float
-) -> CheckResult:
-    name = "self-test" if any(f.name == "TensorFlow" for f in found) else "TensorFlow"
-    if code is None:
-        text = f"did not end within {seconds:g} s"
-    elif code < 0:
-        text = f"ended its process with signal {-code}"
-    else:
-        last = errors.strip().splitlines()[-1:] or [""]
-        text = f"ended its process with code {code} ({last[0]})"
+def _early_end(results: list[CheckResult], text: str) -> CheckResult:
+    imported = any(result.name == "TensorFlow" for result in results)
     remedy = "pip install --force-reinstall tensorflow; it needs a processor with AVX, and memory"
+    name = "self-test" if imported else "TensorFlow"
     return CheckResult("TensorFlow", name, "fault", text, remedy)

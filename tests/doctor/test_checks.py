@@ -1,4 +1,4 @@
-"""What a checkup finds, each thing also where it is broken."""
+"""The checks of an installation, on working and on broken ones."""
 
 from __future__ import annotations
 
@@ -6,65 +6,62 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 import audiostyle
-from audiostyle.cli import doctor_runner
-from audiostyle.doctor import checks, formats, packages, selftest
-from audiostyle.doctor.packages import CheckResult
+from audiostyle.doctor import checks
+from audiostyle.doctor.checks import CheckResult
 from audiostyle.nn import weights
 from tests.support.fakes import call
 
 STATES = {"ok", "note", "absent", "fault"}
 
 
-def by_name(findings: Sequence[CheckResult]) -> dict[str, CheckResult]:
-    return {finding.name: finding for finding in findings}
+def by_name(results: Iterable[CheckResult]) -> dict[str, CheckResult]:
+    return {result.name: result for result in results}
 
 
-def test_the_command_says_that_all_is_well_and_what_it_did() -> None:
-    """The whole of it, in a process of its own, with its self-test."""
+@pytest.mark.slow
+def test_the_command_runs_all_checks_and_the_self_test() -> None:
     command = [sys.executable, "-m", "audiostyle", "doctor", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     record = json.loads(done.stdout)
     assert (record["usable"], record["audiostyle"]) == (True, audiostyle.__version__)
-    found = {finding["name"]: finding for finding in record["findings"]}
-    assert {finding["state"] for finding in record["findings"]} <= STATES
+    found = {result["name"]: result for result in record["findings"]}
+    assert {result["state"] for result in record["findings"]} <= STATES
     assert found["numpy"]["text"].startswith(importlib.metadata.version("numpy") + " (")
     assert found["WAV"]["state"] == found["FLAC"]["state"] == "ok"
     assert found["vgg19.npz"]["state"] == found["musicnn-tagger.npz"]["state"] == "ok"
     assert found["TensorFlow"]["text"].startswith(importlib.metadata.version("tensorflow"))
     assert found["precision"]["text"].split(":")[0] in ("float32", "bfloat16")
     assert "styled in" in found["self-test"]["text"]
-    sections = [finding["section"] for finding in record["findings"]]
-    assert sections == sorted(sections, key=sections.index)  # each in one piece
+    sections = [result["section"] for result in record["findings"]]
+    assert sections == sorted(sections, key=sections.index)  # each is contiguous
 
 
 @pytest.fixture
-def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Have a checkup find what a test says, and nothing else."""
+def fake_results(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Replace the results of all checks."""
 
-    def find(*findings: CheckResult) -> None:
+    def replace(*results: CheckResult) -> None:
         monkeypatch.setattr(
-            checks, "run_checks", lambda self_test: checks.DoctorReport([*findings] * self_test)
+            checks, "run_checks", lambda self_test: checks.DoctorReport([*results] * self_test)
         )
 
-    return find
+    return replace
 
 
-def test_a_fault_is_exit_code_4_and_is_named_in_the_end(
-    only: Callable[..., None], capsys: pytest.CaptureFixture[str]
+def test_a_fault_gives_exit_code_4_and_is_named_on_the_last_line(
+    fake_results: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fault = CheckResult("TensorFlow", "TensorFlow", "fault", "cannot be imported", "reinstall it")
-    only(CheckResult("packages", "numpy", "ok", "2.0"), fault)
+    fake_results(CheckResult("packages", "numpy", "ok", "2.0"), fault)
     assert call("doctor") == 4
     assert capsys.readouterr().out.splitlines() == [
         "packages",
@@ -82,9 +79,9 @@ def test_a_fault_is_exit_code_4_and_is_named_in_the_end(
     assert capsys.readouterr().out.splitlines()[-1] == "audiostyle can be used"
 
 
-def test_notes_and_absent_extras_are_no_fault(only: Callable[..., None]) -> None:
-    only(CheckResult("a", "b", "note", "c"), CheckResult("a", "d", "absent", "e"))
-    assert doctor_runner.run_doctor(as_json=False, self_test=True, publish=lambda text: None) == 0
+def test_notes_and_absent_extras_are_not_faults(fake_results: Callable[..., None]) -> None:
+    fake_results(CheckResult("a", "b", "note", "c"), CheckResult("a", "d", "absent", "e"))
+    assert call("doctor") == 0
 
 
 @pytest.mark.parametrize(
@@ -96,11 +93,11 @@ def test_notes_and_absent_extras_are_no_fault(only: Callable[..., None]) -> None
         ("time.sleep(60)", "did not end within 1 s"),
     ],
 )
-@pytest.mark.parametrize("spoken", [False, True])
-def test_a_tensorflow_that_takes_its_process_with_it_is_one_row(
-    code: str, text: str, spoken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("imported", [False, True])
+def test_a_tensorflow_that_ends_its_process_is_one_result(
+    code: str, text: str, imported: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`spoken`: TensorFlow was imported, and it is the self-test that ends the process."""
+    """If TensorFlow was `imported`, the self-test ended the process."""
     folder = tmp_path / "audiostyle"
     (folder / "doctor").mkdir(parents=True)
     first = '{"section": "TensorFlow", "name": "TensorFlow", "state": "ok", "text": "9"}'
@@ -108,73 +105,22 @@ def test_a_tensorflow_that_takes_its_process_with_it_is_one_row(
     (folder / "doctor" / "__init__.py").touch()
     (folder / "doctor" / "selftest.py").write_text(
         "import os, sys, time\ndef main(self_test):\n"
-        f"    print({first if spoken else 'noise'!r}, flush=True)\n    {code}\n"
+        f"    print({first if imported else 'noise'!r}, flush=True)\n    {code}\n"
     )
     monkeypatch.setattr(checks, "__file__", str(folder / "doctor" / "checks.py"))
     *before, end = checks.run_selftest(seconds=1 if "sleep" in code else 60)
-    assert len(before) == spoken
-    assert (end.name, end.state) == ("self-test" if spoken else "TensorFlow", "fault")
+    assert len(before) == imported
+    assert (end.name, end.state) == ("self-test" if imported else "TensorFlow", "fault")
     assert end.text == text
 
 
-def test_a_folder_is_not_searched_for_tensorflow(
+def test_modules_in_the_current_folder_are_not_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(checks, "PROBE_SECONDS", 60)
-    assert "fault" not in {finding.state for finding in checks.run_selftest(self_test=False)}
-
-
-@pytest.mark.parametrize("module", [None, "broken"])
-def test_a_tensorflow_that_is_missing_or_broken_is_one_row(
-    module: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(quiet: bool = True) -> Any:
-        raise ImportError("libcudart.so:\n cannot open shared object file")
-
-    if module is None:
-        monkeypatch.setitem(sys.modules, "tensorflow", None)
-        monkeypatch.setattr(selftest.device, "load_tensorflow", lambda: __import__("tensorflow"))
-    else:
-        monkeypatch.setattr(selftest.device, "load_tensorflow", fail)
-    said: list[CheckResult] = []
-    selftest.run_selftest_checks(True, said.append)
-    (finding,) = said
-    assert (finding.state, finding.name) == ("fault", "TensorFlow")
-    assert "cannot be imported (" in finding.text
-    assert "\n" not in finding.text
-    assert "pip install" in finding.remedy
-
-
-@pytest.mark.parametrize(
-    ("y", "losses", "wrong"),
-    [
-        (np.full(22_050, 0.1, np.float32), (2, 1), ""),
-        (None, (2, 1), "the result has the shape None"),
-        (np.zeros(5, np.float32), (2, 1), "the result has the shape (5,), not (22050,)"),
-        (np.full(22_050, np.nan, np.float32), (2, 1), "not finite"),
-        (np.full(22_050, 2.0, np.float32), (2, 1), "above full scale"),
-        (np.full(22_050, 0.1, np.float32), (1, 2), "the loss went from 1 to 2, not down"),
-        ("content", (2, 1), "the result is the content itself"),
-        (RuntimeError("no\nmemory"), (2, 1), "RuntimeError: no memory"),
-    ],
-)
-def test_the_self_test_looks_at_what_comes_out(
-    y: Any, losses: tuple[int, ...], wrong: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def transfer(content: Any, *_: Any) -> Any:
-        if isinstance(y, Exception):
-            raise y
-        history = [SimpleNamespace(total=float(loss)) for loss in losses]
-        return SimpleNamespace(y=content if isinstance(y, str) else y, history=history)
-
-    module = types.ModuleType("audiostyle.core.transfer")
-    module.transfer = transfer  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "audiostyle.core.transfer", module)
-    finding = selftest.transfer_a_second()
-    assert finding.state == ("fault" if wrong else "ok")
-    assert wrong in finding.text
+    monkeypatch.setattr(checks, "SELFTEST_SECONDS", 60)
+    assert "fault" not in {result.state for result in checks.run_selftest(self_test=False)}
 
 
 # --- packages -----------------------------------------------------------------------------------
@@ -182,23 +128,27 @@ def test_the_self_test_looks_at_what_comes_out(
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, CheckResult]]:
-    """Check packages against metadata that a test writes."""
+    """Check packages against the given metadata and versions."""
 
-    def check(*needed: str, python: str = ">=3.10", **versions: str) -> dict[str, CheckResult]:
+    def check(
+        *requirements: str, python: str = ">=3.10", **versions: str
+    ) -> dict[str, CheckResult]:
         def version(name: str) -> str:
             if name not in versions:
                 raise importlib.metadata.PackageNotFoundError(name)
             return versions[name]
 
-        monkeypatch.setattr(packages, "requires", lambda name: list(needed))
-        monkeypatch.setattr(packages, "read_metadata", lambda name: {"Requires-Python": python})
-        monkeypatch.setattr(packages, "version", version)
-        return by_name(list(packages.check_packages()))
+        monkeypatch.setattr(checks, "requires", lambda name: list(requirements))
+        monkeypatch.setattr(checks, "read_metadata", lambda name: {"Requires-Python": python})
+        monkeypatch.setattr(checks, "version", version)
+        return by_name(checks.check_packages())
 
     return check
 
 
-def test_ranges_are_those_of_the_metadata(installed: Callable[..., dict[str, CheckResult]]) -> None:
+def test_versions_are_compared_with_the_ranges_of_the_metadata(
+    installed: Callable[..., dict[str, CheckResult]],
+) -> None:
     found = installed(
         "fits<3,>=1", "old>=2", "new<3", "gone>=1", fits="2.9rc1", old="1.9", new="3.0"
     )
@@ -212,7 +162,7 @@ def test_ranges_are_those_of_the_metadata(installed: Callable[..., dict[str, Che
     assert found["gone"].remedy == "pip install 'gone>=1'"
 
 
-def test_extras_may_be_absent_and_those_of_developers_are_left_out(
+def test_extras_may_be_absent_and_developer_extras_are_skipped(
     installed: Callable[..., dict[str, CheckResult]],
 ) -> None:
     found = installed(
@@ -234,37 +184,39 @@ def test_a_python_out_of_range_is_a_fault(installed: Callable[..., dict[str, Che
     assert (found["python"].state, found["fits"].text) == ("fault", "1")
 
 
-def test_without_metadata_there_are_no_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_metadata_the_ranges_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str) -> Any:
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(packages, "requires", fail)
-    found = by_name(list(packages.check_packages()))
+    monkeypatch.setattr(checks, "requires", fail)
+    found = by_name(checks.check_packages())
     assert (found["ranges"].state, found["python"].state) == ("note", "ok")
 
 
-def test_without_packaging_the_rest_is_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_packaging_the_report_still_names_audiostyle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "packaging.requirements", None)
-    found = by_name(list(packages.check_packages()))
+    found = by_name(checks.check_packages())
     assert (found["packaging"].state, found["audiostyle"].state) == ("fault", "ok")
 
 
 # --- system, formats, weights -------------------------------------------------------------------
 
 
-def test_wsl_and_windows_get_their_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wsl_and_windows_get_hints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks.platform, "release", lambda: "5.15.90.1-Microsoft-standard-WSL2")
-    assert "/mnt" in by_name(list(checks.check_system()))["WSL"].text
+    assert "/mnt" in by_name(checks.check_system())["WSL"].text
     monkeypatch.setattr(checks.sys, "platform", "win32")
-    assert "wsl --install" in by_name(list(checks.check_system()))["Windows"].remedy
+    assert "wsl --install" in by_name(checks.check_system())["Windows"].remedy
 
 
-def test_threads_that_a_process_may_not_use_are_not_counted(
+def test_only_the_cores_that_the_process_may_use_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(checks.device, "count_cores", lambda: 2)
     monkeypatch.setattr(checks.os, "cpu_count", lambda: 64)
-    assert by_name(list(checks.check_system()))["threads"].text.startswith("2 cores of 64:")
+    assert by_name(checks.check_system())["threads"].text.startswith("2 cores of 64:")
 
 
 @pytest.mark.parametrize(
@@ -274,73 +226,71 @@ def test_little_memory_is_noted(
     free: int | None, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "available_memory", lambda: free)
-    assert by_name(list(checks.check_resources()))["memory"].state == state
+    assert by_name(checks.check_resources())["memory"].state == state
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="Linux")
-def test_memory_is_no_more_than_the_machine_has() -> None:
+def test_available_memory_is_at_most_that_of_the_machine() -> None:
     total = int(Path("/proc/meminfo").read_text().split()[1]) << 10
     free = checks.available_memory()
     assert free is not None
     assert 0 < free <= total
 
 
-def test_a_container_counts_with_its_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_a_container_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "MemTotal: 9 kB\nMemAvailable: 3000 kB\n"
     monkeypatch.setattr(Path, "read_text", lambda self: text)
     monkeypatch.setattr(checks.memory, "memory_limits", lambda: {"memory": 1_500_000})
     assert checks.available_memory() == 1_500_000
-    (finding, *_) = checks.check_resources()
-    assert (finding.name, finding.state) == ("memory", "fault")
+    (result, *_) = checks.check_resources()
+    assert (result.name, result.state) == ("memory", "fault")
     monkeypatch.setattr(checks.memory, "memory_limits", dict)
     assert checks.available_memory() == 3000 << 10
     text = ""
     assert checks.available_memory() is None
 
 
-def test_a_disk_that_is_full_or_locked_is_named(
+def test_a_full_or_unwritable_folder_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1 << 20))
-    assert by_name(list(checks.check_resources()))["this folder"].state == "note"
+    assert by_name(checks.check_resources())["this folder"].state == "note"
     monkeypatch.setattr(checks.tempfile, "gettempdir", lambda: str(tmp_path / "none"))
     monkeypatch.setattr(checks.os, "getcwd", lambda: str(tmp_path / "none"))
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: open(folder))
-    found = by_name(list(checks.check_resources()))
+    found = by_name(checks.check_resources())
     assert (found["temporary files"].state, found["this folder"].state) == ("fault", "note")
     assert "No such file" in found["this folder"].text
 
 
-def test_formats_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_format_is_written_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
     import soundfile
 
-    found = by_name(list(formats.check_formats()))
-    assert [found[name].state for name in formats.FORMATS] == ["ok"] * 5
+    found = by_name(checks.check_formats())
+    assert [found[name].state for name in checks.FORMATS] == ["ok"] * 5
     real = soundfile.read
     monkeypatch.setattr(soundfile, "read", lambda file: (real(file)[0][:9], 8000))
-    text = by_name(list(formats.check_formats()))["WAV"].text
+    text = by_name(checks.check_formats())["WAV"].text
     assert text == "read back as 9 samples at 8000 Hz, not 22050 at 22050 Hz"
     monkeypatch.setattr(soundfile, "read", lambda file: (0 * real(file)[0], 22_050))
-    assert "off in level" in by_name(list(formats.check_formats()))["OGG"].text
+    assert "off in level" in by_name(checks.check_formats())["OGG"].text
 
     def fail(*_: Any, **__: Any) -> None:
         raise ValueError("Unknown\nformat")
 
     monkeypatch.setattr(soundfile, "write", fail)
-    found = by_name(list(formats.check_formats()))
+    found = by_name(checks.check_formats())
     assert (found["WAV"].state, found["MP3"].state) == ("fault", "note")
     assert found["MP3"].text == "neither read nor written (Unknown format)"
 
 
-def test_without_libsndfile_nothing_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_libsndfile_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
-    (finding,) = formats.check_formats()
-    assert (finding.name, finding.state) == ("libsndfile", "fault")
+    (result,) = checks.check_formats()
+    assert (result.name, result.state) == ("libsndfile", "fault")
 
 
-def test_weights_that_were_touched_are_a_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_modified_weights_are_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for file in weights.WEIGHTS_DIR.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     monkeypatch.setattr(weights, "WEIGHTS_DIR", tmp_path)
@@ -348,10 +298,10 @@ def test_weights_that_were_touched_are_a_fault(
     data[1000] ^= 1
     (tmp_path / "vgg19.npz").write_bytes(data)
     (tmp_path / "musicnn-vgg.npz").unlink()
-    found = by_name(list(checks.check_weights()))
+    found = by_name(checks.check_weights())
     assert "is corrupt (its SHA-256" in found["vgg19.npz"].text
     assert "cannot be read" in found["musicnn-vgg.npz"].text
     assert [f.state for f in found.values()].count("fault") == 2
     (tmp_path / "MANIFEST.json").unlink()
-    (finding,) = checks.check_weights()
-    assert (finding.name, finding.state) == ("manifest", "fault")
+    (result,) = checks.check_weights()
+    assert (result.name, result.state) == ("manifest", "fault")

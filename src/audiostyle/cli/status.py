@@ -1,0 +1,30 @@
+"""The command ``status``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from audiostyle.cli.options import PATH, command, examples, flag, option_group
+from audiostyle.cli.progress import Console
+
+
+@command(
+    "status",
+    options_metavar="[OPTIONS]",
+    epilog=examples("audiostyle status out", "audiostyle status out --json"),
+)
+@click.argument("out_dir", metavar="FOLDER", type=PATH)
+@option_group("Output", flag("json", "Print the status as one JSON document."))
+def status_command(out_dir: Path, as_json: bool) -> int:
+    """Show the progress of a batch: which pairs are done, failed and pending, and why.
+
+    FOLDER is the output folder of audiostyle batch, which may be running.
+    """
+    from audiostyle.batch.status import batch_status, render_status
+    from audiostyle.files.record import to_json
+
+    status = batch_status(out_dir)
+    Console().publish(to_json(status) if as_json else render_status(status))
+    return 0

@@ -1,0 +1,82 @@
+"""The command ``style``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audiostyle.cli.options import (
+    PATH,
+    command,
+    examples,
+    flag,
+    option,
+    option_group,
+    parameter_options,
+    take_config,
+)
+from audiostyle.cli.progress import Console
+from audiostyle.events import Iteration, Stage
+from audiostyle.utils.interrupts import Interrupt
+
+
+@command(
+    "style",
+    options_metavar="-o FILE [OPTIONS]",
+    epilog=examples(
+        "audiostyle style genres/classical -o classical.style.npz",
+        "audiostyle style genres/jazz -o jazz.style.npz --preset best --force",
+    ),
+)
+@click.argument("source", metavar="FOLDER", type=PATH)
+@option_group(
+    "Output",
+    option(
+        "-o",
+        "--output",
+        required=True,
+        type=PATH,
+        metavar="NAME.style.npz",
+        help="Write the style to this file.",
+    ),
+    flag("force", "Replace an output that exists."),
+    flag("json", "Print the metadata of the style file to standard output."),
+    flag("quiet", "Print only errors."),
+    flag("verbose", "Show tracebacks."),
+)
+@parameter_options()
+def style_command(
+    source: Path, output: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
+) -> int:
+    """Save the style of all clips of FOLDER in a small file.
+
+    FOLDER may also be a single clip. transfer and batch accept the file in place of a style, with
+    the same result as the folder itself. They need the same network, style layers, bands and
+    spectrogram (sr, n_fft, hop_length, n_mels, mel_scale, top_db), and refuse the file otherwise.
+    """
+    _, config = take_config(options)
+
+    from audiostyle.files.record import to_json
+    from audiostyle.files.transfer import make_style_file
+
+    console = Console(quiet)
+
+    def callback(event: Stage | Iteration) -> None:
+        if isinstance(event, Stage) and event.name == "style":
+            console.echo(f"analysing {event.detail}")
+
+    with Interrupt(console.echo):
+        metadata = make_style_file(source, output, config, callback, **options)
+    for note in metadata["notes"]:
+        console.echo(note)
+    for clip in metadata["skipped"]:
+        console.echo(f"skipped {clip['reason']}")
+    console.echo(
+        f"{output.resolve()} ({len(metadata['clips'])} clips, {metadata['seconds']:.0f} s, "
+        f"{output.stat().st_size / 1e6:.1f} MB)"
+    )
+    if as_json:
+        console.publish(to_json(metadata))
+    return 0
