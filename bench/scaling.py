@@ -60,7 +60,7 @@ class Idle:
             **dict(limiter_reduction_db=0.0, notes=[]),
         }
 
-    def make(self, job: Any, callback: Any) -> dict[str, Any]:
+    def transfer(self, job: Any, callback: Any) -> dict[str, Any]:
         """Make an empty output."""
         job.output.parent.mkdir(parents=True, exist_ok=True)
         job.output.touch()
@@ -70,7 +70,7 @@ class Idle:
         """Judge nothing."""
         return {}
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Give nothing back."""
 
 

@@ -247,19 +247,19 @@ def test_results_do_not_depend_on_which_styles_are_kept(
     assert run() == 0
     assert set(fake.heard.values()) == {1}
     whole = sounds(Path("out"))
-    monkeypatch.setattr(worker.PairWorker, "_hear", _hear_anew)
+    monkeypatch.setattr(worker.PairWorker, "_analyze_style", _analyze_again)
     fake.heard.clear()
     assert run(out="other") == 0
     assert sounds(Path("other")) == whole
     assert set(fake.heard.values()) == {3}
 
 
-def _hear_anew(self: Any, job: Any, callback: Any) -> Any:
+def _analyze_again(self: Any, *arguments: Any) -> Any:
     self._styles.clear()
-    return HEAR(self, job, callback)
+    return ANALYZE_STYLE(self, *arguments)
 
 
-HEAR = worker.PairWorker._hear
+ANALYZE_STYLE = worker.PairWorker._analyze_style
 
 
 def test_the_python_example_runs(gtzan_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -339,8 +339,8 @@ def test_failures_are_a_line_a_reason_in_order() -> None:
     rows: Any = SimpleNamespace(failed=lambda: table)
     assert batch_run.failed_lines(batch_run.BatchResult(Path("out"), rows, 0, [])) == [
         "odd: who knows (a)",
-        "silent: says nothing (3 pairs, as b)",
-        "unreadable: is empty (2 pairs, as c)",
+        "silent: says nothing (3 pairs, such as b)",
+        "unreadable: is empty (2 pairs, such as c)",
     ]
 
 

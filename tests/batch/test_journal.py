@@ -80,7 +80,7 @@ def test_damaged_lines_cost_themselves_only(tmp_path: Path) -> None:
 def follow(*events: dict[str, Any]) -> PairState:
     state = PairState()
     for line in events:
-        state.take(line)
+        state.apply(line)
     return state
 
 
@@ -120,14 +120,14 @@ def test_an_input_is_remembered_until_it_changes(tmp_path: Path) -> None:
     with Journal(tmp_path) as log:
         log.append(journal.input_event(clip, "digest", {"sr": 8000}))
     state = journal.read(tmp_path)
-    assert journal.known_digests(state, [clip])[clip]["sha256"] == "digest"
-    assert journal.known_digests(state, [tmp_path / "b.wav"]) == {}
+    assert journal.known_inputs(state, [clip])[clip]["sha256"] == "digest"
+    assert journal.known_inputs(state, [tmp_path / "b.wav"]) == {}
     found = clip.stat()
     clip.write_bytes(b"other")  # as long, and later
     os.utime(clip, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
-    assert journal.known_digests(state, [clip]) == {}
+    assert journal.known_inputs(state, [clip]) == {}
     clip.unlink()
-    assert journal.known_digests(state, [clip]) == {}
+    assert journal.known_inputs(state, [clip]) == {}
 
 
 HOLD = """
@@ -207,4 +207,3 @@ def test_facts_are_given_back_as_they_were() -> None:
     state = follow(event("failed", **facts))
     assert state.facts == facts
     assert PairState().facts == {}
-    assert len(follow({**DONE, "notes": []}).packed) < 60

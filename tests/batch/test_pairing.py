@@ -90,7 +90,7 @@ def test_genres_hold_every_clip_once(genres: Path) -> None:
 
 def test_outputs_below_a_side_are_no_inputs(genres: Path) -> None:
     touch(genres / "out", "jazz.00000__classical.00000.wav")
-    found = inputs.find_inputs(str(genres), leave_out=genres / "out")
+    found = inputs.find_inputs(str(genres), exclude=genres / "out")
     assert len(found) == 6
 
 
@@ -191,11 +191,11 @@ def test_a_table_says_who_meets_whom(tmp_path: Path) -> None:
         ("rock/a.wav", "x/c.wav"),
         ("jazz/a.wav", "x/c.wav"),
     ]
-    with pytest.raises(ConfigError, match=r"row 2: 'a' means jazz/a.wav and rock/a.wav"):
+    with pytest.raises(ConfigError, match=r"row 2: 'a' matches jazz/a.wav and rock/a.wav"):
         couples(("a", "c"))
     with pytest.raises(ConfigError, match=r"row 3: clip 'z' is not known"):
         couples(("b", "c"), ("z", "c"))
-    with pytest.raises(ConfigError, match="names no pairs"):
+    with pytest.raises(ConfigError, match="lists no pairs"):
         couples()
     table.write_text("a,b\n")
     with pytest.raises(ConfigError, match="must name the columns content and style"):
@@ -207,8 +207,8 @@ def test_a_table_says_who_meets_whom(tmp_path: Path) -> None:
     [
         ("products", "pair 'products' is not known"),
         ("product:3", "product takes no value"),
-        ("random", "must say how many styles"),
-        ("random:0", "must say how many styles"),
+        ("random", "must give the number of styles"),
+        ("random:0", "must give the number of styles"),
         ("random:9", "only 2 styles for a/0.wav"),
         ("csv:none.csv", "none.csv: cannot be read"),
     ],
@@ -226,7 +226,7 @@ def test_a_pairing_that_cannot_be_is_refused(how: str, message: str) -> None:
         ("{contents}.wav", "field of --name 'contents' is not known"),
         ("{content!r}.wav", "takes no format"),
         ("{content:>9}.wav", "takes no format"),
-        ("{content.wav", "is no template"),
+        ("{content.wav", "is not a valid template"),
         ("../{content}.wav", "must stay below"),
         ("/tmp/{content}.wav", "must stay below"),
     ],

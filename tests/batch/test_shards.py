@@ -120,8 +120,8 @@ def test_who_may_work_beside_whom(tmp_path: Path) -> None:
         assert "another process works in this folder" in refused(Shard(1, 2), tmp_path)
     with Journal(tmp_path, Shard(1, 2)), Journal(tmp_path, Shard(2, 2)):
         assert "another process runs --shard 1/2" in refused(Shard(1, 2), tmp_path)
-        assert "shard 1/2 is being run; the whole cannot" in refused(None, tmp_path)
-        assert "shard 1/2 is being run; --shard 1/3" in refused(Shard(1, 3), tmp_path)
+        assert "shard 1/2 is running; the whole batch cannot" in refused(None, tmp_path)
+        assert "shard 1/2 is running; --shard 1/3 cannot" in refused(Shard(1, 3), tmp_path)
         assert journal.is_busy(tmp_path)
     assert not journal.is_busy(tmp_path)
     with Journal(tmp_path, Shard(1, 3)), Journal(tmp_path, Shard(3, 3)):
@@ -134,16 +134,16 @@ def test_only_who_is_alone_tidies_up(tmp_path: Path) -> None:
     tidied: list[str] = []
     with Journal(tmp_path, Shard(1, 2), lambda: tidied.append("first")) as first:
         with Journal(tmp_path, Shard(2, 2), lambda: tidied.append("second")):
-            with first.last() as alone:
+            with first.check_alone() as alone:
                 assert not alone
-        with first.last() as alone:
+        with first.check_alone() as alone:
             assert alone
     assert tidied == ["first"]
 
 
 def test_a_gate_that_stays_shut_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "GATE_SECONDS", 0.0)
-    with locks.gate(tmp_path), pytest.raises(BusyError, match="has been beginning or ending"):
+    monkeypatch.setattr(locks, "GUARD_SECONDS", 0.0)
+    with locks.guard(tmp_path), pytest.raises(BusyError, match="has been starting or ending"):
         with Journal(tmp_path):
             pass
 
@@ -168,7 +168,7 @@ def test_status_merges_all_journals(gtzan_folder: Path, capsys: pytest.CaptureFi
     assert call("status", "out") == 0
     text = capsys.readouterr().out
     assert f"planned {n_second}, done {n_second}, failed 0" in text
-    assert "shards begun: 1 of 2" in text
+    assert "shards started: 1 of 2" in text
     assert run("--shard=1/2") == 0
     capsys.readouterr()
     assert call("status", "out", "--json") == 0
@@ -181,10 +181,12 @@ def test_the_assignment_never_changes() -> None:
     """Outputs of earlier runs depend on it: these are from the definition, by sha256sum."""
     for name in ("jazz.00000__classical.00001.wav", "a/ä.flac"):
         head = int(hashlib.sha256(name.encode()).hexdigest()[:16], 16)
-        assert [Shard(i + 1, 7).takes(name) for i in range(7)] == [head % 7 == i for i in range(7)]
+        assert [Shard(i + 1, 7).contains(name) for i in range(7)] == [
+            head % 7 == i for i in range(7)
+        ]
     sizes = [0] * 8
     for i in range(4000):
-        (taken,) = (k for k in range(8) if Shard(k + 1, 8).takes(f"{i}.wav"))
+        (taken,) = (k for k in range(8) if Shard(k + 1, 8).contains(f"{i}.wav"))
         sizes[taken] += 1
     assert min(sizes) > 400 and max(sizes) < 600  # 500 +- 21 is one standard deviation
 

@@ -24,15 +24,15 @@ class FatefulWorkshop(PairWorker):
 
     busy = False
 
-    def make(self, job: Any, callback: Any) -> dict[str, Any]:
+    def transfer(self, job: Any, callback: Any) -> dict[str, Any]:
         assert not self.busy, "a worker makes one pair at a time"
         self.busy = True
         try:
-            return self._make(job, callback)
+            return self._transfer(job, callback)
         finally:
             self.busy = False
 
-    def _make(self, job: Any, callback: Any) -> dict[str, Any]:
+    def _transfer(self, job: Any, callback: Any) -> dict[str, Any]:
         once, always, full = (job.pair.content.path.with_suffix(f".{fate}") for fate in FATES)
 
         def watch(event: Any) -> Any:
@@ -44,7 +44,7 @@ class FatefulWorkshop(PairWorker):
                     os.kill(os.getpid(), signal.SIGKILL)
             return callback(event)
 
-        return super().make(job, watch)
+        return super().transfer(job, watch)
 
     def evaluate(self, job: Any) -> dict[str, Any]:
         return {"size": float(Path(job.output).stat().st_size)}
@@ -61,8 +61,8 @@ def make_fake(pause: float, request: BatchRequest, config: TransferConfig) -> Pa
 class Witness(PairWorker):
     """A real one, which writes down how TensorFlow computed."""
 
-    def make(self, job: Any, callback: Any) -> dict[str, Any]:
-        record = super().make(job, callback)
+    def transfer(self, job: Any, callback: Any) -> dict[str, Any]:
+        record = super().transfer(job, callback)
         import tensorflow as tf
         from tensorflow.python.framework.config import is_op_determinism_enabled
         from threadpoolctl import threadpool_info
