@@ -130,15 +130,14 @@ def test_who_may_work_beside_whom(tmp_path: Path) -> None:
         pass
 
 
-def test_only_who_is_alone_tidies_up(tmp_path: Path) -> None:
-    tidied: list[str] = []
-    with Journal(tmp_path, Shard(1, 2), lambda: tidied.append("first")) as first:
-        with Journal(tmp_path, Shard(2, 2), lambda: tidied.append("second")):
-            with first.check_alone() as alone:
-                assert not alone
+def test_a_process_knows_whether_it_is_alone(tmp_path: Path) -> None:
+    with Journal(tmp_path, Shard(1, 2)) as first:
+        with Journal(tmp_path, Shard(2, 2)) as second:
+            for log in (first, second):
+                with log.check_alone() as alone:
+                    assert not alone
         with first.check_alone() as alone:
             assert alone
-    assert tidied == ["first"]
 
 
 def test_a_gate_that_stays_shut_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,23 +144,12 @@ class Journal:
 
     Entering it raises a `BusyError` if another process may work on the same pairs, and a
     `DiskError` if the journal cannot be written.
-
-    Parameters
-    ----------
-    folder : Path
-        The output folder.
-    shard : Shard, optional
-    clean_up : callable, optional
-        Called first if no other process works in the folder.
     """
 
-    def __init__(
-        self, folder: Path, shard: Shard | None = None, clean_up: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
         self._part = f"{shard.number}-of-{shard.of}" if shard else ""
         self.path = folder / (f"journal.{self._part}.jsonl" if shard else NAME)
         self.state = JournalState()  # of all journals of the folder, kept up to date by `append`
-        self._clean_up = clean_up
         self._stack = contextlib.ExitStack()
         self._descriptor = -1
 
@@ -169,10 +158,7 @@ class Journal:
         folder = self.path.parent
         with self._stack:
             with locks.guard(folder):
-                active = locks.active_parts(folder)
-                self._stack.callback(locks.acquire_part(folder, self._part, active).release)
-                if self._clean_up is not None and not active:
-                    self._clean_up()
+                self._stack.callback(locks.acquire_part(folder, self._part).release)
             self.state = read(folder)
             try:
                 flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)

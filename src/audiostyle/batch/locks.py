@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
@@ -79,8 +79,8 @@ def active_parts(folder: Path) -> list[str]:
     return active
 
 
-def acquire_part(folder: Path, part: str, active: Sequence[str]) -> BaseFileLock:
-    """Acquire the lock of a part unless an active part may hold the same pairs.
+def acquire_part(folder: Path, part: str) -> BaseFileLock:
+    """Acquire the lock of a part unless the same pairs may be in an active part.
 
     Call it under the guard.
 
@@ -91,7 +91,7 @@ def acquire_part(folder: Path, part: str, active: Sequence[str]) -> BaseFileLock
     """
     asked = f"--shard {part.replace('-of-', '/')}" if part else "the whole batch"
     whole = f"{folder}: another process works in this folder; wait for it, or use another folder"
-    for other in active:
+    for other in active_parts(folder):
         if not other:
             raise BusyError(whole)
         if other == part:

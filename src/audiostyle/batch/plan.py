@@ -16,7 +16,7 @@ from typing import Any
 import audiostyle
 from audiostyle.audio.probe import ClipInfo, probe_clip
 from audiostyle.batch import journal
-from audiostyle.batch.inputs import BatchInput, find_inputs, join_genres
+from audiostyle.batch.inputs import find_inputs, join_genres
 from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import Pair, check_output_paths, name_pairs, pair_inputs, select_pairs
 from audiostyle.batch.request import BatchRequest
@@ -106,19 +106,23 @@ def make_batch_plan(
     parameters = result_parameters(request, config)
     crashed: list[Job] = []
     for pair in pairs:
-        fingerprint = _fingerprint(pair, parameters, infos, digests)
+        usable = _skip_bad_clips(pair, infos)
+        inputs = [digests[path] for path in usable.style.clips]
+        fingerprint = journal.fingerprint(parameters, digests[pair.content.path], inputs)
         known = state.pairs.get(pair.id, PairState())
-        fault = _input_fault(pair, infos) or _lasting_failure(known, fingerprint, request)
+        fault = _input_fault(usable, infos) or _lasting_failure(known, fingerprint, request)
         if fault:
             plan.failed.append({"pair": pair.id, "fingerprint": fingerprint, **fault})
             continue
         output = request.out_dir / pair.id
-        done = not request.force and is_done(known, fingerprint, output)
-        evaluate = request.evaluate and not (done and known.scores is not None)
-        if done:
+        compute = request.force or not is_done(known, fingerprint, output)
+        evaluate = request.evaluate and (compute or known.scores is None)
+        if not compute:
             plan.done.append(pair.id)
-        if not done or evaluate:
-            job = _make_job(pair, request, fingerprint, infos, digests, not done, evaluate)
+        if compute or evaluate:
+            own = {os.path.abspath(path): digests[path] for path in usable.inputs}
+            size = _output_size(infos[pair.content.path], request)
+            job = Job(usable, output, fingerprint, own, compute, evaluate, *size)
             # A pair that may have crashed the process comes after all others.
             (crashed if known.starts else plan.jobs).append(job)
     plan.jobs += crashed
@@ -169,34 +173,31 @@ def output_exists(known: PairState, output: Path) -> bool:
 
 def _probe_inputs(
     pairs: Sequence[Pair], config: TransferConfig, state: JournalState, plan: BatchPlan
-) -> tuple[dict[Path, ClipInfo], dict[str, str]]:
+) -> tuple[dict[Path, ClipInfo], dict[Path, str]]:
     """Probe and hash the inputs that are new or have changed; take the others from the journal."""
     paths = {path for pair in pairs for path in pair.inputs}
     known = journal.known_inputs(state, paths)
     infos: dict[Path, ClipInfo] = {}
-    digests: dict[str, str] = {}
+    digests: dict[Path, str] = {}
     for path in sorted(paths):
         if style_file.is_style_file(path):
             infos[path] = _probe_style_file(path, config)
         recalled = ClipInfo.recall(known[path]["facts"]) if path in known else None
         if recalled is not None and not style_file.is_style_file(path):
-            infos[path] = recalled
-            digests[os.path.abspath(path)] = known[path]["sha256"]
+            infos[path], digests[path] = recalled, known[path]["sha256"]
             continue
         try:
             if path not in infos:
                 infos[path] = probe_clip(path)
-            digest = atomic_files.file_digest(path)
-            event = journal.input_event(path, digest, dataclasses.asdict(infos[path]))
+            digests[path] = atomic_files.file_digest(path)
+            event = journal.input_event(path, digests[path], dataclasses.asdict(infos[path]))
         except OSError as error:
             reason = f"{path}: cannot be read ({error.strerror})"
-            infos[path] = ClipInfo(kind="unreadable", reason=reason)
-            digest = ""
+            infos[path], digests[path] = ClipInfo(kind="unreadable", reason=reason), ""
         else:
             # Failures that are no fault of the file are not remembered.
-            lasting = infos[path].kind in ("", *INPUT_KINDS)
-            plan.events += [event] if lasting and recalled is None else []
-        digests[os.path.abspath(path)] = digest
+            if infos[path].kind in ("", *INPUT_KINDS) and recalled is None:
+                plan.events.append(event)
     return infos, digests
 
 
@@ -209,24 +210,28 @@ def _probe_style_file(path: Path, config: TransferConfig) -> ClipInfo:
     return ClipInfo()
 
 
-def _good_clips(source: BatchInput, infos: Mapping[Path, ClipInfo]) -> list[Path]:
-    return [clip for clip in source.clips if not infos[clip].kind]
-
-
 def _note_skipped_clips(
     pairs: Sequence[Pair], infos: Mapping[Path, ClipInfo], plan: BatchPlan
 ) -> None:
     """Note which clips of a genre are left out; they cost no pair."""
     for style in {pair.style.key: pair.style for pair in pairs}.values():
-        if len(style.clips) > 1 and _good_clips(style, infos):
-            bad = [infos[clip] for clip in style.clips if infos[clip].kind]
+        bad = [infos[clip] for clip in style.clips if infos[clip].kind]
+        if 0 < len(bad) < len(style.clips):
             plan.notes += [f"left out {info.reason}" for info in bad]
+
+
+def _skip_bad_clips(pair: Pair, infos: Mapping[Path, ClipInfo]) -> Pair:
+    """Leave out the bad clips of a genre unless all are bad."""
+    good = tuple(clip for clip in pair.style.clips if not infos[clip].kind)
+    if len(good) in (0, len(pair.style.clips)):
+        return pair
+    return dataclasses.replace(pair, style=dataclasses.replace(pair.style, clips=good))
 
 
 def _input_fault(pair: Pair, infos: Mapping[Path, ClipInfo]) -> dict[str, str]:
     for source in (pair.content, pair.style):
-        if not _good_clips(source, infos):
-            info = infos[source.clips[0]]
+        info = infos[source.clips[0]]
+        if info.kind:
             return {"kind": info.kind, "reason": info.reason}
     return {}
 
@@ -247,41 +252,15 @@ def _lasting_failure(known: PairState, fingerprint: str, request: BatchRequest) 
     return {}
 
 
-def _fingerprint(
-    pair: Pair,
-    parameters: Mapping[str, Any],
-    infos: Mapping[Path, ClipInfo],
-    digests: Mapping[str, str],
-) -> str:
-    clips = _good_clips(pair.style, infos) or list(pair.style.clips)
-    return journal.fingerprint(
-        parameters,
-        digests[os.path.abspath(pair.content.path)],
-        [digests[os.path.abspath(clip)] for clip in clips],
-    )
-
-
-def _make_job(
-    pair: Pair,
-    request: BatchRequest,
-    fingerprint: str,
-    infos: Mapping[Path, ClipInfo],
-    digests: Mapping[str, str],
-    compute: bool,
-    evaluate: bool,
-) -> Job:
-    style = dataclasses.replace(pair.style, clips=tuple(_good_clips(pair.style, infos)))
-    pair = dataclasses.replace(pair, style=style)
-    content = infos[pair.content.path]
+def _output_size(content: ClipInfo, request: BatchRequest) -> tuple[float, int]:
+    """Return length in seconds and rough size in bytes of an output."""
     seconds = content.seconds - request.start
     for limit in (request.duration, request.preview):
         seconds = seconds if limit is None else min(seconds, limit)
     seconds = max(seconds, 0.0)
     sample_bytes = SAMPLE_BYTES.get(request.subtype or content.subtype, 4)
     n_bytes = round(seconds * content.sr) * content.channels * sample_bytes + RECORD_BYTES
-    own_digests = {os.path.abspath(path): digests[os.path.abspath(path)] for path in pair.inputs}
-    output = request.out_dir / pair.id
-    return Job(pair, output, fingerprint, own_digests, compute, evaluate, seconds, n_bytes)
+    return seconds, n_bytes
 
 
 def _check_existing(jobs: Sequence[Job], state: JournalState, config: TransferConfig) -> None:

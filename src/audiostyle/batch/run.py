@@ -7,7 +7,6 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +204,10 @@ def run_batch_request(
         check_portable(config)
     pairs = batch_plan.plan_pairs(request, config)  # before a folder is created
     _make_out_dir(request.out_dir)
-    clean_up = partial(_remove_partial_files, request.out_dir)
-    with Journal(request.out_dir, parse_shard(request.shard), clean_up) as journal:
+    with Journal(request.out_dir, parse_shard(request.shard)) as journal:
+        with journal.check_alone() as alone:
+            if alone:
+                _remove_partial_files(request.out_dir)
         plan = batch_plan.make_batch_plan(request, config, journal.state, pairs)
         _log_plan(journal, request, config, plan)
         report(plan)
@@ -218,14 +219,14 @@ def run_batch_request(
         except BaseException:
             with contextlib.suppress(OutputError):  # the first error says more
                 _write_results(journal, plan, rows)
-            report(BatchResult(request.out_dir, rows, recorder.computed, recorder.unevaluated))
             raise
-        result = BatchResult(request.out_dir, rows, recorder.computed, recorder.unevaluated)
-        try:
-            _write_results(journal, plan, rows)
-        except OutputError as error:  # an error of the folder, not of a pair
-            raise DiskError(str(error)) from None
+        else:
+            try:
+                _write_results(journal, plan, rows)
+            except OutputError as error:  # an error of the folder, not of a pair
+                raise DiskError(str(error)) from None
         finally:
+            result = BatchResult(request.out_dir, rows, recorder.computed, recorder.unevaluated)
             report(result)
     return result
 
