@@ -1,7 +1,8 @@
-"""What a batch writes down, and tells, of whatever an engine says; the engine follows a script."""
+"""Batch run: what is recorded and reported for the events of an engine."""
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import audiostyle
+from audiostyle.batch import engine as batch_engine
 from audiostyle.batch import journal
 from audiostyle.batch import run as batch_run
 from audiostyle.batch.engine import Abandoned, Done, Evaluated, Failed, Lost, Started
@@ -20,10 +22,20 @@ from audiostyle.batch.plan import BatchPlan, Job
 from audiostyle.batch.ray import cluster
 from audiostyle.batch.request import BatchRequest
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.errors import ConfigError, DiskError, Interrupted
-from tests.support.fakes import SIDES, journal_lines, rows
+from audiostyle.errors import (
+    ConfigError,
+    DiskError,
+    Interrupted,
+)
+from tests.support.fakes import (
+    SIDES,
+    journal_lines,
+    rows,
+)
 
 Script = Callable[[Job], Sequence[Any]]
+
+
 JAZZ = "genres/jazz/jazz.00001.wav"
 
 
@@ -76,7 +88,7 @@ def pair_states() -> dict[str, journal.PairState]:
         (done, "done", 0),
     ],
 )
-def test_the_journal_says_what_the_engine_said(
+def test_every_event_is_recorded_and_reported(
     said: Script, status: str, starts: int, gtzan_folder: Path
 ) -> None:
     result, told = run_script(said, limit=1)
@@ -95,7 +107,7 @@ def test_the_journal_says_what_the_engine_said(
     assert result.exit_code == (0 if status == "done" else 3)
 
 
-def test_the_journal_keeps_the_facts_of_what_was_done_and_of_what_failed(
+def test_facts_of_finished_and_failed_pairs_are_recorded(
     gtzan_folder: Path,
 ) -> None:
     """Seconds to a thousandth, how much was styled, with what: by these later runs are timed."""
@@ -120,7 +132,7 @@ def test_the_journal_keeps_the_facts_of_what_was_done_and_of_what_failed(
     assert of["again"].facts["settings"] == settings != of["other"].facts["settings"]
 
 
-def test_what_was_judged_is_kept_with_its_pair_and_what_could_not_be_is_told(
+def test_scores_and_failed_evaluations_are_recorded(
     gtzan_folder: Path,
 ) -> None:
     def said(job: Job) -> list[Any]:
@@ -139,7 +151,7 @@ def test_what_was_judged_is_kept_with_its_pair_and_what_could_not_be_is_told(
     assert sorted(line["reason"] for line in lines) == ["", "", "no ears"]
 
 
-def test_the_journal_begins_with_the_plan_and_all_that_was_asked(gtzan_folder: Path) -> None:
+def test_the_journal_starts_with_run_and_plan(gtzan_folder: Path) -> None:
     config = TransferConfig(iterations=3, strength=0.5)
     told: list[Any] = []
     batch_run.run_batch(
@@ -157,7 +169,7 @@ def test_the_journal_begins_with_the_plan_and_all_that_was_asked(gtzan_folder: P
     assert lines.index("input") < lines.index("started")
 
 
-def test_a_plan_is_written_down_when_it_changes_and_a_run_when_it_does_something(
+def test_a_plan_is_recorded_if_it_changed_and_a_run_if_it_has_jobs(
     gtzan_folder: Path,
 ) -> None:
     def count() -> tuple[int, int]:
@@ -175,7 +187,7 @@ def test_a_plan_is_written_down_when_it_changes_and_a_run_when_it_does_something
     assert journal.read(Path("out")).plans == {"1/2": names} and 0 < len(names) < 9
 
 
-def test_what_cannot_be_done_is_written_down_once_for_each_reason(gtzan_folder: Path) -> None:
+def test_impossible_pairs_are_recorded_once_per_reason(gtzan_folder: Path) -> None:
     def failures() -> list[dict[str, Any]]:
         return [line for line in journal_lines(Path("out")) if line["event"] == "failed"]
 
@@ -192,7 +204,7 @@ def test_what_cannot_be_done_is_written_down_once_for_each_reason(gtzan_folder: 
     assert len(failures()) == 2 and failures()[1]["fingerprint"] != first[0]["fingerprint"]
 
 
-def test_an_error_of_the_engine_is_raised_after_all_is_written_and_told(
+def test_an_error_of_the_engine_is_raised_after_results_are_written(
     gtzan_folder: Path,
 ) -> None:
     def said(job: Job) -> Iterator[Any]:
@@ -207,7 +219,7 @@ def test_an_error_of_the_engine_is_raised_after_all_is_written_and_told(
     assert [row["status"] for row in rows().values()].count("done") == 1
 
 
-def test_a_callback_that_raises_at_a_start_leaves_no_start(gtzan_folder: Path) -> None:
+def test_a_callback_that_raises_at_a_start_prevents_it(gtzan_folder: Path) -> None:
     def callback(event: Any) -> None:
         if isinstance(event, Started):
             raise Interrupted(130)
@@ -217,16 +229,23 @@ def test_a_callback_that_raises_at_a_start_leaves_no_start(gtzan_folder: Path) -
     assert pair_states() == {}
 
 
+def test_run_batch_takes_every_field_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_run, "run_batch_request", lambda request, *_: request)
+    given = {field.name: field.name for field in dataclasses.fields(BatchRequest)}
+    given["out_dir"] = Path("out_dir")
+    run_batch: Any = batch_run.run_batch
+    assert run_batch(**given) == BatchRequest(**given)
+    assert run_batch(*SIDES, "out") == BatchRequest(*SIDES, Path("out"))
+
+
 @pytest.mark.parametrize("out", ["new", "new/and/deep", "."])
-def test_the_folder_is_made_if_it_is_not_there_and_nobody_need_listen(
-    out: str, gtzan_folder: Path
-) -> None:
+def test_the_output_folder_is_created(out: str, gtzan_folder: Path) -> None:
     result = batch_run.run_batch(*SIDES, out, engine=Scripted(done), limit=1)
     assert result.out_dir == Path(out)
     assert Path(out, "results.csv").exists()
 
 
-def test_what_a_killed_run_left_half_written_is_removed(gtzan_folder: Path) -> None:
+def test_partial_files_of_killed_runs_are_removed(gtzan_folder: Path) -> None:
     left = [Path("out/.audiostyle-1.part"), Path("out/jazz/.audiostyle-2.part")]
     kept = [Path("out/mine.part"), Path("out/jazz/.audiostyle-notes.txt")]
     Path("out/jazz").mkdir(parents=True)
@@ -247,7 +266,7 @@ def test_what_a_killed_run_left_half_written_is_removed(gtzan_folder: Path) -> N
 @pytest.mark.parametrize(
     ("spare", "message"), [(4 * 2**20, None), (4 * 2**20 - 1, "disk is full"), (None, "^out: ")]
 )
-def test_a_pair_is_begun_if_it_leaves_4_mib_on_the_disk(
+def test_a_pair_is_started_if_it_leaves_4_mib_on_the_disk(
     spare: int | None, message: str | None, gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(free=10**9)
@@ -269,7 +288,7 @@ def test_a_pair_is_begun_if_it_leaves_4_mib_on_the_disk(
     assert events.count("started") == (message is None)
 
 
-def test_a_folder_that_cannot_be_made_is_named_with_the_reason(
+def test_a_folder_that_cannot_be_created_is_named_with_the_reason(
     gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbid(*_: Any, **__: Any) -> None:
@@ -280,7 +299,7 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_reason(
         run_script(done)
 
 
-def test_results_that_cannot_be_written_are_a_disk_error_and_told(
+def test_results_that_cannot_be_written_are_a_disk_error(
     gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -293,14 +312,14 @@ def test_results_that_cannot_be_written_are_a_disk_error_and_told(
     assert told[-1].exit_code == 0
 
 
-def test_a_request_that_cannot_be_is_refused_whatever_the_files_hold(gtzan_folder: Path) -> None:
+def test_invalid_requests_are_refused_before_files_are_read(gtzan_folder: Path) -> None:
     for wrong in ({"shard": "3/2"}, {"start": -1.0}, {"threads": -1}, {"by": "folder"}):
         with pytest.raises(ConfigError):
             batch_run.run_batch("none", "none", "out", engine=Scripted(done), **wrong)
     assert not Path("out").exists()
 
 
-def test_on_a_cluster_it_is_checked_and_rays_engine_does_the_work(
+def test_a_cluster_is_checked_and_runs_on_ray(
     gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
@@ -327,7 +346,7 @@ def test_on_a_cluster_it_is_checked_and_rays_engine_does_the_work(
     assert not Path("other").exists()
 
 
-def test_failures_are_a_line_a_reason_in_order() -> None:
+def test_failures_are_listed_one_line_per_reason() -> None:
     table = [
         {"pair": "c", "kind": "unreadable", "reason": "is empty"},
         {"pair": "a", "kind": "odd", "reason": "who knows"},
@@ -355,12 +374,37 @@ def test_failures_are_a_line_a_reason_in_order() -> None:
         (0, 2, [], 3),
     ],
 )
-def test_the_exit_code_says_whether_all_some_or_nothing_succeeded(
-    n_done: int, n_pairs: int, unevaluated: list[str], code: int
-) -> None:
+def test_exit_codes(n_done: int, n_pairs: int, unevaluated: list[str], code: int) -> None:
     class Table(list[Any]):
         def count_status(self) -> dict[str, int]:
             return {"done": n_done}
 
     rows: Any = Table([{}] * n_pairs)
     assert batch_run.BatchResult(Path("out"), rows, 0, unevaluated).exit_code == code
+
+
+class Recorder:
+    """An engine that computes nothing, and tells what it was given."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Any] = []
+
+    def run(self, jobs: Any, report: Any) -> Iterator[Any]:
+        for job in jobs:
+            self.jobs.append(job)
+            yield batch_engine.Started(job)
+            lines = journal_lines(Path("out"))
+            assert (lines[-1]["event"], lines[-1]["pair"]) == ("started", job.pair.id)
+            yield batch_engine.Failed(job, "internal", "it is a test", 0.0)
+
+
+def test_a_start_is_in_the_journal_before_the_engine_continues(gtzan_folder: Path) -> None:
+    engine = Recorder()
+    result = audiostyle.run_batch(*SIDES, "out", engine=engine, limit=4)
+    assert (result.exit_code, result.count("failed"), result.computed) == (3, 4, 0)
+    assert [job.pair.id for job in engine.jobs] == sorted(
+        (job.pair.id for job in engine.jobs), key=lambda name: name.split("__")[::-1]
+    )
+    assert result.failures == {
+        ("internal", "it is a test"): sorted(job.pair.id for job in engine.jobs)
+    }
