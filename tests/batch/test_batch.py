@@ -17,16 +17,7 @@ import soundfile as sf
 
 from audiostyle.utils import atomic_files
 from tests.conftest import make_noise
-from tests.support.fakes import (
-    BROKEN,
-    GTZAN_SR,
-    WORKER,
-    computed,
-    make_gtzan,
-    rows,
-    run,
-    sounds,
-)
+from tests.support.fakes import BROKEN, GTZAN_SR, WORKER, computed, make_gtzan, rows, run, sounds
 
 N_CLIPS = 12  # as few as hold all broken ones
 EXAMPLES = Path(__file__).parents[2] / "examples"

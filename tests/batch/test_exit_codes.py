@@ -16,12 +16,7 @@ from audiostyle.batch import plan
 from audiostyle.batch import run as batch_run
 from audiostyle.batch.journal import Journal
 from audiostyle.batch.status import batch_status
-from tests.support.fakes import (
-    computed,
-    journal_lines,
-    rows,
-    run,
-)
+from tests.support.fakes import computed, journal_lines, rows, run
 
 
 def test_exit_code_3_if_nothing_succeeded(gtzan_folder: Path, fake: Any) -> None:

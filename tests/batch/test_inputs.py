@@ -8,10 +8,7 @@ import pytest
 
 from audiostyle.batch import inputs
 from audiostyle.batch.inputs import BatchInput
-from audiostyle.errors import (
-    AudioFileError,
-    ConfigError,
-)
+from audiostyle.errors import AudioFileError, ConfigError
 
 
 def touch(root: Path, *names: str) -> None:

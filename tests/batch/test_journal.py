@@ -17,16 +17,8 @@ from audiostyle.batch import status as batch_status
 from audiostyle.batch.journal import Journal, JournalState, PairState, fingerprint
 from audiostyle.batch.request import BatchRequest
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.errors import (
-    AudioFileError,
-    DiskError,
-)
-from tests.support.fakes import (
-    LONG,
-    SIDES,
-    run,
-    sounds,
-)
+from audiostyle.errors import AudioFileError, DiskError
+from tests.support.fakes import LONG, SIDES, run, sounds
 
 
 def event(what: str, pair: str = "p.wav", mark: str = "f", **facts: Any) -> dict[str, Any]:

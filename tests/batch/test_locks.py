@@ -11,12 +11,8 @@ import pytest
 from audiostyle.batch import journal, locks
 from audiostyle.batch.journal import Journal
 from audiostyle.batch.shards import Shard
-from audiostyle.errors import (
-    BusyError,
-)
-from tests.support.fakes import (
-    run,
-)
+from audiostyle.errors import BusyError, DiskError
+from tests.support.fakes import run
 
 HOLD = """
 import sys, pathlib

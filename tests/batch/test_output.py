@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 from audiostyle.batch import plan
-from tests.support.fakes import (
-    GTZAN_SR,
-    run,
-)
+from tests.support.fakes import GTZAN_SR, run
 
 
 def test_a_dry_run_lists_pairs_and_writes_nothing(

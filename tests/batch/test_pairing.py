@@ -12,10 +12,7 @@ import pytest
 
 from audiostyle.batch import pairing
 from audiostyle.batch.inputs import BatchInput
-from audiostyle.errors import (
-    ConfigError,
-    OutputError,
-)
+from audiostyle.errors import ConfigError, OutputError
 
 TEMPLATE = "{content}__{style}.wav"
 

@@ -11,14 +11,7 @@ import pytest
 import soundfile as sf
 
 from tests.conftest import make_tones
-from tests.support.fakes import (
-    GTZAN_SR,
-    computed,
-    journal_lines,
-    rows,
-    run,
-    sounds,
-)
+from tests.support.fakes import GTZAN_SR, computed, journal_lines, rows, run, sounds
 
 
 def test_a_second_run_computes_nothing(gtzan_folder: Path, fake: Any) -> None:

@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 
 from audiostyle.batch import worker
-from tests.support.fakes import (
-    computed,
-    rows,
-    run,
-)
+from tests.support.fakes import computed, rows, run
 
 
 def test_scores_are_added_to_finished_pairs(

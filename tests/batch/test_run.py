@@ -22,16 +22,8 @@ from audiostyle.batch.plan import BatchPlan, Job
 from audiostyle.batch.ray import cluster
 from audiostyle.batch.request import BatchRequest
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.errors import (
-    ConfigError,
-    DiskError,
-    Interrupted,
-)
-from tests.support.fakes import (
-    SIDES,
-    journal_lines,
-    rows,
-)
+from audiostyle.errors import ConfigError, DiskError, Interrupted
+from tests.support.fakes import SIDES, journal_lines, rows
 
 Script = Callable[[Job], Sequence[Any]]
 

@@ -14,18 +14,8 @@ import pytest
 
 from audiostyle.batch import run as batch_run
 from audiostyle.batch.shards import Shard, parse_shard, shard_of_slurm
-from audiostyle.errors import (
-    ConfigError,
-)
-from tests.support.fakes import (
-    SIDES,
-    WORKER,
-    computed,
-    make_gtzan,
-    rows,
-    run,
-    sounds,
-)
+from audiostyle.errors import ConfigError
+from tests.support.fakes import SIDES, WORKER, computed, make_gtzan, rows, run, sounds
 
 TIMES = ("seconds", "seconds_optimization")
 

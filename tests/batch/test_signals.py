@@ -21,9 +21,7 @@ import soundfile as sf
 
 from audiostyle.batch import plan
 from audiostyle.cli import batch_runner
-from audiostyle.errors import (
-    Interrupted,
-)
+from audiostyle.errors import Interrupted
 from audiostyle.utils.atomic_files import file_digest
 from tests.support.fakes import (
     GTZAN_SR,

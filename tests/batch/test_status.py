@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fakes import (
-    call,
-    run,
-    sounds,
-)
+from tests.support.fakes import call, run, sounds
 
 
 def status_json(capsys: pytest.CaptureFixture[str]) -> str:

@@ -12,17 +12,9 @@ import soundfile as sf
 
 from audiostyle.batch import worker
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.errors import (
-    DeviceError,
-)
+from audiostyle.errors import DeviceError
 from tests.conftest import make_tones
-from tests.support.fakes import (
-    GTZAN_SR,
-    journal_lines,
-    rows,
-    run,
-    sounds,
-)
+from tests.support.fakes import GTZAN_SR, journal_lines, rows, run, sounds
 
 
 def test_results_are_freed_before_the_next_pair(gtzan_folder: Path, fake: Any) -> None:
