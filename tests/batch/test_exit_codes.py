@@ -28,7 +28,7 @@ def test_exit_code_3_if_nothing_succeeded(gtzan_folder: Path, fake: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("side", "code", "message"),
+    ("source", "code", "message"),
     [
         ("genres/rock", 2, "genres/rock: no such file or folder; check the name"),
         ("rock.style.npz", 2, "rock.style.npz: no such file or folder; check the name"),
@@ -40,7 +40,7 @@ def test_exit_code_3_if_nothing_succeeded(gtzan_folder: Path, fake: Any) -> None
 )
 @pytest.mark.parametrize("more", [(), ("--dry-run",), ("--json",)])
 def test_missing_inputs_exit_with_2_and_empty_ones_with_3(
-    side: str,
+    source: str,
     code: int,
     message: str,
     more: tuple[str, ...],
@@ -49,7 +49,7 @@ def test_missing_inputs_exit_with_2_and_empty_ones_with_3(
 ) -> None:
     Path("empty").mkdir()
     Path("list.txt").write_text("gone.wav\n")
-    for sides in ((side, "genres/classical"), ("genres/jazz", side)):
+    for sides in ((source, "genres/classical"), ("genres/jazz", source)):
         assert run(*more, sides=sides) == code
         out, err = capsys.readouterr()
         (line,) = err.splitlines()

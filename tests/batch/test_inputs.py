@@ -41,10 +41,10 @@ def test_all_notations_find_the_same_clips(genres: Path, monkeypatch: pytest.Mon
     )
     monkeypatch.chdir(genres.parent)
     wanted = [(genres / "jazz" / f"jazz.{i:05d}.wav") for i in range(3)]
-    for side in ("genres/jazz", "genres/jazz/*", "genres/jaz?", "**/jazz.*.wav", "@list.txt"):
-        found = inputs.find_inputs(side)
-        assert [s.path.absolute() for s in found] == wanted, side
-        assert keys(found) == [path.name for path in wanted], side
+    for source in ("genres/jazz", "genres/jazz/*", "genres/jaz?", "**/jazz.*.wav", "@list.txt"):
+        found = inputs.find_inputs(source)
+        assert [s.path.absolute() for s in found] == wanted, source
+        assert keys(found) == [path.name for path in wanted], source
         assert {s.genre for s in found} == {"jazz"}
     whole = inputs.find_inputs("genres", genre="jazz")
     assert [s.path.absolute() for s in whole] == wanted
@@ -87,7 +87,7 @@ def test_style_files_are_styles_but_not_contents(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "genre", "error", "message"),
+    ("source", "genre", "error", "message"),
     [
         ("none", None, AudioFileError, "none: no such file or folder"),
         ("*.flac", None, AudioFileError, r"\*.flac: no audio file matches"),
@@ -98,7 +98,7 @@ def test_style_files_are_styles_but_not_contents(tmp_path: Path) -> None:
     ],
 )
 def test_inputs_that_do_not_exist_are_an_error(
-    side: str,
+    source: str,
     genre: str | None,
     error: type,
     message: str,
@@ -109,4 +109,4 @@ def test_inputs_that_do_not_exist_are_an_error(
     Path("list.txt").write_text("gone.wav\n")
     Path("empty.txt").write_text("# nothing\n")
     with pytest.raises(error, match=message):
-        inputs.find_inputs(side, genre=genre)
+        inputs.find_inputs(source, genre=genre)

@@ -25,7 +25,7 @@ def touch(root: Path, *names: str) -> None:
 
 
 def source(key: str) -> BatchInput:
-    path = Path("/side") / key
+    path = Path("/inputs") / key
     return BatchInput(path.stem, path.parent.name, key, path, (path,))
 
 
@@ -44,16 +44,16 @@ def test_pairing_laws_hold_for_random_inputs() -> None:
         assert {(c.key, s.key) for c, s in drawn} <= expected
         assert len(set(drawn)) == len(drawn) == n * len(contents)
         alone = pairing.pair_inputs(contents[:1], styles, f"random:{n}", seed)
-        assert alone == [couple for couple in drawn if couple[0] == contents[0]]
+        assert alone == [pair for pair in drawn if pair[0] == contents[0]]
 
 
 def test_names_do_not_depend_on_order_and_limits_are_nested() -> None:
     contents = [source(f"jazz/j{i}.wav") for i in range(5)]
     styles = [source(f"classical/c{i}.wav") for i in range(4)]
-    couples = pairing.pair_inputs(contents, styles, "product")
-    pairs = pairing.name_pairs(couples, TEMPLATE)
+    matched = pairing.pair_inputs(contents, styles, "product")
+    pairs = pairing.name_pairs(matched, TEMPLATE)
     for seed in range(5):
-        shuffled = random.Random(seed).sample(couples, len(couples))
+        shuffled = random.Random(seed).sample(matched, len(matched))
         assert pairing.name_pairs(shuffled, TEMPLATE) == pairs
         taken = [
             {p.id for p in pairing.select_pairs(pairs, n, shuffle, seed)}
@@ -80,23 +80,23 @@ def test_pairs_from_a_table(tmp_path: Path) -> None:
     styles = [source("x/c.wav")]
     table = tmp_path / "pairs.csv"
 
-    def couples(*rows: tuple[str, str]) -> list[tuple[str, str]]:
+    def read_pairs(*rows: tuple[str, str]) -> list[tuple[str, str]]:
         with table.open("w", newline="") as stream:
             csv.writer(stream).writerows([("content", "style"), *rows])
         found = pairing.pair_inputs(contents, styles, f"csv:{table}")
         return [(c.key, s.key) for c, s in found]
 
-    assert couples(("b", "c.wav"), ("rock/a.wav", "x/c.wav"), ("jazz\\a.wav", "c")) == [
+    assert read_pairs(("b", "c.wav"), ("rock/a.wav", "x/c.wav"), ("jazz\\a.wav", "c")) == [
         ("jazz/b.wav", "x/c.wav"),
         ("rock/a.wav", "x/c.wav"),
         ("jazz/a.wav", "x/c.wav"),
     ]
     with pytest.raises(ConfigError, match=r"row 2: 'a' matches jazz/a.wav and rock/a.wav"):
-        couples(("a", "c"))
+        read_pairs(("a", "c"))
     with pytest.raises(ConfigError, match=r"row 3: clip 'z' is not known"):
-        couples(("b", "c"), ("z", "c"))
+        read_pairs(("b", "c"), ("z", "c"))
     with pytest.raises(ConfigError, match="lists no pairs"):
-        couples()
+        read_pairs()
     table.write_text("a,b\n")
     with pytest.raises(ConfigError, match="must name the columns content and style"):
         pairing.pair_inputs(contents, styles, f"csv:{table}")
@@ -141,14 +141,14 @@ def test_invalid_templates_are_refused(template: str, message: str) -> None:
     [("a/x.wav", "b/x.wav"), ("a/x.wav", "a/X.wav"), ("a/\u00e9.wav", "a/e\u0301.wav")],
 )
 def test_equal_names_are_refused_on_any_file_system(first: str, second: str) -> None:
-    couples = [(source(first), source("s/s.wav")), (source(second), source("s/s.wav"))]
+    matched = [(source(first), source("s/s.wav")), (source(second), source("s/s.wav"))]
     with pytest.raises(OutputError, match=r"would be written for .* tell them apart with --name"):
-        pairing.name_pairs(couples, TEMPLATE)
+        pairing.name_pairs(matched, TEMPLATE)
 
 
 def test_folders_in_a_template_distinguish_pairs() -> None:
-    couples = [(source(f"{g}/x.wav"), source("s/s.wav")) for g in ("a", "b")]
-    pairs = pairing.name_pairs(couples, "{content_genre}/{content}__{style_genre}.flac")
+    matched = [(source(f"{g}/x.wav"), source("s/s.wav")) for g in ("a", "b")]
+    pairs = pairing.name_pairs(matched, "{content_genre}/{content}__{style_genre}.flac")
     assert [p.id for p in pairs] == ["a/x__s.flac", "b/x__s.flac"]
 
 

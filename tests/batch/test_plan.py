@@ -119,7 +119,7 @@ def test_lasting_failures_are_retried_only_on_request(gtzan_folder: Path, fake: 
 def test_a_pair_that_crashed_twice_is_skipped(
     gtzan_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A journal as two kills leave it: a pair started twice, and never ended."""
+    """The journal holds what two kills leave: a pair that started twice and never ended."""
     assert run("--limit=1") == 0
     (name,) = computed()
     lines = journal_lines(Path("out"))

@@ -15,22 +15,22 @@ from tests.support.fakes import computed, rows, run
 def test_scores_are_added_to_finished_pairs(
     gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judged: list[str] = []
+    evaluated: list[str] = []
 
     def evaluate(self: Any, job: Any) -> dict[str, Any]:
-        judged.append(job.pair.id)
-        if len(judged) == 2:
-            raise ValueError("no opinion")
+        evaluated.append(job.pair.id)
+        if len(evaluated) == 2:
+            raise ValueError("no scores")
         return {"style_mean": 0.25, "content_mean": None}
 
     monkeypatch.setattr(worker.PairWorker, "evaluate", evaluate)
     monkeypatch.setattr("audiostyle.evaluation.content_metrics.require_mir_eval", lambda: None)
     assert run("--limit=2") == 0
-    assert judged == []
+    assert evaluated == []
     assert run("--limit=3", "--evaluate") == 1
-    assert len(judged) == 3 and len(computed()) == 3
+    assert len(evaluated) == 3 and len(computed()) == 3
     assert run("--limit=3", "--evaluate") == 0
-    assert len(judged) == 4 and judged[1] == judged[3] and len(computed()) == 3
+    assert len(evaluated) == 4 and evaluated[1] == evaluated[3] and len(computed()) == 3
     assert [row["score_style_mean"] for row in rows().values()] == [0.25] * 3
     with Path("out/results.csv").open(newline="") as stream:
         assert [row["score_style_mean"] for row in csv.DictReader(stream)] == ["0.25"] * 3

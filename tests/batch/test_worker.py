@@ -18,7 +18,7 @@ from tests.support.fakes import GTZAN_SR, journal_lines, rows, run, sounds
 
 
 def test_results_are_freed_before_the_next_pair(gtzan_folder: Path, fake: Any) -> None:
-    """Every result is dead when the next pair begins; styles are kept, but only so many."""
+    """No result is alive when the next pair starts."""
     alive: list[Any] = []
     most = 0
 
