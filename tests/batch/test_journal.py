@@ -1,21 +1,24 @@
-"""The journal: what it remembers, whatever happened to it."""
+"""Journal: what it holds, whatever happened to the file."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from audiostyle.batch import journal
+from audiostyle.batch import journal, plan
+from audiostyle.batch import status as batch_status
 from audiostyle.batch.journal import Journal, JournalState, PairState, fingerprint
-from audiostyle.errors import AudioFileError, BusyError, DiskError
+from audiostyle.batch.request import BatchRequest
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.errors import AudioFileError, DiskError
+from tests.support.fakes import LONG, SIDES, run, sounds
 
 
 def event(what: str, pair: str = "p.wav", mark: str = "f", **facts: Any) -> dict[str, Any]:
@@ -25,7 +28,7 @@ def event(what: str, pair: str = "p.wav", mark: str = "f", **facts: Any) -> dict
 DONE = event("done", size=3, seconds=1.0)
 
 
-def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
+def test_appended_lines_are_read_back(tmp_path: Path) -> None:
     with Journal(tmp_path) as log:
         log.append({"event": "plan", "pairs": ["p.wav", "q.wav"]}, event("started"))
         log.append(DONE, event("failed", "q.wav", kind="silent", reason="is silent"))
@@ -38,12 +41,13 @@ def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
     assert state.unreadable == 0
 
 
-def test_a_folder_without_a_journal_has_done_nothing(tmp_path: Path) -> None:
+def test_without_a_journal_the_state_is_empty(tmp_path: Path) -> None:
     assert journal.read(tmp_path) == journal.read(tmp_path / "none") == JournalState()
 
 
-def test_cut_off_anywhere_it_holds_a_prefix_and_goes_on(tmp_path: Path) -> None:
-    """Whatever byte was the last on the disk: what is read is what the whole lines say."""
+def test_a_journal_cut_at_random_bytes_can_be_appended_to(
+    tmp_path: Path,
+) -> None:
     with Journal(tmp_path) as log:
         for i in range(4):
             log.append(event("started", f"{i}.wav"), {**DONE, "pair": f"{i}.wav"})
@@ -65,7 +69,7 @@ def test_cut_off_anywhere_it_holds_a_prefix_and_goes_on(tmp_path: Path) -> None:
         assert state.unreadable <= 1
 
 
-def test_damaged_lines_cost_themselves_only(tmp_path: Path) -> None:
+def test_damaged_lines_are_skipped(tmp_path: Path) -> None:
     with Journal(tmp_path) as log:
         log.append(DONE)
     with (tmp_path / journal.NAME).open("ab") as stream:
@@ -80,7 +84,7 @@ def test_damaged_lines_cost_themselves_only(tmp_path: Path) -> None:
 def follow(*events: dict[str, Any]) -> PairState:
     state = PairState()
     for line in events:
-        state.take(line)
+        state.apply(line)
     return state
 
 
@@ -94,14 +98,14 @@ def test_starts_are_counted_until_an_end_or_a_change() -> None:
     assert follow(start, start, event("started", mark="g")).starts == 1
 
 
-def test_scores_belong_to_the_output_that_is_there() -> None:
+def test_scores_are_dropped_with_their_output() -> None:
     scored = event("scored", scores={"style": 0.5})
     assert follow(DONE, scored).scores == {"style": 0.5}
     assert follow(DONE, scored, DONE).scores is None
     assert follow(DONE, scored, event("started", mark="g")).scores is None
 
 
-def test_a_fingerprint_changes_with_everything_that_matters_and_nothing_else() -> None:
+def test_fingerprints_change_with_parameters_and_digests_only() -> None:
     same = [fingerprint({"a": 1, "b": 2}, "c", ["s", "t"]) for _ in range(2)]
     same.append(fingerprint({"b": 2, "a": 1}, "c", ("s", "t")))
     others = [
@@ -114,54 +118,25 @@ def test_a_fingerprint_changes_with_everything_that_matters_and_nothing_else() -
     assert len({*same, *others}) == 1 + len(others)
 
 
-def test_an_input_is_remembered_until_it_changes(tmp_path: Path) -> None:
+def test_an_input_is_known_until_it_changes(tmp_path: Path) -> None:
     clip = tmp_path / "a.wav"
     clip.write_bytes(b"sound")
     with Journal(tmp_path) as log:
         log.append(journal.input_event(clip, "digest", {"sr": 8000}))
     state = journal.read(tmp_path)
-    assert journal.known_digests(state, [clip])[clip]["sha256"] == "digest"
-    assert journal.known_digests(state, [tmp_path / "b.wav"]) == {}
+    assert journal.known_inputs(state, [clip])[clip]["sha256"] == "digest"
+    assert journal.known_inputs(state, [tmp_path / "b.wav"]) == {}
     found = clip.stat()
     clip.write_bytes(b"other")  # as long, and later
     os.utime(clip, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
-    assert journal.known_digests(state, [clip]) == {}
+    assert journal.known_inputs(state, [clip]) == {}
     clip.unlink()
-    assert journal.known_digests(state, [clip]) == {}
+    assert journal.known_inputs(state, [clip]) == {}
 
 
-HOLD = """
-import sys, pathlib
-from audiostyle.batch.journal import Journal
-with Journal(pathlib.Path(sys.argv[1])):
-    print("open", flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.mark.parametrize("end", ["kill", "close"])
-def test_one_process_at_a_time_and_a_dead_one_holds_nothing(end: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None and holder.stdin is not None
-        assert holder.stdout.readline().strip() == b"open"
-        assert journal.is_busy(tmp_path)
-        with pytest.raises(BusyError, match="another process works in this folder"):
-            Journal(tmp_path).__enter__()
-        if end == "kill":
-            holder.kill()
-        else:
-            holder.stdin.close()
-        holder.wait()
-    assert not journal.is_busy(tmp_path)
-    with Journal(tmp_path) as log:
-        log.append(DONE)
-
-
-def test_a_full_disk_is_told_from_other_failures(
+def test_half_a_line_on_a_full_disk_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half a line fits; the journal is what it was, and goes on when there is space again."""
     real = os.write
 
     def write(descriptor: int, data: bytes) -> int:
@@ -186,8 +161,7 @@ def test_a_journal_that_is_a_folder_is_an_error(tmp_path: Path) -> None:
         journal.read(tmp_path)
 
 
-def test_a_watched_start_counts_only_if_whoever_watched_says_so() -> None:
-    """A driver that is killed takes no pair with it: only its workers can die of a pair."""
+def test_a_watched_start_counts_only_if_the_pair_was_lost() -> None:
     watched, lost = event("started", watched=True), event("lost", reason="the worker died")
     assert follow(watched, watched, watched).starts == 0
     assert follow(watched, lost, watched).starts == 1
@@ -196,7 +170,7 @@ def test_a_watched_start_counts_only_if_whoever_watched_says_so() -> None:
     assert follow(event("started"), watched).starts == 1
 
 
-def test_facts_are_given_back_as_they_were() -> None:
+def test_facts_are_kept_unchanged() -> None:
     facts = {
         "kind": "silent",
         "reason": 'ä "quoted"\n',
@@ -207,4 +181,37 @@ def test_facts_are_given_back_as_they_were() -> None:
     state = follow(event("failed", **facts))
     assert state.facts == facts
     assert PairState().facts == {}
-    assert len(follow({**DONE, "notes": []}).packed) < 60
+
+
+@pytest.mark.parametrize("limit", [1, pytest.param(9, marks=pytest.mark.slow)])
+def test_a_journal_cut_at_any_byte(limit: int, gtzan_folder: Path) -> None:
+    """All whole lines are kept unchanged, and no finished pair is computed again.
+
+    A cut within a line leaves the state of the lines before it. So plan and status are checked at
+    both ends of each line and at one cut within it; in a long run, at every byte.
+    """
+    assert run("--quiet", f"--limit={limit}") == 0
+    out = Path("out")
+    data = (out / journal.NAME).read_bytes()
+    request = BatchRequest(*SIDES, out, limit=limit)
+    before, start = journal.JournalState(), 0
+    for line in data.splitlines(keepends=True):
+        end = start + len(line)
+        (out / journal.NAME).write_bytes(data[:end])
+        after = journal.read(out)
+        for cut in range(end, start - 1, -1):
+            os.truncate(out / journal.NAME, cut)
+            state = journal.read(out)
+            assert state.unreadable == (start < cut < end - 1), cut
+            state.unreadable = 0
+            assert state == (after if cut >= end - 1 else before), cut
+            if LONG or cut in (start, start + 1, (start + end) // 2, end - 1, end):
+                done = {name for name, pair in state.pairs.items() if pair.status == "done"}
+                todo = plan.make_batch_plan(request, TransferConfig(), state)
+                assert set(todo.done) == done, cut
+                assert {job.pair.id for job in todo.jobs} == set(sounds(out)) - done, cut
+                with contextlib.suppress(AudioFileError):  # an empty journal is no batch
+                    status = batch_status.batch_status(out)
+                    assert status["done"] == len(done), cut
+        before, start = after, end
+    assert start == len(data) and data.count(b'"event": "done"') == len(sounds(out)) == limit

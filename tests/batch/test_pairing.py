@@ -1,4 +1,4 @@
-"""Sides, pairs and names: laws that hold for any folders, and every way to be refused."""
+"""Pairing: laws that hold for any inputs, output names, and every refusal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from audiostyle.batch import inputs, pairing
+from audiostyle.batch import pairing
 from audiostyle.batch.inputs import BatchInput
-from audiostyle.errors import AudioFileError, ConfigError, OutputError
+from audiostyle.errors import ConfigError, OutputError
 
 TEMPLATE = "{content}__{style}.wav"
 
@@ -25,111 +25,11 @@ def touch(root: Path, *names: str) -> None:
 
 
 def source(key: str) -> BatchInput:
-    path = Path("/side") / key
+    path = Path("/inputs") / key
     return BatchInput(path.stem, path.parent.name, key, path, (path,))
 
 
-def keys(found: list[BatchInput]) -> list[str]:
-    return [s.key for s in found]
-
-
-def couples_of(pairs: list[pairing.Pair]) -> set[tuple[str, str]]:
-    return {(p.content.key, p.style.key) for p in pairs}
-
-
-@pytest.fixture
-def genres(tmp_path: Path) -> Path:
-    names = [f"{g}/{g}.{i:05d}.wav" for g in ("jazz", "classical") for i in range(3)]
-    touch(tmp_path / "genres", *names, "jazz/._jazz.00000.wav", ".hidden/x.wav", "jazz/notes.txt")
-    return tmp_path / "genres"
-
-
-def test_a_folder_is_searched_recursively_and_hidden_files_are_no_clips(genres: Path) -> None:
-    found = inputs.find_inputs(str(genres))
-    assert keys(found) == [f"{g}/{g}.{i:05d}.wav" for g in ("classical", "jazz") for i in range(3)]
-    assert {(s.name, s.genre) for s in found[:1]} == {("classical.00000", "classical")}
-
-
-def test_all_notations_of_a_side_find_the_same_clips(
-    genres: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (genres.parent / "list.txt").write_text(
-        "# a comment\n\n" + "\n".join(f"genres/jazz/jazz.{i:05d}.wav" for i in (2, 0, 1))
-    )
-    monkeypatch.chdir(genres.parent)
-    wanted = [(genres / "jazz" / f"jazz.{i:05d}.wav") for i in range(3)]
-    for side in ("genres/jazz", "genres/jazz/*", "genres/jaz?", "**/jazz.*.wav", "@list.txt"):
-        found = inputs.find_inputs(side)
-        assert [s.path.absolute() for s in found] == wanted, side
-        assert keys(found) == [path.name for path in wanted], side
-        assert {s.genre for s in found} == {"jazz"}
-    whole = inputs.find_inputs("genres", genre="jazz")
-    assert [s.path.absolute() for s in whole] == wanted
-
-
-def test_a_glob_of_folders_takes_those_that_hold_clips(genres: Path) -> None:
-    (genres / "papers").mkdir()
-    assert len(inputs.find_inputs(f"{genres}/*")) == 6
-
-
-def test_a_flat_gtzan_has_genres_too(tmp_path: Path) -> None:
-    touch(tmp_path, "jazz.00001.wav", "rock.00001.wav", "song.wav")
-    found = inputs.find_inputs(str(tmp_path))
-    assert [s.genre for s in found] == ["jazz", "rock", tmp_path.name]
-    assert keys(inputs.join_genres(found)) == sorted([tmp_path.name, "jazz", "rock"])
-
-
-def test_genres_hold_every_clip_once(genres: Path) -> None:
-    clips = inputs.find_inputs(str(genres))
-    joined = inputs.join_genres(reversed(clips))
-    assert [(s.name, s.key, s.path) for s in joined] == [
-        (g, g, genres / g) for g in ("classical", "jazz")
-    ]
-    assert [path for s in joined for path in s.clips] == [s.path for s in clips]
-
-
-def test_outputs_below_a_side_are_no_inputs(genres: Path) -> None:
-    touch(genres / "out", "jazz.00000__classical.00000.wav")
-    found = inputs.find_inputs(str(genres), leave_out=genres / "out")
-    assert len(found) == 6
-
-
-def test_style_files_are_styles_and_no_contents(tmp_path: Path) -> None:
-    touch(tmp_path, "genre.style.npz")
-    (found,) = inputs.find_inputs(str(tmp_path / "genre.style.npz"), styles=True)
-    assert (found.name, found.genre) == ("genre", "genre")
-    assert inputs.join_genres([found]) == [found]
-    with pytest.raises(AudioFileError, match="holds no audio files"):
-        inputs.find_inputs(str(tmp_path / "genre.style.npz"))
-
-
-@pytest.mark.parametrize(
-    ("side", "genre", "error", "message"),
-    [
-        ("none", None, AudioFileError, "none: no such file or folder"),
-        ("*.flac", None, AudioFileError, r"\*.flac: no audio file matches"),
-        ("@none.txt", None, AudioFileError, "none.txt: the list cannot be read"),
-        ("@list.txt", None, AudioFileError, "gone.wav: no such file, though list.txt lists it"),
-        ("@empty.txt", None, AudioFileError, "empty.txt: lists no files"),
-        ("genres", "jaz", ConfigError, "genre 'jaz' is not known.*jazz"),
-    ],
-)
-def test_a_side_that_holds_nothing_is_an_error(
-    side: str,
-    genre: str | None,
-    error: type,
-    message: str,
-    genres: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(genres.parent)
-    Path("list.txt").write_text("gone.wav\n")
-    Path("empty.txt").write_text("# nothing\n")
-    with pytest.raises(error, match=message):
-        inputs.find_inputs(side, genre=genre)
-
-
-def test_pairing_laws_hold_for_any_sides() -> None:
+def test_pairing_laws_hold_for_random_inputs() -> None:
     for seed in range(50):
         rng = random.Random(seed)
         clips = [source(f"g/{i}.wav") for i in range(rng.randint(2, 9))]
@@ -144,16 +44,16 @@ def test_pairing_laws_hold_for_any_sides() -> None:
         assert {(c.key, s.key) for c, s in drawn} <= expected
         assert len(set(drawn)) == len(drawn) == n * len(contents)
         alone = pairing.pair_inputs(contents[:1], styles, f"random:{n}", seed)
-        assert alone == [couple for couple in drawn if couple[0] == contents[0]]
+        assert alone == [pair for pair in drawn if pair[0] == contents[0]]
 
 
-def test_names_do_not_depend_on_order_and_limits_are_slices() -> None:
+def test_names_do_not_depend_on_order_and_limits_are_nested() -> None:
     contents = [source(f"jazz/j{i}.wav") for i in range(5)]
     styles = [source(f"classical/c{i}.wav") for i in range(4)]
-    couples = pairing.pair_inputs(contents, styles, "product")
-    pairs = pairing.name_pairs(couples, TEMPLATE)
+    matched = pairing.pair_inputs(contents, styles, "product")
+    pairs = pairing.name_pairs(matched, TEMPLATE)
     for seed in range(5):
-        shuffled = random.Random(seed).sample(couples, len(couples))
+        shuffled = random.Random(seed).sample(matched, len(matched))
         assert pairing.name_pairs(shuffled, TEMPLATE) == pairs
         taken = [
             {p.id for p in pairing.select_pairs(pairs, n, shuffle, seed)}
@@ -167,7 +67,7 @@ def test_names_do_not_depend_on_order_and_limits_are_slices() -> None:
     assert in_order == sorted(in_order)  # so that each style is analysed once
 
 
-def test_zip_pairs_in_order_and_refuses_what_is_left_over() -> None:
+def test_zip_pairs_in_order_and_refuses_unequal_lengths() -> None:
     contents = [source(f"a/{i}.wav") for i in range(3)]
     styles = [source(f"b/{i}.wav") for i in range(3)]
     assert pairing.pair_inputs(contents, styles, "zip") == list(zip(contents, styles, strict=True))
@@ -175,28 +75,28 @@ def test_zip_pairs_in_order_and_refuses_what_is_left_over() -> None:
         pairing.pair_inputs(contents, styles[:2], "zip")
 
 
-def test_a_table_says_who_meets_whom(tmp_path: Path) -> None:
+def test_pairs_from_a_table(tmp_path: Path) -> None:
     contents = [source("jazz/a.wav"), source("rock/a.wav"), source("jazz/b.wav")]
     styles = [source("x/c.wav")]
     table = tmp_path / "pairs.csv"
 
-    def couples(*rows: tuple[str, str]) -> list[tuple[str, str]]:
+    def read_pairs(*rows: tuple[str, str]) -> list[tuple[str, str]]:
         with table.open("w", newline="") as stream:
             csv.writer(stream).writerows([("content", "style"), *rows])
         found = pairing.pair_inputs(contents, styles, f"csv:{table}")
         return [(c.key, s.key) for c, s in found]
 
-    assert couples(("b", "c.wav"), ("rock/a.wav", "x/c.wav"), ("jazz\\a.wav", "c")) == [
+    assert read_pairs(("b", "c.wav"), ("rock/a.wav", "x/c.wav"), ("jazz\\a.wav", "c")) == [
         ("jazz/b.wav", "x/c.wav"),
         ("rock/a.wav", "x/c.wav"),
         ("jazz/a.wav", "x/c.wav"),
     ]
-    with pytest.raises(ConfigError, match=r"row 2: 'a' means jazz/a.wav and rock/a.wav"):
-        couples(("a", "c"))
+    with pytest.raises(ConfigError, match=r"row 2: 'a' matches jazz/a.wav and rock/a.wav"):
+        read_pairs(("a", "c"))
     with pytest.raises(ConfigError, match=r"row 3: clip 'z' is not known"):
-        couples(("b", "c"), ("z", "c"))
-    with pytest.raises(ConfigError, match="names no pairs"):
-        couples()
+        read_pairs(("b", "c"), ("z", "c"))
+    with pytest.raises(ConfigError, match="lists no pairs"):
+        read_pairs()
     table.write_text("a,b\n")
     with pytest.raises(ConfigError, match="must name the columns content and style"):
         pairing.pair_inputs(contents, styles, f"csv:{table}")
@@ -207,13 +107,13 @@ def test_a_table_says_who_meets_whom(tmp_path: Path) -> None:
     [
         ("products", "pair 'products' is not known"),
         ("product:3", "product takes no value"),
-        ("random", "must say how many styles"),
-        ("random:0", "must say how many styles"),
+        ("random", "must give the number of styles"),
+        ("random:0", "must give the number of styles"),
         ("random:9", "only 2 styles for a/0.wav"),
         ("csv:none.csv", "none.csv: cannot be read"),
     ],
 )
-def test_a_pairing_that_cannot_be_is_refused(how: str, message: str) -> None:
+def test_invalid_pairings_are_refused(how: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         pairing.pair_inputs([source("a/0.wav")], [source("b/0.wav"), source("b/1.wav")], how)
 
@@ -226,12 +126,12 @@ def test_a_pairing_that_cannot_be_is_refused(how: str, message: str) -> None:
         ("{contents}.wav", "field of --name 'contents' is not known"),
         ("{content!r}.wav", "takes no format"),
         ("{content:>9}.wav", "takes no format"),
-        ("{content.wav", "is no template"),
+        ("{content.wav", "is not a valid template"),
         ("../{content}.wav", "must stay below"),
         ("/tmp/{content}.wav", "must stay below"),
     ],
 )
-def test_a_template_that_cannot_name_an_output_is_refused(template: str, message: str) -> None:
+def test_invalid_templates_are_refused(template: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         pairing.check_template(template)
 
@@ -240,21 +140,19 @@ def test_a_template_that_cannot_name_an_output_is_refused(template: str, message
     ("first", "second"),
     [("a/x.wav", "b/x.wav"), ("a/x.wav", "a/X.wav"), ("a/\u00e9.wav", "a/e\u0301.wav")],
 )
-def test_two_pairs_are_never_written_to_one_file_on_any_file_system(
-    first: str, second: str
-) -> None:
-    couples = [(source(first), source("s/s.wav")), (source(second), source("s/s.wav"))]
+def test_equal_names_are_refused_on_any_file_system(first: str, second: str) -> None:
+    matched = [(source(first), source("s/s.wav")), (source(second), source("s/s.wav"))]
     with pytest.raises(OutputError, match=r"would be written for .* tell them apart with --name"):
-        pairing.name_pairs(couples, TEMPLATE)
+        pairing.name_pairs(matched, TEMPLATE)
 
 
-def test_folders_in_a_template_tell_pairs_apart() -> None:
-    couples = [(source(f"{g}/x.wav"), source("s/s.wav")) for g in ("a", "b")]
-    pairs = pairing.name_pairs(couples, "{content_genre}/{content}__{style_genre}.flac")
+def test_folders_in_a_template_distinguish_pairs() -> None:
+    matched = [(source(f"{g}/x.wav"), source("s/s.wav")) for g in ("a", "b")]
+    pairs = pairing.name_pairs(matched, "{content_genre}/{content}__{style_genre}.flac")
     assert [p.id for p in pairs] == ["a/x__s.flac", "b/x__s.flac"]
 
 
-def test_a_name_that_is_too_long_is_refused_before_it_fails() -> None:
+def test_long_names_are_refused() -> None:
     with pytest.raises(OutputError, match="longer than 240 bytes"):
         pairing.name_pairs([(source("a/" + "ä" * 120 + ".wav"), source("b/s.wav"))], TEMPLATE)
 
@@ -280,7 +178,7 @@ def test_an_output_is_never_an_input(link: str, tmp_path: Path) -> None:
         pairing.check_output_paths(pairs, out)
 
 
-def test_a_limit_must_be_positive_and_a_shuffle_needs_one() -> None:
+def test_a_limit_is_positive_and_shuffle_needs_one() -> None:
     pairs = pairing.name_pairs([(source("a/0.wav"), source("b/0.wav"))], TEMPLATE)
     with pytest.raises(ConfigError, match="limit=0 must be at least 1"):
         pairing.select_pairs(pairs, 0, False, 0)

@@ -1,6 +1,6 @@
-"""The command line with a transfer that takes no time, in a process that a test can kill.
+"""The command line with a fake transfer, as a process that a test can kill.
 
-python tests/batch_worker.py PAUSE batch CONTENT STYLE -o OUT ...
+python tests/support/batch_worker.py PAUSE batch CONTENT STYLE -o OUT ...
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A transfer that takes no time, a small GTZAN, and the command line, for the tests of batches."""
+"""Helpers for tests of batches: a transfer that takes no time, a small GTZAN, the command line."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ GTZAN_SR = 22050
 SIDES = ("genres/jazz", "genres/classical")
 WORKER = Path(__file__).parents[1] / "support" / "batch_worker.py"
 BROKEN = ("jazz.00002.wav", "jazz.00007.wav", "classical.00011.wav")
-"""Not RIFF, as jazz.00054.wav; cut off; empty."""
+"""Not RIFF, like jazz.00054.wav of GTZAN; cut off; empty."""
+LONG = int(os.environ.get("AUDIOSTYLE_FUZZ", "0")) >= 20_000  # the run is a long one
 
 
 def make_gtzan(root: Path, n_clips: int = 20, seconds: float = 0.6, broken: bool = True) -> Path:
-    """Write ``root/genres`` with jazz and classical, broken and littered as the real one is."""
+    """Write ``root/genres`` with jazz and classical, broken clips and stray files as in GTZAN."""
     genres = root / "genres"
     for genre in ("jazz", "classical"):
         folder = genres / genre
@@ -55,32 +56,27 @@ def make_gtzan(root: Path, n_clips: int = 20, seconds: float = 0.6, broken: bool
 
 
 def rounds(few: int) -> int:
-    """How often a process is killed: more in a long run; AUDIOSTYLE_KILLS says it outright."""
-    many = int(os.environ.get("AUDIOSTYLE_FUZZ", "0")) >= 20_000
-    return int(os.environ.get("AUDIOSTYLE_KILLS", 50 if many else few))
+    """Return how often a process is killed: `AUDIOSTYLE_KILLS`, or more in a long run."""
+    return int(os.environ.get("AUDIOSTYLE_KILLS", 50 if LONG else few))
 
 
 def iterate(step: int) -> Iteration:
-    """One of the steps 0 to 2, whatever terms there are."""
+    """Make one of the iterations 0 to 2, whatever terms exist."""
     values: dict[str, Any] = {field.name: 0.5 for field in dataclasses.fields(Iteration)}
     values |= {"step": step, "n_steps": 2, "total": 3.0 - step, "layers": {}, "more": {}}
     return Iteration(**values)
 
 
-class FakeStylist:
-    """Stands in for `audiostyle.core.transfer.StyleTransfer`: adds a tone that only the style decides.
+class FakeStyleTransfer:
+    """Replaces `audiostyle.core.transfer.StyleTransfer`: adds a tone that depends on the style.
 
-    The output depends on content, style and configuration, and on nothing else.
+    The output depends only on content, style and configuration.
     """
 
-    pause = 0.0
-    """Seconds between the steps."""
-    heard: ClassVar[Counter[str]] = Counter()
-    """How often each style was listened to."""
-    watch: Callable[[TransferResult], Any] | None = None
-    """Gets every result."""
-    fail: Callable[[Any], None] | None = None
-    """May raise; gets the content."""
+    pause = 0.0  # seconds between the iterations
+    analyzed: ClassVar[Counter[str]] = Counter()  # how often each style was analysed
+    watch: Callable[[TransferResult], Any] | None = None  # receives every result
+    fail: Callable[[Any], None] | None = None  # receives the content, and may raise
 
     def __init__(self, config: TransferConfig, device: str = "auto", threads: int = 0) -> None:
         self.config = config
@@ -88,13 +84,13 @@ class FakeStylist:
     def analyze_style(self, style: Any, callback: Any) -> Any:
         if style.analyzed is not None:
             return style.analyzed()
-        type(self).heard[style.name] += 1
+        type(self).analyzed[style.name] += 1
         callback(Stage("style", style.name))
         levels = [float(np.abs(samples(recording)).mean()) for recording in style.clips]
         return SimpleNamespace(level=round(float(np.mean(levels)), 3))
 
-    def run(self, recording: Any, styles: Any, spool: Any, callback: Any) -> TransferResult:
-        (heard,) = (self.analyze_style(style, callback) for style in styles)
+    def run(self, recording: Any, styles: Any, buffer: Any, callback: Any) -> TransferResult:
+        (analyzed,) = (self.analyze_style(style, callback) for style in styles)
         callback(Stage("optimization", "no device"))
         content = samples(recording)
         if self.fail is not None:
@@ -105,38 +101,39 @@ class FakeStylist:
             time.sleep(self.pause)
             callback(history[-1])
         callback(Stage("inversion"))
-        tone = np.sin(np.arange(content.shape[-1]) * heard.level * self.config.strength)
-        spool.append(np.asarray(0.5 * content + 0.25 * tone, np.float32))
-        result = make_result(recording.sr, self.config, spool, history=history)
+        tone = np.sin(np.arange(content.shape[-1]) * analyzed.level * self.config.strength)
+        buffer.append(np.asarray(0.5 * content + 0.25 * tone, np.float32))
+        result = make_result(recording.sr, self.config, buffer, history=history)
         if self.watch is not None:
             type(self).watch(result)  # type: ignore[misc]
         return result
 
 
 def samples(recording: Any) -> np.ndarray:
-    """Read all of a recording [shape=(channels, n)]."""
+    """Read all samples of a recording [shape=(channels, n)]."""
     return np.concatenate(list(recording.blocks()), axis=1)
 
 
-def make_result(sr: int, config: TransferConfig, spool: Any, **changes: Any) -> TransferResult:
-    """Make what `StyleTransfer.run` returns, of what a spool holds."""
+def make_result(sr: int, config: TransferConfig, buffer: Any, **changes: Any) -> TransferResult:
+    """Make the result of `StyleTransfer.run` from the samples in a buffer."""
     S = np.zeros((4, 4), np.float32)
     values: dict[str, Any] = {
         **dict(y=None, sr=sr, config=config, S_content=S, S_style=S, S_result=S),
         **dict(history=[], stopped="iterations", restarts=0, device="/CPU:0"),
         **dict(precision="float32", convergence=-9.0, gain=0.0, reduction=0.0),
         **dict(
-            timings={"optimization": 0.0}, matched=LoudnessMatchedStream(spool.blocks, sr, 0.0, 0.0)
+            timings={"optimization": 0.0},
+            matched=LoudnessMatchedStream(buffer.blocks, sr, 0.0, 0.0),
         ),
     }
     return TransferResult(**{**values, **changes})
 
 
-def install(set_attribute: Callable[[Any, str, Any], None]) -> type[FakeStylist]:
-    """Put a fresh `FakeStylist` in the place of the real one; TensorFlow is not loaded."""
+def install(set_attribute: Callable[[Any, str, Any], None]) -> type[FakeStyleTransfer]:
+    """Replace `StyleTransfer` in the worker by a fresh fake, so that TensorFlow is not loaded."""
 
-    class Fresh(FakeStylist):
-        heard: ClassVar[Counter[str]] = Counter()
+    class Fresh(FakeStyleTransfer):
+        analyzed: ClassVar[Counter[str]] = Counter()
 
     set_attribute(worker, "StyleTransfer", Fresh)
     set_attribute(worker.device, "load_tensorflow", lambda quiet=True: None)
@@ -144,7 +141,7 @@ def install(set_attribute: Callable[[Any, str, Any], None]) -> type[FakeStylist]
 
 
 def journal_lines(folder: Path) -> list[dict[str, Any]]:
-    """Read the lines of a journal that can be read."""
+    """Parse the lines of a journal, and skip damaged ones."""
     lines = []
     for line in (folder / "journal.jsonl").read_bytes().splitlines():
         try:
@@ -175,18 +172,18 @@ def run(*options: str, out: str = "out", sides: tuple[str, str] = SIDES) -> int:
 
 
 def computed(out: str = "out") -> list[str]:
-    """Name the pairs that were computed, in this order."""
+    """Return the names of the computed pairs in order."""
     return [line["pair"] for line in journal_lines(Path(out)) if line["event"] == "done"]
 
 
 def rows(out: str = "out") -> dict[str, dict[str, Any]]:
-    """Read the results of a batch, by the name of the pair."""
+    """Read the results of a batch by the name of the pair."""
     lines = (Path(out) / "results.jsonl").read_text().splitlines()
     return {row["pair"]: row for row in map(json.loads, lines)}
 
 
 def fill_folder(root: Path, rate: int) -> Path:
-    """Put inputs for a transfer and for a batch into a folder, and make one for outputs."""
+    """Write inputs for a transfer and for a batch, and create the output folder."""
     sf.write(root / "content.wav", make_tones(0.6, rate), rate)
     sf.write(root / "style.wav", make_noise(0.6, rate), rate)
     make_gtzan(root, 3, broken=False)

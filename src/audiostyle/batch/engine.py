@@ -1,7 +1,7 @@
-"""What carries out the jobs of a batch. An engine tells what happens; the batch keeps the journal.
+"""Engines: what runs the jobs of a batch, in this process or elsewhere.
 
-An engine takes jobs and yields events. It goes on after the first only when it is asked for the
-second, so a batch can have `Started` on the disk before the work begins.
+An engine takes jobs and yields events, from which the batch writes its journal. It continues after
+an event only when the next one is asked for, so `Started` is on the disk before the work begins.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from audiostyle.errors import (
 from audiostyle.events import Callback
 
 ENVIRONMENT = (DiskError, DeviceError, EngineError, MissingPackageError, WeightsError)
-"""Errors that no other pair would escape: the batch stops, and can be taken up again."""
+"""Errors that every other pair would meet too: the batch stops, and can be resumed."""
 
 
 @dataclass(frozen=True)
 class Started:
     """A pair is about to be computed.
 
-    If it is `watched`, by a process that outlives the one that computes it, a start without an end
-    is no sign that the pair is to blame: whoever watches says `Lost`.
+    If a process that outlives the worker has `watched` it, a start without an end does not mean
+    that the pair crashed the worker: that process reports `Lost`.
     """
 
     job: Job
@@ -49,39 +49,35 @@ class Started:
 
 @dataclass(frozen=True)
 class Done:
-    """An output was published. `summary` says how it was made; see `audiostyle.batch.results`.
-
-    `size` is what the one who wrote it found, in bytes: on a shared folder, others may
-    see it later.
-    """
+    """An output was published."""
 
     job: Job
-    summary: dict[str, Any]
+    summary: dict[str, Any]  # from `audiostyle.batch.results.summarize`
     seconds: float
-    size: int
+    size: int  # in bytes, as its writer saw it: in a shared folder others may see it later
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A pair has no output. `kind` sorts the reasons; `trace` is there if nobody expected it."""
+    """A pair has no output."""
 
     job: Job
-    kind: str
+    kind: str  # from `classify`
     reason: str
     seconds: float
-    trace: str = ""
+    trace: str = ""  # of an internal error
 
 
 @dataclass(frozen=True)
 class Abandoned:
-    """A pair was given up for a reason that is not its own."""
+    """A pair was given up for a reason that lies outside of it."""
 
     job: Job
 
 
 @dataclass(frozen=True)
 class Lost:
-    """What computed a pair died meanwhile; it will be tried again."""
+    """The worker of a pair died; the pair will be tried again."""
 
     job: Job
     reason: str
@@ -89,7 +85,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An output was evaluated, or could not be: `scores` is None then."""
+    """An output was evaluated; `scores` is None if that failed for the given reason."""
 
     job: Job
     scores: dict[str, Any] | None
@@ -98,91 +94,59 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Waiting:
-    """An engine that works elsewhere looks for news: the moment to stop it cleanly."""
+    """An engine with workers elsewhere polls them: the moment to stop it cleanly."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something that people should know of the engine."""
+    """A message about the engine for the user."""
 
     text: str
 
 
 Report = Callable[[Any], Any]
-"""Gets what happens within a pair and around it: `Stage`, `Iteration`, `Waiting` and `Note`."""
+"""Receives what happens within and between pairs: `Stage`, `Iteration`, `Waiting` and `Note`."""
 
 Event = Started | Done | Failed | Abandoned | Lost | Evaluated
 
 
 class Worker(Protocol):
-    """What computes one pair at a time, as `audiostyle.batch.worker.PairWorker`."""
+    """Computes one pair at a time, such as `audiostyle.batch.worker.PairWorker`."""
 
     def transfer(self, job: Job, callback: Callback) -> dict[str, Any]:
-        """Compute a pair, publish its output, return the record beside it.
-
-        Parameters
-        ----------
-        job : Job
-        callback : callable
-
-        Returns
-        -------
-        dict of str to object
-        """
+        """Compute a pair, publish its output, and return its record."""
 
     def evaluate(self, job: Job) -> dict[str, Any]:
-        """Evaluate an output that is there.
-
-        Parameters
-        ----------
-        job : Job
-
-        Returns
-        -------
-        dict of str to object
-        """
+        """Return the scores of an existing output."""
 
     def clear(self) -> None:
-        """Give memory back."""
+        """Free memory."""
 
 
 class Engine(Protocol):
-    """What carries out jobs, here or elsewhere."""
+    """Runs jobs, here or elsewhere."""
 
     def run(self, jobs: Sequence[Job], report: Report) -> Iterator[Event]:
-        """Carry out jobs, and yield what happens to them.
+        """Run jobs, and yield what happens to them.
 
-        Parameters
-        ----------
-        jobs : sequence of Job
-        report : callable
-            Gets every `Stage` and `Iteration`, if they can be had, or else `Waiting`, and every
-            `Note`. May raise `Interrupted`.
-
-        Yields
-        ------
-        Event
+        `report` receives every `Stage` and `Iteration`, or `Waiting` if the engine does not know
+        them, and every `Note`. It may raise `Interrupted`.
         """
 
 
 class InProcess:
-    """Carries out jobs one after the other, in this process.
-
-    Parameters
-    ----------
-    worker : Worker
-    """
+    """An engine that runs jobs one after the other in this process."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
     def run(self, jobs: Sequence[Job], report: Report) -> Iterator[Event]:
-        """Carry out jobs; see `Engine`."""
+        """Run jobs; see `Engine`."""
         for job in jobs:
             if job.compute:
                 yield Started(job)
                 try:
-                    outcome = self._make(job, report)
+                    outcome = self._transfer(job, report)
                 except (Interrupted, KeyboardInterrupt, *ENVIRONMENT):
                     yield Abandoned(job)
                     raise
@@ -192,7 +156,7 @@ class InProcess:
             if job.evaluate:
                 yield self._evaluate(job)
 
-    def _make(self, job: Job, report: Report) -> Done | Failed:
+    def _transfer(self, job: Job, report: Report) -> Done | Failed:
         began = time.perf_counter()
         try:
             record = self._worker.transfer(job, report)
@@ -217,31 +181,17 @@ class InProcess:
 
 
 def classify(error: Exception) -> tuple[str, str]:
-    """Sort an error that cost a pair.
-
-    Parameters
-    ----------
-    error : Exception
-
-    Returns
-    -------
-    kind : str
-        ``unreadable``, ``truncated``, ``too_short``, ``silent``, ``not_finite``, ``changed``,
-        ``out_of_memory``, ``diverged``, ``parameters``, ``output`` or ``internal``.
-    reason : str
-        One line.
-    """
-    name = type(error).__name__
+    """Return kind and reason of an error that cost a pair; docs/batch.md lists the kinds."""
     if is_memory_error(error):
-        return "out_of_memory", "out of memory; use --duration, or a device with more of it"
+        return "out_of_memory", "out of memory; use --duration, or a device with more memory"
     reason = " ".join(str(error).split())
     if isinstance(error, AudioFileError):
-        # It was there when the batch was planned.
+        # A file that is missing now existed when the batch was planned.
         return "changed" if error.kind == "missing" else error.kind, reason
     kinds = {OptimizationError: "diverged", ConfigError: "parameters", OutputError: "output"}
-    for kind, word in kinds.items():
-        if isinstance(error, kind):
-            return word, reason
+    for error_class, kind in kinds.items():
+        if isinstance(error, error_class):
+            return kind, reason
     if isinstance(error, AudioStyleError):
         return "internal", reason
-    return "internal", f"internal error ({name}: {reason})"
+    return "internal", f"internal error ({type(error).__name__}: {reason})"

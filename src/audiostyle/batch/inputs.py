@@ -1,7 +1,7 @@
-"""What stands on each side of a batch: clips found, and genres made of them.
+"""Inputs of a batch: the clips and style files named by CONTENT and STYLE, and their genres.
 
-A side is a folder, a glob, a list of files or a file. Patterns are expanded here and not by the
-shell, so that they mean the same on every system, and no command line is too long for them.
+Globs are expanded here and not by the shell, so that they mean the same on every system and cannot
+make a command line too long.
 """
 
 from __future__ import annotations
@@ -25,87 +25,61 @@ GTZAN_STEM = re.compile(r"(?P<genre>[^\W\d]+)\.\d{5}")
 
 @dataclass(frozen=True)
 class BatchInput:
-    """A content or a style: a clip, or the clips of a genre, or a style file.
+    """A content or a style: one clip, all clips of a genre, or a style file."""
 
-    Attributes
-    ----------
-    name : str
-        What a name of an output calls it.
-    genre : str
-    key : str
-        Where it lies below its side, with ``/``: the same on every system, whatever the current
-        folder.
-    path : Path
-        The clip, the style file, or the folder of the genre.
-    clips : tuple of Path
-        What is read.
-    """
-
-    name: str
+    name: str  # used in output names
     genre: str
-    key: str
-    path: Path
-    clips: tuple[Path, ...]
+    key: str  # path relative to CONTENT or STYLE, with "/": the same on every system
+    path: Path  # the clip, the style file, or the folder of the genre
+    clips: tuple[Path, ...]  # the files that are read
 
 
 def find_inputs(
-    side: str, *, styles: bool = False, genre: str | None = None, leave_out: Path | None = None
+    source: str, *, styles: bool = False, genre: str | None = None, exclude: Path | None = None
 ) -> list[BatchInput]:
-    """Find the clips of a side, sorted by key.
+    """Find the clips named by CONTENT or STYLE, sorted by key.
 
     Parameters
     ----------
-    side : str
-        A folder, which is searched with all below it; a glob, as ``genres/*/*.wav``; ``@FILE``, a
-        list of paths, one a line, relative to the list's own folder; or a file.
+    source : str
+        A folder, which is searched recursively; a glob, such as ``genres/*/*.wav``; ``@FILE``, a
+        list with one path per line, relative to the list; or a file.
     styles : bool
-        Whether style files count as well.
+        Include style files.
     genre : str, optional
-        Take only this genre.
-    leave_out : Path, optional
-        A folder that is not searched, if it lies below the side: that of the outputs.
-
-    Returns
-    -------
-    list of Source
-        At least one.
+        Return only this genre.
+    exclude : Path, optional
+        Skip this folder if it lies below the source: the output folder.
 
     Raises
     ------
     AudioFileError
-        If there is none; of the kind ``missing`` if what the side names is not there.
+        If nothing is found; of kind ``missing`` if the source does not exist.
     ConfigError
-        If there is no such genre.
+        If the genre does not exist.
     """
-    root, paths = _expand(side)
+    root, paths = _expand(source)
     paths = [path for path in paths if styles or not is_style_file(path)]
-    if leave_out is not None:
-        inside = _real(leave_out)
-        if _real(root) in inside.parents:
-            paths = [path for path in paths if inside not in _real(path).parents]
+    if exclude is not None:
+        excluded = real_path(exclude)
+        if real_path(root) in excluded.parents:
+            paths = [path for path in paths if excluded not in real_path(path).parents]
     if not paths:
-        raise AudioFileError(f"{side}: holds no audio files that can be used here")
-    sources = [_source(path, root) for path in dict.fromkeys(paths)]
+        raise AudioFileError(f"{source}: holds no audio files that can be used here")
+    inputs = [_make_input(path, root) for path in dict.fromkeys(paths)]
     if genre is not None:
-        check_choice("genre", genre, sorted({source.genre for source in sources}))
-        sources = [source for source in sources if source.genre == genre]
-    return sorted(sources, key=lambda source: source.key)
+        check_choice("genre", genre, sorted({found.genre for found in inputs}))
+        inputs = [found for found in inputs if found.genre == genre]
+    return sorted(inputs, key=lambda found: found.key)
 
 
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # Path.resolve raises at a loop of links
+def real_path(path: str | Path) -> Path:
+    """Resolve links; unlike `Path.resolve`, do not raise if they form a loop."""
+    return Path(os.path.realpath(path))
 
 
 def genre_of(path: Path) -> str:
-    """Name the genre of a clip: as GTZAN names its clips, else the folder that it lies in.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    str
+    """Return the genre of a clip: from its name, if that is a GTZAN name, else its folder's name.
 
     Examples
     --------
@@ -116,98 +90,73 @@ def genre_of(path: Path) -> str:
     return match["genre"] if match else path.absolute().parent.name
 
 
-def join_genres(sources: Iterable[BatchInput]) -> list[BatchInput]:
-    """Make one style of all clips of a genre that lie in one folder; style files stay as they are.
-
-    Parameters
-    ----------
-    sources : iterable of Source
-
-    Returns
-    -------
-    list of Source
-        Sorted by key.
-    """
+def join_genres(inputs: Iterable[BatchInput]) -> list[BatchInput]:
+    """Join the clips of each genre within a folder to one style; keep style files separate."""
     groups: dict[tuple[Path, str], list[BatchInput]] = {}
     joined = []
-    for source in sources:
-        if is_style_file(source.path):
-            joined.append(source)
+    for found in inputs:
+        if is_style_file(found.path):
+            joined.append(found)
         else:
-            groups.setdefault((source.path.parent, source.genre), []).append(source)
+            groups.setdefault((found.path.parent, found.genre), []).append(found)
     for (folder, genre), members in groups.items():
-        members.sort(key=lambda source: source.key)
+        members.sort(key=lambda member: member.key)
         parent = members[0].key.rpartition("/")[0]
         key = parent if parent.rpartition("/")[2] == genre else f"{parent}/{genre}".lstrip("/")
-        clips = tuple(clip for source in members for clip in source.clips)
+        clips = tuple(clip for member in members for clip in member.clips)
         joined.append(BatchInput(genre, genre, key, folder, clips))
-    return sorted(joined, key=lambda source: source.key)
+    return sorted(joined, key=lambda found: found.key)
 
 
-def find_input(sources: Sequence[BatchInput], wanted: str, where: str) -> BatchInput:
-    """Find the one source that a table means.
+def match_input(inputs: Sequence[BatchInput], wanted: str, where: str) -> BatchInput:
+    """Find the input that a table names by key, path, file name, or name without extension.
 
-    Parameters
-    ----------
-    sources : sequence of Source
-    wanted : str
-        A key, a file name, or a name without its extension.
-    where : str
-        For messages: file and line.
-
-    Returns
-    -------
-    Source
-
-    Raises
-    ------
-    ConfigError
-        If none is meant, or more than one.
+    `where` gives file and row for the `ConfigError` that is raised if no input matches, or several.
     """
     text = wanted.replace("\\", "/")
     for names in (
         lambda s: (s.key, str(s.path), s.path.as_posix()),
         lambda s: (s.path.name, s.name),
     ):
-        found = [source for source in sources if text in names(source)]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        matches = [found for found in inputs if text in names(found)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
             raise ConfigError(
-                f"{where}: {wanted!r} means {found[0].key} and {found[1].key}; name the folder too"
+                f"{where}: {wanted!r} matches {matches[0].key} and {matches[1].key}; give the "
+                "folder as well"
             )
-    check_choice(f"{where}: clip", wanted, [source.key for source in sources])
-    raise AssertionError("a key is found above")
+    check_choice(f"{where}: clip", wanted, [found.key for found in inputs])
+    raise AssertionError("a key matches above")
 
 
-def _source(path: Path, root: Path) -> BatchInput:
-    absolute = path.absolute()
-    key = Path(os.path.relpath(absolute, root)).as_posix()
+def _make_input(path: Path, root: Path) -> BatchInput:
+    key = Path(os.path.relpath(path.absolute(), root)).as_posix()
     if is_style_file(path):
         name = path.name[: -len(SUFFIX)]
         return BatchInput(name, name, key, path, (path,))
     return BatchInput(path.stem, genre_of(path), key, path, (path,))
 
 
-def _expand(side: str) -> tuple[Path, list[Path]]:
+def _expand(source: str) -> tuple[Path, list[Path]]:
     """Return the folder that keys are relative to, and the paths."""
-    if side.startswith("@") and not os.path.exists(side):
-        paths = _read_list(Path(side[1:]))
-    elif os.path.isdir(side):
-        return Path(side).absolute(), reader.find_clips(side)
-    elif os.path.exists(side) or not glob.has_magic(side):
-        path = Path(side)
+    if source.startswith("@") and not os.path.exists(source):
+        paths = _read_list(Path(source[1:]))
+    elif os.path.isdir(source):
+        return Path(source).absolute(), reader.find_clips(source)
+    elif os.path.exists(source) or not glob.has_magic(source):
+        path = Path(source)
         if not path.exists():
-            raise AudioFileError(f"{side}: no such file or folder; check the name", "missing")
+            raise AudioFileError(f"{source}: no such file or folder; check the name", "missing")
         paths = [path]
     else:
-        paths = _match(side)
+        paths = _expand_glob(source)
     parents = {str(path.absolute().parent) for path in paths}
     return Path(os.path.commonpath(parents)) if parents else Path.cwd(), paths
 
 
-def _match(pattern: str) -> list[Path]:
-    """Expand a glob; folders stand for all clips in them, hidden files are skipped."""
+def _expand_glob(pattern: str) -> list[Path]:
+    """Expand a glob; a folder stands for all clips in it, and hidden files are skipped."""
     paths: list[Path] = []
     readable = {*reader.FORMATS, *reader.CLIP_EXTENSIONS}
     for name in sorted(glob.glob(pattern, recursive=True)):

@@ -1,8 +1,7 @@
-"""What a batch has done, in an append-only file of JSON lines that survives any way to die.
+"""Journal of a batch: append-only JSON lines.
 
-Each line is on the disk before the work goes on. A line that was cut off by a crash is skipped, and
-so is whatever else cannot be read: the worst that is lost is that a pair is computed again. One
-process at a time may append; any may read.
+Each line is on the disk before the work goes on. A line that was cut off or damaged is skipped: at
+worst, a pair is computed again. One process at a time may append; any process may read.
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ import contextlib
 import hashlib
 import heapq
 import json
+import math
 import os
+import re
+import sys
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,127 +22,72 @@ from types import TracebackType
 from typing import Any
 
 from audiostyle.batch import locks
-from audiostyle.batch.journal_lines import parse
 from audiostyle.batch.shards import Shard
 from audiostyle.errors import AudioFileError
 
 NAME = "journal.jsonl"
 SHARD_NAMES = "journal.*-of-*.jsonl"
-SCHEMA = 2  # 2: journals of shards, starts that are watched, pairs that were lost
-CRASHES = 2  # starts without an end after which a pair is left alone
-
-
-_COMMON = ("event", "time", "pair", "fingerprint")  # kept elsewhere, or of no use
-_TYPICAL = (  # what most lines share, so that it need not be kept with each
-    b'{"kind": "unreadable", "reason": "", "size": , "seconds": 0.0, "content_seconds": 30.0, '
-    b'"settings": "", "sha256": "", "steps": 20, "stopped": "iterations", "restarts": 0, "device": '
-    b'"/CPU:0", "precision": "bfloat16", "inversion_convergence_db": -9., "loudness_gain_db": 0., '
-    b'"limiter_reduction_db": 0.0, "notes": [], "start_loss_content": 0., "start_loss_style": 0., '
-    b'"start_loss_texture": 0., "start_loss_energy": 0., "start_loss_total": 0., "loss_content": '
-    b'0., "loss_style": 0., "loss_total": 0., "seconds_load": 0., "seconds_descent": 0., '
-    b'"seconds_inversion": 0.}'
-)
+SCHEMA = 2  # 2: journals of shards, watched starts, lost pairs
+CRASHES = 2  # starts without an end after which a pair is not tried again
+LATEST_TIME = 1e11  # in seconds since the epoch; a later time is damage
 
 
 @dataclass(slots=True)
 class PairState:
-    """What the journal knows of a pair.
+    """What the journal holds about a pair."""
 
-    Attributes
-    ----------
-    fingerprint : str
-        Of what the last event was about.
-    status : str
-        ``started``, ``lost``, ``done``, ``failed`` or ``interrupted``.
-    starts : int
-        How often it was started since it last ended, and may have taken its process down with it.
-        A start that is watched from outside does not count, as whoever watches survives, and says
-        that the pair was lost; that does.
-    packed : bytes
-        `facts`, made small: there may be a hundred thousand of them.
-    scores : dict or None
-        What ``--evaluate`` found of the output that is there.
-    """
-
-    fingerprint: str = ""
-    status: str = ""
+    fingerprint: str = ""  # of the last event
+    status: str = ""  # started, lost, done, failed or interrupted
+    # Starts since it last ended that may have crashed the process. A watched start does not count:
+    # the watching process survives and reports a lost pair, which does count.
     starts: int = 0
-    packed: bytes = b""
-    scores: dict[str, Any] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)  # of the last done or failed line
+    scores: dict[str, Any] | None = None  # of the output that exists
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What its last ``done`` or ``failed`` line says; empty before there is one."""
-        if not self.packed:
-            return {}
-        unpack = zlib.decompressobj(zdict=_TYPICAL)
-        return dict(json.loads(unpack.decompress(self.packed) + unpack.flush()))
-
-    def take(self, event: Mapping[str, Any]) -> None:
-        """Follow one line of the journal.
-
-        Parameters
-        ----------
-        event : dict of str to object
-        """
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Apply a line of the journal."""
         kind = event["event"]
         if kind == "scored":
             self.scores = event["scores"]
             return
         if event["fingerprint"] != self.fingerprint or kind in ("done", "failed"):
-            self.starts = 0
-            self.packed, self.scores = b"", None
+            self.starts, self.facts, self.scores = 0, {}, None
         if kind == "lost" or (kind == "started" and not event.get("watched")):
             self.starts += 1
         elif kind != "started":
             self.starts = 0
         self.fingerprint, self.status = event["fingerprint"], kind
         if kind in ("done", "failed"):
-            facts = {name: value for name, value in event.items() if name not in _COMMON}
-            pack = zlib.compressobj(1, zdict=_TYPICAL)
-            self.packed = pack.compress(json.dumps(facts).encode()) + pack.flush()
+            # There may be 100,000 pairs: they share their keys.
+            self.facts = {sys.intern(k): v for k, v in event.items() if k not in _COMMON}
+
+
+_COMMON = ("event", "time", "pair", "fingerprint")  # not among the facts of a pair
+_PAIR_EVENTS = ("started", "lost", "done", "failed", "interrupted", "scored")
 
 
 @dataclass
 class JournalState:
-    """All that the journals of a folder say.
+    """What all journals of a folder hold."""
 
-    Attributes
-    ----------
-    inputs : dict of str to dict
-        By path: ``size``, ``mtime_ns``, ``sha256`` and ``facts`` of a file as it was last seen.
-    pairs : dict of str to PairState
-    plans : dict of str to list of str
-        Pairs of the last plan, by shard, as ``2/8``; the whole is the shard without a name.
-    run : dict
-        The last line that began a run.
-    time : float
-        When the last line was written, in seconds since the epoch.
-    unreadable : int
-        Lines that could not be read.
-    """
-
+    # By path: size, mtime_ns, sha256 and facts of a file when it was last seen.
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     pairs: dict[str, PairState] = field(default_factory=dict)
+    # Pair names of the last plan by shard, such as "2/8"; the key of the whole batch is empty.
     plans: dict[str, list[str]] = field(default_factory=dict)
-    run: dict[str, Any] = field(default_factory=dict)
-    time: float = 0.0
-    unreadable: int = 0
+    run: dict[str, Any] = field(default_factory=dict)  # the last line that started a run
+    time: float = 0.0  # of the last line, in seconds since the epoch
+    unreadable: int = 0  # lines that could not be read
 
     @property
     def planned(self) -> list[str]:
-        """Pairs of the last plan, be it of the whole or of the shards that were begun."""
+        """Names of the pairs in the last plan: of the whole batch, or of all started shards."""
         if len(self.plans) == 1:
             return next(iter(self.plans.values()))
         return sorted({name for names in self.plans.values() for name in names})
 
-    def take(self, event: Mapping[str, Any]) -> None:
-        """Follow one line of a journal.
-
-        Parameters
-        ----------
-        event : dict of str to object
-        """
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Apply a line of a journal."""
         kind = event["event"]
         if kind == "input":
             self.inputs[event["path"]] = dict(event)
@@ -152,37 +98,29 @@ class JournalState:
             self.plans = {**kept, shard: list(event["pairs"])}
         elif kind == "run":
             self.run = dict(event)
-        elif kind in ("started", "lost", "done", "failed", "interrupted", "scored"):
-            self.pairs.setdefault(event["pair"], PairState()).take(event)
+        elif kind in _PAIR_EVENTS:
+            self.pairs.setdefault(event["pair"], PairState()).apply(event)
         self.time = max(self.time, float(event["time"]))
 
 
 def read(folder: Path) -> JournalState:
-    """Read the journals of a batch; there need not be one yet.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the outputs.
-
-    Returns
-    -------
-    State
+    """Read the journals of an output folder; without any, the state is empty.
 
     Raises
     ------
     AudioFileError
-        If one is there, and cannot be read.
+        If a journal exists and cannot be read.
     """
     state = JournalState()
-    lines = [_lines(path, state) for path in (folder / NAME, *sorted(folder.glob(SHARD_NAMES)))]
-    for _, line in heapq.merge(*lines, key=lambda timed: timed[0]):
-        state.take(line)
+    paths = (folder / NAME, *sorted(folder.glob(SHARD_NAMES)))
+    lines = [_read_lines(path, state) for path in paths]
+    for _, event in heapq.merge(*lines, key=lambda timed: timed[0]):
+        state.apply(event)
     return state
 
 
-def _lines(path: Path, state: JournalState) -> Iterator[tuple[float, Any]]:
-    """Yield the lines of a journal with their time, which is never less than that of another."""
+def _read_lines(path: Path, state: JournalState) -> Iterator[tuple[float, Any]]:
+    """Yield the lines of a journal with times that never decrease."""
     try:
         stream = path.open("rb")
     except (FileNotFoundError, NotADirectoryError):
@@ -193,7 +131,7 @@ def _lines(path: Path, state: JournalState) -> Iterator[tuple[float, Any]]:
     with stream:
         for line in stream:
             try:
-                event = parse(line)
+                event = parse_line(line)
             except ValueError:
                 state.unreadable += bool(line.strip())
                 continue
@@ -201,67 +139,26 @@ def _lines(path: Path, state: JournalState) -> Iterator[tuple[float, Any]]:
             yield latest, event
 
 
-def fingerprint(parameters: Mapping[str, Any], content: str, style: Sequence[str]) -> str:
-    """Sum up all that decides what a pair sounds like.
-
-    Parameters
-    ----------
-    parameters : mapping
-        Of plain values.
-    content : str
-        Digest of the content.
-    style : sequence of str
-        Digests of the clips of the style, in the order in which they are read.
-
-    Returns
-    -------
-    str
-    """
-    text = json.dumps([parameters, content, list(style)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 class Journal:
-    """The journal of a folder or a shard, open for appending, and locked against other processes.
+    """The journal of a folder or a shard, open for appending and locked against other processes.
 
-    Parameters
-    ----------
-    folder : Path
-    shard : Shard, optional
-    tidy : callable, optional
-        Called before anything else if no other process works in the folder.
-
-    Attributes
-    ----------
-    state : State
-        What all journals of the folder held when it was opened, and what was appended since.
-
-    Raises
-    ------
-    BusyError
-        On entering, if another process does the same work, or may.
-    DiskError
-        If it cannot be written.
+    Entering it raises a `BusyError` if another process may work on the same pairs, and a
+    `DiskError` if the journal cannot be written.
     """
 
-    def __init__(
-        self, folder: Path, shard: Shard | None = None, tidy: Callable[[], None] | None = None
-    ) -> None:
-        self._tag = f"{shard.number}-of-{shard.of}" if shard else ""
-        self.path = folder / (f"journal.{self._tag}.jsonl" if shard else NAME)
-        self.state = JournalState()
-        self._tidy = tidy
+    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
+        self._part = f"{shard.number}-of-{shard.of}" if shard else ""
+        self.path = folder / (f"journal.{self._part}.jsonl" if shard else NAME)
+        self.state = JournalState()  # of all journals of the folder, kept up to date by `append`
         self._stack = contextlib.ExitStack()
         self._descriptor = -1
 
     def __enter__(self) -> Journal:
-        """Lock it, read it, and open it."""
+        """Lock the journal, read it, and open it."""
         folder = self.path.parent
         with self._stack:
-            with locks.gate(folder):
-                self._stack.enter_context(locks.claim(folder, self._tag))
-                if self._tidy is not None and locks.holders(folder) == [self._tag]:
-                    self._tidy()
+            with locks.guard(folder):
+                self._stack.callback(locks.acquire_part(folder, self._part).release)
             self.state = read(folder)
             try:
                 flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
@@ -282,34 +179,18 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it, and let others have it."""
+        """Close and unlock the journal."""
         self._stack.close()
 
     @contextlib.contextmanager
-    def last(self) -> Iterator[bool]:
-        """Say whether no other process works in the folder; none begins or ends meanwhile.
-
-        Yields
-        ------
-        bool
-        """
-        with locks.gate(self.path.parent):
-            yield locks.holders(self.path.parent) == [self._tag]
+    def check_alone(self) -> Iterator[bool]:
+        """Yield whether no other process works in the folder; none starts or ends meanwhile."""
+        with locks.guard(self.path.parent):
+            yield locks.active_parts(self.path.parent) == [self._part]
 
     def append(self, *events: Mapping[str, Any]) -> None:
-        """Write lines, and wait until they are on the disk.
-
-        Parameters
-        ----------
-        *events : mapping
-            Of plain values, each with its ``event``; the time is added.
-
-        Raises
-        ------
-        DiskError
-        """
-        # Later than all that is there: which of two lines counts is told by their times, also after
-        # the clock was set back.
+        """Append a line per event, with the time added, and wait until they are on the disk."""
+        # Of two lines the later one counts, so the time increases even if the clock is set back.
         now = round(max(time.time(), self.state.time + 0.001), 3)
         stamped = [{**event, "time": now} for event in events]
         lines = "".join(json.dumps(event, allow_nan=False) + "\n" for event in stamped)
@@ -321,7 +202,7 @@ class Journal:
                 os.ftruncate(self._descriptor, size)
             raise locks.disk_error(self.path, error) from None
         for event in stamped:
-            self.state.take(event)
+            self.state.apply(event)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -335,35 +216,21 @@ class Journal:
 
 
 def is_busy(folder: Path) -> bool:
-    """Tell whether a process works in a folder at this moment.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    bool
-    """
-    if not (folder / locks.GATE_NAME).exists():
+    """Tell whether a process works in a folder at this moment."""
+    if not (folder / locks.LOCK_NAME).exists() and not any(folder.glob(locks.SHARD_LOCKS)):
         return False
-    with locks.gate(folder):
-        return bool(locks.holders(folder))
+    with locks.guard(folder):
+        return bool(locks.active_parts(folder))
+
+
+def fingerprint(parameters: Mapping[str, Any], content: str, style: Sequence[str]) -> str:
+    """Hash all that determines the sound of a pair: parameters and digests of its inputs."""
+    text = json.dumps([parameters, content, list(style)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def input_event(path: Path, sha256: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the line that remembers what an input is, so that it need not be read again.
-
-    Parameters
-    ----------
-    path : Path
-    sha256 : str
-    facts : dict of str to object
-
-    Returns
-    -------
-    dict of str to object
-    """
+    """Make the line that describes an input, so that it need not be read again."""
     found = path.stat()
     return {
         "event": "input",
@@ -375,19 +242,8 @@ def input_event(path: Path, sha256: str, facts: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def known_digests(state: JournalState, paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
-    """Say which files are what they were when the journal last saw them.
-
-    Parameters
-    ----------
-    state : State
-    paths : iterable of Path
-
-    Returns
-    -------
-    dict of Path to dict
-        What is known of them; files that are new, gone or changed are left out.
-    """
+def known_inputs(state: JournalState, paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
+    """Return the `input_event` of each file that has not changed since."""
     known: dict[Path, dict[str, Any]] = {}
     for path in paths:
         entry = state.inputs.get(os.path.abspath(path))
@@ -396,3 +252,95 @@ def known_digests(state: JournalState, paths: Iterable[Path]) -> dict[Path, dict
             if entry and (found.st_size, found.st_mtime_ns) == (entry["size"], entry["mtime_ns"]):
                 known[path] = entry
     return known
+
+
+def parse_line(line: bytes) -> dict[str, Any]:
+    """Parse a line of a journal, and check all fields that are used.
+
+    Returns
+    -------
+    dict
+        With a known ``event`` or one of a later version, and a ``time``.
+
+    Raises
+    ------
+    ValueError
+        If the line was cut off or damaged.
+    """
+    try:
+        event = json.loads(line, parse_constant=_refuse_constant, parse_float=_parse_float)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not (isinstance(event, dict) and isinstance(event.get("event"), str)):
+        raise ValueError("has no event")
+    if not (_is_number(event.get("time")) and event["time"] <= LATEST_TIME):
+        raise ValueError("has no valid time")
+    if event["event"] in _REQUIRED:
+        missing = sorted(set(_REQUIRED[event["event"]]) - set(event))
+        wrong = [
+            name for name, check in _CHECKS.items() if name in event and not check(event[name])
+        ]
+        if missing or wrong:
+            raise ValueError(f"lacks {missing}, or has no valid {wrong}")
+    return event
+
+
+def _refuse_constant(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _parse_float(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def _is_name(value: Any) -> bool:
+    """Tell whether a value can be part of a path."""
+    try:
+        return bool(isinstance(value, str) and os.fsencode(value)) and "\0" not in value
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e300
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+
+
+_SHARD = re.compile(r"([1-9]\d{0,8}/[1-9]\d{0,8})?", re.ASCII)
+_PAIR = ("pair", "fingerprint")
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "input": ("path", "size", "mtime_ns", "sha256", "facts"),
+    "plan": ("pairs",),
+    "started": _PAIR,
+    "lost": _PAIR,
+    "interrupted": _PAIR,
+    "done": (*_PAIR, "size"),
+    "failed": (*_PAIR, "kind", "reason"),
+    "scored": ("pair", "scores"),
+}
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "path": _is_name,
+    "pair": _is_name,
+    "pairs": lambda value: isinstance(value, list) and all(map(_is_name, value)),
+    "shard": lambda value: _is_text(value) and _SHARD.fullmatch(value) is not None,
+    "fingerprint": _is_text,
+    "settings": _is_text,
+    "kind": _is_text,
+    "reason": _is_text,
+    "sha256": _is_text,
+    "size": _is_count,
+    "mtime_ns": lambda value: isinstance(value, int),
+    "seconds": _is_number,
+    "content_seconds": _is_number,
+    "scores": lambda value: value is None or isinstance(value, dict),
+    "facts": lambda value: isinstance(value, dict),
+}

@@ -1,188 +1,104 @@
-"""Who works in a folder: one process on the whole, or one on each shard.
+"""Locks of an output folder: one process per folder, or one per shard.
 
-A lock dies with its owner. Every look at more than one lock happens behind a gate, a lock that is
-held for a moment only, so that two processes never see half of what the other does.
+A lock is free as soon as the process that held it is gone. Locks are looked at and acquired under a
+guard, a lock that is held only for a moment, so that two processes never see each other half
+started.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from audiostyle.errors import BusyError, DiskError
 from audiostyle.utils.atomic_files import write_error
 
 LOCK_NAME = ".journal.lock"
-GATE_NAME = ".journal.gate"
+GUARD_NAME = ".journal.guard"
 SHARD_LOCKS = ".journal.*-of-*.lock"
-GATE_SECONDS = 60.0  # to wait at most for others that begin or end; each takes milliseconds
-GATE_PAUSE = 0.02
-
-
-class Lock:
-    """A file that one process at a time may hold; it is free as soon as that process is gone.
-
-    Parameters
-    ----------
-    path : Path
-    refusal : str
-        What a `BusyError` says if another process has it.
-    """
-
-    def __init__(self, path: Path, refusal: str = "") -> None:
-        self._path = path
-        self._refusal = refusal
-        self._file: Any = None
-
-    def __enter__(self) -> Lock:
-        """Take it, or raise a `BusyError`."""
-        try:
-            self._file = self._path.open("a+b")
-        except OSError as error:
-            raise disk_error(self._path, error) from None
-        try:
-            _lock(self._file.fileno())
-        except OSError:
-            self._file.close()
-            raise BusyError(self._refusal) from None
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give it up."""
-        self._file.close()
-
-
-if os.name == "nt":
-
-    def _lock(descriptor: int) -> None:
-        import msvcrt
-
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-
-else:
-
-    def _lock(descriptor: int) -> None:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+GUARD_SECONDS = 60.0  # longest wait for processes that start or end; each takes milliseconds
+POLL_SECONDS = 0.02
 
 
 def disk_error(path: Path, error: OSError) -> DiskError:
-    """Say that there is no journal: whatever the reason, no pair can be done without.
-
-    Parameters
-    ----------
-    path : Path
-    error : OSError
-
-    Returns
-    -------
-    DiskError
-    """
+    """Return the error of a journal or lock that cannot be written: no pair works without it."""
     return DiskError(str(write_error(path, error, path.parent)))
 
 
+def _acquire(path: Path, busy: str, timeout: float = 0.0) -> BaseFileLock:
+    lock = FileLock(path)
+    try:
+        if not path.parent.is_dir():  # FileLock would create it
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        lock.acquire(timeout=timeout, poll_interval=POLL_SECONDS)
+    except Timeout:
+        raise BusyError(busy) from None
+    except OSError as error:
+        raise disk_error(path, error) from None
+    except NotImplementedError:
+        raise DiskError(f"{path}: the file system has no locks; choose another folder") from None
+    return lock
+
+
 @contextlib.contextmanager
-def gate(folder: Path) -> Iterator[None]:
-    """Let no other process begin or end for a moment; wait for those that are at it.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Yields
-    ------
-    None
+def guard(folder: Path) -> Iterator[None]:
+    """Let no other process start or end within the context; wait for those that do.
 
     Raises
     ------
     BusyError
-        If others take longer than `GATE_SECONDS`.
+        If they take longer than `GUARD_SECONDS`.
     DiskError
+        If the folder cannot be written.
     """
-    refusal = f"{folder}: another process has been beginning or ending for {GATE_SECONDS:.0f} s"
-    deadline = time.monotonic() + GATE_SECONDS
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(Lock(folder / GATE_NAME, refusal))
-                break
-            except BusyError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(GATE_PAUSE)
+    busy = f"{folder}: another process has been starting or ending for {GUARD_SECONDS:.0f} s"
+    lock = _acquire(folder / GUARD_NAME, busy, GUARD_SECONDS)
+    try:
         yield
+    finally:
+        lock.release()
 
 
-def claim(folder: Path, tag: str = "") -> Lock:
-    """Make sure that a part of the work may be begun, and return the lock to hold meanwhile.
+def active_parts(folder: Path) -> list[str]:
+    """Return the parts that processes work on: ``2-of-8`` for a shard, empty for the whole batch.
 
-    Parameters
-    ----------
-    folder : Path
-    tag : str
-        ``2-of-8`` for a shard; empty for the whole.
-
-    Returns
-    -------
-    Lock
-        To be entered before the gate is left.
-
-    Raises
-    ------
-    BusyError
-        If another process works on the whole, or on the same shard, or on one of another division:
-        the same pair might be computed twice at once.
+    Call it under the guard.
     """
-    whole = f"{folder}: another process works in this folder; wait for it, or take another folder"
-    for path in sorted(folder.glob(SHARD_LOCKS)):
-        other = _tag(path)
-        if other != tag and other.partition("-of-")[2] != tag.partition("-of-")[2]:
-            shard = other.replace("-of-", "/")
-            why = "the whole cannot be run" if not tag else f"--shard {tag.replace('-of-', '/')}"
-            with Lock(path, f"{folder}: shard {shard} is being run; {why} until it ends"):
-                pass
-    if not tag:
-        return Lock(folder / LOCK_NAME, whole)
-    with Lock(folder / LOCK_NAME, whole):
-        pass
-    same = f"{folder}: another process runs --shard {tag.replace('-of-', '/')}; wait for it"
-    return Lock(folder / f".journal.{tag}.lock", same)
-
-
-def holders(folder: Path) -> list[str]:
-    """Say which parts of the work are being done at this moment. To be called behind the gate.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    list of str
-        Tags as for `claim`; empty for the whole.
-    """
-    found = []
+    active = []
     for path in (folder / LOCK_NAME, *sorted(folder.glob(SHARD_LOCKS))):
         if path.exists():
             try:
-                with Lock(path):
-                    pass
+                _acquire(path, "").release()
             except BusyError:
-                found.append(_tag(path))
-    return found
+                active.append(path.name.removeprefix(".journal.").removesuffix("lock").rstrip("."))
+    return active
 
 
-def _tag(path: Path) -> str:
-    return path.name.removeprefix(".journal.").removesuffix("lock").rstrip(".")
+def acquire_part(folder: Path, part: str) -> BaseFileLock:
+    """Acquire the lock of a part unless the same pairs may be in an active part.
+
+    Call it under the guard.
+
+    Raises
+    ------
+    BusyError
+        If another process works on the whole batch, the same shard, or one of another division.
+    """
+    asked = f"--shard {part.replace('-of-', '/')}" if part else "the whole batch"
+    whole = f"{folder}: another process works in this folder; wait for it, or use another folder"
+    for other in active_parts(folder):
+        if not other:
+            raise BusyError(whole)
+        if other == part:
+            raise BusyError(f"{folder}: another process runs {asked}; wait for it")
+        if other.partition("-of-")[2] != part.partition("-of-")[2]:
+            running = other.replace("-of-", "/")
+            raise BusyError(
+                f"{folder}: shard {running} is running; {asked} cannot run until it ends"
+            )
+    return _acquire(folder / (f".journal.{part}.lock" if part else LOCK_NAME), whole)

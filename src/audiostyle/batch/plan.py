@@ -1,6 +1,6 @@
-"""What of a batch is left to do: the plan, a look at every input, and what the journal knows.
+"""Plan of a batch: its pairs, what is done according to the journal, and the jobs that are left.
 
-Nothing is written here, and TensorFlow is not needed: a batch that is done says so in a second.
+Nothing is written here, and TensorFlow is not needed, so a finished batch takes a second.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 import audiostyle
 from audiostyle.audio.probe import ClipInfo, probe_clip
-from audiostyle.batch import inputs as batch_inputs
-from audiostyle.batch import journal, pairing, shards
-from audiostyle.batch.inputs import BatchInput
+from audiostyle.batch import journal
+from audiostyle.batch.inputs import find_inputs, join_genres
 from audiostyle.batch.journal import JournalState, PairState
-from audiostyle.batch.pairing import Pair
+from audiostyle.batch.pairing import Pair, check_output_paths, name_pairs, pair_inputs, select_pairs
 from audiostyle.batch.request import BatchRequest
+from audiostyle.batch.shards import parse_shard, select_shard
 from audiostyle.config.loss_specs import loss_digests
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioFileError, DiskError, OutputError
@@ -29,244 +29,180 @@ from audiostyle.nn import weights
 from audiostyle.utils import atomic_files
 
 INPUT_KINDS = ("unreadable", "truncated", "too_short", "silent", "not_finite")
-SETTLED = (*INPUT_KINDS, "crashed")
-"""Failures that the same input meets again; others may pass, and are tried at the next run."""
+LASTING_KINDS = (*INPUT_KINDS, "crashed")
+"""Failures that the same input causes again; other failures are tried again in the next run."""
 
-RECORD_BYTES = 16_384  # of the record beside an output, roughly
+RECORD_BYTES = 16_384  # rough size of the record of an output
 SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}
-SECONDS_PER_STEP = 0.05  # a second of sound, on a processor of two cores, with the default network
-SECONDS_WITHOUT_STEPS = 0.5  # the same for analysis and inversion
+# Rough times per second of sound on two cores with the default network.
+SECONDS_PER_ITERATION = 0.05
+SECONDS_WITHOUT_ITERATIONS = 0.5  # analysis and inversion
 
 
 @dataclass(frozen=True)
 class Job:
-    """A pair that is to be computed, or only judged.
-
-    Attributes
-    ----------
-    pair : Pair
-    output : Path
-    fingerprint : str
-    digests : dict of str to str
-        SHA-256 of every input, by absolute path.
-    compute, evaluate : bool
-    seconds : float
-        How much of the content is styled.
-    n_bytes : int
-        How much the output takes, roughly.
-    """
+    """A pair to compute, to evaluate, or both."""
 
     pair: Pair
     output: Path
     fingerprint: str
-    digests: Mapping[str, str]
+    digests: Mapping[str, str]  # SHA-256 of every input by absolute path
     compute: bool
     evaluate: bool
-    seconds: float
-    n_bytes: int
+    seconds: float  # length of the content that is styled
+    n_bytes: int  # rough size of the output
 
 
 @dataclass
 class BatchPlan:
-    """A plan, sorted into what is done, what cannot be done, and what is left.
-
-    Attributes
-    ----------
-    pairs : list of Pair
-        All that were asked for, of this shard.
-    jobs : list of Job
-        What is left, in the order in which it is best done.
-    done : list of str
-        Pairs that are done already.
-    failed : list of dict
-        ``pair``, ``fingerprint``, ``kind`` and ``reason`` of those that cannot be done.
-    events : list of dict
-        What the journal does not know of the inputs yet.
-    notes : list of str
-    seconds : float or None
-        How long it will take; None if nothing is left.
-    measured : bool
-        Whether that was measured in this very folder, or is a rule of thumb.
-    free_bytes : int
-        On the disk of the outputs.
-    whole : list of Pair
-        Those of all shards.
-    """
+    """The pairs of a batch, or of a shard: done, impossible, and left to do."""
 
     pairs: list[Pair]
-    jobs: list[Job] = field(default_factory=list)
-    done: list[str] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)  # in the order in which they are run
+    done: list[str] = field(default_factory=list)  # ids of pairs
+    # Pairs that cannot be computed, each with pair, fingerprint, kind and reason.
     failed: list[dict[str, str]] = field(default_factory=list)
+    # Lines on inputs that the journal does not hold yet.
     events: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    seconds: float | None = None
-    measured: bool = False
-    free_bytes: int = 0
-    whole: list[Pair] = field(default_factory=list)
+    seconds: float | None = None  # estimated time; None if nothing is left
+    measured: bool = False  # whether that is based on times of this folder
+    free_bytes: int = 0  # on the disk of the outputs
+    whole: list[Pair] = field(default_factory=list)  # the pairs of all shards
 
     @property
     def n_bytes(self) -> int:
-        """How much the outputs that are left take."""
+        """Rough size of all outputs that are left to compute."""
         return sum(job.n_bytes for job in self.jobs if job.compute)
 
 
 def make_batch_plan(
-    request: BatchRequest, config: TransferConfig, state: JournalState
+    request: BatchRequest,
+    config: TransferConfig,
+    state: JournalState,
+    whole: list[Pair] | None = None,
 ) -> BatchPlan:
-    """Plan a batch, and find out what of it is left to do.
+    """Plan a batch, and find out what is left to do.
 
-    Parameters
-    ----------
-    request : BatchRequest
-    config : TransferConfig
-    state : State
-        What the journal says.
-
-    Returns
-    -------
-    BatchPlan
+    `whole` is the result of `plan_pairs`, if that is known already.
 
     Raises
     ------
     ConfigError
-        If a value cannot be right.
+        If a value is not valid.
     AudioFileError
-        If a side holds nothing.
+        If CONTENT or STYLE holds no clips.
     OutputError
-        If outputs collide, would be written on an input, or would replace what is not the batch's.
+        If outputs collide, are inputs, or would replace files that the batch did not write.
     DiskError
         If the disk is too small for what is left.
     """
     request.check()
-    whole = plan_pairs(request, config)
-    pairs = shards.select_shard(whole, shards.parse_shard(request.shard))
-    schedule = BatchPlan(pairs, whole=whole)
-    inputs = {path for pair in pairs for path in pair.inputs}
-    facts, digests = _look_at(inputs, config, state, schedule)
-    _note_genres(pairs, facts, schedule)
+    whole = plan_pairs(request, config) if whole is None else whole
+    pairs = select_shard(whole, parse_shard(request.shard))
+    plan = BatchPlan(pairs, whole=whole)
+    infos, digests = _probe_inputs(pairs, config, state, plan)
+    _note_skipped_clips(pairs, infos, plan)
     parameters = result_parameters(request, config)
-    suspects: list[Job] = []
+    crashed: list[Job] = []
     for pair in pairs:
-        fingerprint = _fingerprint(pair, parameters, facts, digests)
+        usable = _skip_bad_clips(pair, infos)
+        inputs = [digests[path] for path in usable.style.clips]
+        fingerprint = journal.fingerprint(parameters, digests[pair.content.path], inputs)
         known = state.pairs.get(pair.id, PairState())
-        fault = _fault(pair, facts) or _settled(known, fingerprint, request)
+        fault = _input_fault(usable, infos) or _lasting_failure(known, fingerprint, request)
         if fault:
-            failed = {"pair": pair.id, "fingerprint": fingerprint, **fault}
-            schedule.failed.append(failed)
+            plan.failed.append({"pair": pair.id, "fingerprint": fingerprint, **fault})
             continue
-        done = not request.force and is_done(known, fingerprint, request.out_dir / pair.id)
-        evaluate = request.evaluate and not (done and known.scores is not None)
-        if done:
-            schedule.done.append(pair.id)
-        if not done or evaluate:
-            job = _job(pair, request, fingerprint, facts, digests, not done, evaluate)
-            # What took the process down with it once shall not stand before all others again.
-            (suspects if known.starts else schedule.jobs).append(job)
-    schedule.jobs += suspects
-    _check_existing(schedule.jobs, state, request.force, config)
-    _estimate(schedule, request, config, state)
-    return schedule
+        output = request.out_dir / pair.id
+        compute = request.force or not is_done(known, fingerprint, output)
+        evaluate = request.evaluate and (compute or known.scores is None)
+        if not compute:
+            plan.done.append(pair.id)
+        if compute or evaluate:
+            own = {os.path.abspath(path): digests[path] for path in usable.inputs}
+            size = _output_size(infos[pair.content.path], request)
+            job = Job(usable, output, fingerprint, own, compute, evaluate, *size)
+            # A pair that may have crashed the process comes after all others.
+            (crashed if known.starts else plan.jobs).append(job)
+    plan.jobs += crashed
+    if not request.force:
+        _check_existing(plan.jobs, state, config)
+    _estimate(plan, request, config, state)
+    return plan
 
 
 def plan_pairs(request: BatchRequest, config: TransferConfig) -> list[Pair]:
-    """Find both sides and pair them; see `make_batch_plan`."""
+    """Find the inputs and pair them; see `make_batch_plan`."""
     out_dir = request.out_dir
-    contents = batch_inputs.find_inputs(
-        request.content, genre=request.content_genre, leave_out=out_dir
-    )
-    styles = batch_inputs.find_inputs(
-        request.style, styles=True, genre=request.style_genre, leave_out=out_dir
-    )
+    contents = find_inputs(request.content, genre=request.content_genre, exclude=out_dir)
+    styles = find_inputs(request.style, styles=True, genre=request.style_genre, exclude=out_dir)
     if request.by == "genre":
-        styles = batch_inputs.join_genres(styles)
-    couples = pairing.pair_inputs(contents, styles, request.pair, config.seed)
-    pairs = pairing.name_pairs(couples, request.name)
-    pairing.check_output_paths(pairs, out_dir, (request.content, request.style))
-    return pairing.select_pairs(pairs, request.limit, request.shuffle, config.seed)
+        styles = join_genres(styles)
+    pairs = name_pairs(pair_inputs(contents, styles, request.pair, config.seed), request.name)
+    check_output_paths(pairs, out_dir, (request.content, request.style))
+    return select_pairs(pairs, request.limit, request.shuffle, config.seed)
 
 
 def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str, Any]:
-    """Return all that changes what a pair sounds like, but for its inputs.
-
-    Parameters
-    ----------
-    request : BatchRequest
-    config : TransferConfig
-
-    Returns
-    -------
-    dict of str to object
-    """
+    """Return everything except the inputs that determines the sound of a pair."""
     return {
         **config.to_dict(),
         "weights": weights.provenance(config.network, config.weights).get("sha256"),
         "loss_sources": loss_digests(config.losses),
         **{name: getattr(request, name) for name in ("start", "duration", "preview", "subtype")},
         "audiostyle": audiostyle.__version__,
-        # Only then is it promised that the same bytes come again.
+        # Only with --deterministic are outputs promised to be the same bytes.
         **({"deterministic": True, "threads": request.threads} if request.deterministic else {}),
     }
 
 
 def is_done(known: PairState, fingerprint: str, output: Path) -> bool:
-    """Tell whether the journal vouches for an output that is still there, as long as it was.
-
-    Parameters
-    ----------
-    known : PairState
-    fingerprint : str
-    output : Path
-
-    Returns
-    -------
-    bool
-    """
-    vouched = known.status == "done" and known.fingerprint == fingerprint
-    return vouched and matches(known, output)
+    """Tell whether the journal says that an output is done, and it exists with the same size."""
+    is_current = known.status == "done" and known.fingerprint == fingerprint
+    return is_current and output_exists(known, output)
 
 
-def matches(known: PairState, output: Path) -> bool:
-    """Tell whether an output is there, as long as it was when it was done; see `is_done`."""
+def output_exists(known: PairState, output: Path) -> bool:
+    """Tell whether an output exists with the size that it had when it was done."""
     try:
         return bool(output.stat().st_size == known.facts["size"])
     except (OSError, KeyError):
         return False
 
 
-def _look_at(
-    paths: set[Path], config: TransferConfig, state: JournalState, schedule: BatchPlan
-) -> tuple[dict[Path, ClipInfo], dict[str, str]]:
-    """Probe the inputs and take their digests, unless the journal remembers them."""
-    known = journal.known_digests(state, paths)
-    facts: dict[Path, ClipInfo] = {}
-    digests: dict[str, str] = {}
+def _probe_inputs(
+    pairs: Sequence[Pair], config: TransferConfig, state: JournalState, plan: BatchPlan
+) -> tuple[dict[Path, ClipInfo], dict[Path, str]]:
+    """Probe and hash the inputs that are new or have changed; take the others from the journal."""
+    paths = {path for pair in pairs for path in pair.inputs}
+    known = journal.known_inputs(state, paths)
+    infos: dict[Path, ClipInfo] = {}
+    digests: dict[Path, str] = {}
     for path in sorted(paths):
         if style_file.is_style_file(path):
-            facts[path] = _look_at_style(path, config)
+            infos[path] = _probe_style_file(path, config)
         recalled = ClipInfo.from_record(known[path]["facts"]) if path in known else None
         if recalled is not None and not style_file.is_style_file(path):
-            facts[path] = recalled
-            digests[os.path.abspath(path)] = known[path]["sha256"]
+            infos[path], digests[path] = recalled, known[path]["sha256"]
             continue
         try:
-            if path not in facts:
-                facts[path] = probe_clip(path)
-            digest = atomic_files.file_digest(path)
-            event = journal.input_event(path, digest, dataclasses.asdict(facts[path]))
+            if path not in infos:
+                infos[path] = probe_clip(path)
+            digests[path] = atomic_files.file_digest(path)
+            event = journal.input_event(path, digests[path], dataclasses.asdict(infos[path]))
         except OSError as error:
             reason = f"{path}: cannot be read ({error.strerror})"
-            facts[path] = ClipInfo(kind="unreadable", reason=reason)
-            digest = ""
+            infos[path], digests[path] = ClipInfo(kind="unreadable", reason=reason), ""
         else:
-            # What is no fault of the file is not remembered of it.
-            lasting = facts[path].kind in ("", *INPUT_KINDS)
-            schedule.events += [event] if lasting and recalled is None else []
-        digests[os.path.abspath(path)] = digest
-    return facts, digests
+            # Failures that are no fault of the file are not remembered.
+            if infos[path].kind in ("", *INPUT_KINDS) and recalled is None:
+                plan.events.append(event)
+    return infos, digests
 
 
-def _look_at_style(path: Path, config: TransferConfig) -> ClipInfo:
-    """Read a style file: a damaged one costs its pairs; one that does not fit is a mistake."""
+def _probe_style_file(path: Path, config: TransferConfig) -> ClipInfo:
+    """Load a style file: a damaged one costs its pairs, one that does not fit raises an error."""
     try:
         style_file.load_style(path, config)
     except AudioFileError as error:
@@ -274,87 +210,63 @@ def _look_at_style(path: Path, config: TransferConfig) -> ClipInfo:
     return ClipInfo()
 
 
-def _good_clips(source: BatchInput, facts: Mapping[Path, ClipInfo]) -> list[Path]:
-    return [clip for clip in source.clips if not facts[clip].kind]
-
-
-def _note_genres(
-    pairs: Sequence[Pair], facts: Mapping[Path, ClipInfo], schedule: BatchPlan
+def _note_skipped_clips(
+    pairs: Sequence[Pair], infos: Mapping[Path, ClipInfo], plan: BatchPlan
 ) -> None:
-    """Say which clips of a genre are left out: they cost no pair."""
+    """Note which clips of a genre are left out; they cost no pair."""
     for style in {pair.style.key: pair.style for pair in pairs}.values():
-        good = _good_clips(style, facts)
-        if len(style.clips) > 1 and good:
-            schedule.notes += [f"left out {facts[c].reason}" for c in style.clips if facts[c].kind]
+        bad = [infos[clip] for clip in style.clips if infos[clip].kind]
+        if 0 < len(bad) < len(style.clips):
+            plan.notes += [f"left out {info.reason}" for info in bad]
 
 
-def _fault(pair: Pair, facts: Mapping[Path, ClipInfo]) -> dict[str, str]:
+def _skip_bad_clips(pair: Pair, infos: Mapping[Path, ClipInfo]) -> Pair:
+    """Leave out the bad clips of a genre unless all are bad."""
+    good = tuple(clip for clip in pair.style.clips if not infos[clip].kind)
+    if len(good) in (0, len(pair.style.clips)):
+        return pair
+    return dataclasses.replace(pair, style=dataclasses.replace(pair.style, clips=good))
+
+
+def _input_fault(pair: Pair, infos: Mapping[Path, ClipInfo]) -> dict[str, str]:
     for source in (pair.content, pair.style):
-        if not _good_clips(source, facts):
-            found = facts[source.clips[0]]
-            return {"kind": found.kind, "reason": found.reason}
+        info = infos[source.clips[0]]
+        if info.kind:
+            return {"kind": info.kind, "reason": info.reason}
     return {}
 
 
-def _settled(known: PairState, fingerprint: str, request: BatchRequest) -> dict[str, str]:
-    """Return the failure of a pair that need not be tried again."""
+def _lasting_failure(known: PairState, fingerprint: str, request: BatchRequest) -> dict[str, str]:
+    """Return kind and reason of a failure that the same pair would meet again, if there is one."""
     if known.fingerprint != fingerprint or request.retry_failed or request.force:
         return {}
     if known.starts >= journal.CRASHES:
         reason = (
-            f"{known.starts} times the process ended while it worked on this pair; "
+            f"the process died {known.starts} times while it computed this pair; "
             "use --retry-failed to try again"
         )
         return {"kind": "crashed", "reason": reason}
     facts = known.facts if known.status == "failed" else {}
-    if facts.get("kind") in SETTLED:
+    if facts.get("kind") in LASTING_KINDS:
         return {name: facts[name] for name in ("kind", "reason")}
     return {}
 
 
-def _fingerprint(
-    pair: Pair,
-    parameters: Mapping[str, Any],
-    facts: Mapping[Path, ClipInfo],
-    digests: Mapping[str, str],
-) -> str:
-    clips = _good_clips(pair.style, facts) or list(pair.style.clips)
-    return journal.fingerprint(
-        parameters,
-        digests[os.path.abspath(pair.content.path)],
-        [digests[os.path.abspath(clip)] for clip in clips],
-    )
-
-
-def _job(
-    pair: Pair,
-    request: BatchRequest,
-    fingerprint: str,
-    facts: Mapping[Path, ClipInfo],
-    digests: Mapping[str, str],
-    compute: bool,
-    evaluate: bool,
-) -> Job:
-    style = dataclasses.replace(pair.style, clips=tuple(_good_clips(pair.style, facts)))
-    pair = dataclasses.replace(pair, style=style)
-    content = facts[pair.content.path]
+def _output_size(content: ClipInfo, request: BatchRequest) -> tuple[float, int]:
+    """Return length in seconds and rough size in bytes of an output."""
     seconds = content.seconds - request.start
     for limit in (request.duration, request.preview):
         seconds = seconds if limit is None else min(seconds, limit)
     seconds = max(seconds, 0.0)
-    sample = SAMPLE_BYTES.get(request.subtype or content.subtype, 4)
-    n_bytes = round(seconds * content.sr) * content.channels * sample + RECORD_BYTES
-    named = {os.path.abspath(path): digests[os.path.abspath(path)] for path in pair.inputs}
-    output = request.out_dir / pair.id
-    return Job(pair, output, fingerprint, named, compute, evaluate, seconds, n_bytes)
+    sample_bytes = SAMPLE_BYTES.get(request.subtype or content.subtype, 4)
+    n_bytes = round(seconds * content.sr) * content.channels * sample_bytes + RECORD_BYTES
+    return seconds, n_bytes
 
 
-def _check_existing(
-    jobs: Sequence[Job], state: JournalState, force: bool, config: TransferConfig
-) -> None:
-    """Refuse to replace what the journal does not know, unless the journal lost it."""
+def _check_existing(jobs: Sequence[Job], state: JournalState, config: TransferConfig) -> None:
+    """Refuse to replace a file that neither the journal nor its record assigns to the batch."""
     for job in jobs:
-        if force or not job.compute or job.pair.id in state.pairs:
+        if not job.compute or job.pair.id in state.pairs:
             continue
         for path in (job.output, atomic_files.record_path(job.output)):
             if path.exists() and not record.record_matches(
@@ -362,51 +274,43 @@ def _check_existing(
             ):
                 raise OutputError(
                     f"{path}: exists already, and is not of this batch; use --force to replace it, "
-                    "or another folder"
+                    "or use another folder"
                 )
 
 
 def _estimate(
-    schedule: BatchPlan, request: BatchRequest, config: TransferConfig, state: JournalState
+    plan: BatchPlan, request: BatchRequest, config: TransferConfig, state: JournalState
 ) -> None:
-    """Foretell disk and time; refuse what the disk cannot hold."""
+    """Estimate disk space and time; refuse a batch that the disk cannot hold."""
     folder = request.out_dir.absolute()
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
-        raise OutputError(f"{folder}: is a file, where the folder of the outputs should be")
-    schedule.free_bytes = shutil.disk_usage(folder).free
-    if schedule.n_bytes > schedule.free_bytes:
+        raise OutputError(f"{folder}: is a file; the output folder needs another name")
+    plan.free_bytes = shutil.disk_usage(folder).free
+    if plan.n_bytes > plan.free_bytes:
         raise DiskError(
-            f"{request.out_dir}: the outputs take about {schedule.n_bytes / 1e9:.2f} GB, and "
-            f"{schedule.free_bytes / 1e9:.2f} GB are free; free space, or use --limit"
+            f"{request.out_dir}: the outputs need about {plan.n_bytes / 1e9:.2f} GB, but only "
+            f"{plan.free_bytes / 1e9:.2f} GB are free; free space, or use --limit"
         )
-    left = sum(job.seconds for job in schedule.jobs if job.compute)
+    left = sum(job.seconds for job in plan.jobs if job.compute)
     if not left:
         return
-    same = settings(request, config)
+    settings = settings_hash(request, config)
     done = (known.facts for known in state.pairs.values() if known.status == "done")
     speeds = sorted(
         facts["seconds"] / facts["content_seconds"]
         for facts in done
-        if facts.get("settings") == same and facts.get("seconds") and facts.get("content_seconds")
+        if facts.get("settings") == settings
+        and facts.get("seconds")
+        and facts.get("content_seconds")
     )
-    schedule.measured = bool(speeds)
-    guess = SECONDS_WITHOUT_STEPS + SECONDS_PER_STEP * config.iterations
-    schedule.seconds = left * (speeds[len(speeds) // 2] if speeds else guess)
+    plan.measured = bool(speeds)
+    guess = SECONDS_WITHOUT_ITERATIONS + SECONDS_PER_ITERATION * config.iterations
+    plan.seconds = left * (speeds[len(speeds) // 2] if speeds else guess)
 
 
-def settings(request: BatchRequest, config: TransferConfig) -> str:
-    """Sum up the parameters, to tell the timings of one configuration from those of another.
-
-    Parameters
-    ----------
-    request : BatchRequest
-    config : TransferConfig
-
-    Returns
-    -------
-    str
-    """
+def settings_hash(request: BatchRequest, config: TransferConfig) -> str:
+    """Hash the parameters and the device, to tell apart the times of different settings."""
     machine = f"{request.device}, {request.threads} threads"
     return journal.fingerprint(result_parameters(request, config), machine, [])[:8]

@@ -1,4 +1,4 @@
-"""What a batch is asked to do, checked before any of it is done."""
+"""Batch request: what to compute from which folders, checked before anything is read."""
 
 from __future__ import annotations
 
@@ -14,45 +14,7 @@ from audiostyle.utils.suggestions import check_choice
 
 @dataclass
 class BatchRequest:
-    """What to do with which folders.
-
-    Attributes
-    ----------
-    content, style : str
-        A folder, a glob, ``@FILE`` or a file; see `audiostyle.batch.inputs.find_inputs`.
-    out_dir : Path
-    pair : str
-        ``product``, ``zip``, ``random:N`` or ``csv:FILE``.
-    by : str
-        ``clip``, or ``genre``: the clips of a genre are one style.
-    content_genre, style_genre : str or None
-        Take only this genre of the side.
-    limit : int or None
-        At most so many pairs.
-    shuffle : bool
-        Draw the pairs that the limit takes.
-    name : str
-        Template of the outputs' names.
-    start : float, in seconds
-    duration, preview : float or None, in seconds
-    subtype : str or None
-    evaluate : bool
-        Judge every output.
-    retry_failed : bool
-        Try those again, too, that would fail again.
-    force : bool
-        Do everything again, and replace what is there.
-    device : str
-    threads : int
-        How many may compute; 0 stands for all cores, or for one if `deterministic`.
-    deterministic : bool
-        Give the same bytes each time, at some cost.
-    shard : str or None
-        Do only this part, as ``2/8``; see `audiostyle.batch.shards`.
-    preset : str or None
-        For the records only.
-    verbose : bool
-    """
+    """The options of a batch; `audiostyle.run_batch` describes them."""
 
     content: str
     style: str
@@ -75,22 +37,17 @@ class BatchRequest:
     threads: int = 0
     deterministic: bool = False
     shard: str | None = None
-    preset: str | None = None
+    preset: str | None = None  # only for the records
     verbose: bool = False
 
     def __post_init__(self) -> None:
-        """Take one thread if results are to be the same wherever they are computed."""
+        """Use one thread if results must be the same wherever they are computed."""
         if self.deterministic and not self.threads:
             self.threads = 1
 
     def check(self) -> None:
-        """Raise a `ConfigError` if a value cannot be right, whatever the files hold.
-
-        Raises
-        ------
-        ConfigError
-            If a value cannot be right, whatever the files hold.
-        """
+        """Raise a `ConfigError` if a value is not valid, whatever the files hold."""
+        # These import the audio libraries, which `audiostyle --help` does not need.
         from audiostyle.batch.pairing import check_template
         from audiostyle.batch.shards import parse_shard
 
@@ -107,6 +64,6 @@ class BatchRequest:
                 raise ConfigError(f"{name}={value:g} must be at least {MIN_SECONDS} seconds")
         if self.evaluate and self.style.lower().endswith(".npz"):
             raise ConfigError(
-                "evaluate: a style file holds statistics, and no sound to compare to; give the "
-                "folder, or leave out --evaluate"
+                "evaluate: a style file holds statistics and no sound to compare with; give the "
+                "folder, or omit --evaluate"
             )

@@ -1,4 +1,4 @@
-"""What a batch has to show: a row for every pair, as JSON lines and as a table."""
+"""Results of a batch: a row per pair, written as JSON lines and as CSV."""
 
 from __future__ import annotations
 
@@ -16,46 +16,27 @@ from audiostyle.utils import atomic_files
 
 JSONL_NAME = "results.jsonl"
 CSV_NAME = "results.csv"
-FIRST = (
-    "pair",
-    "status",
-    "kind",
-    "reason",
-    "content",
-    "style",
-    "content_genre",
-    "style_genre",
+FIRST_COLUMNS = (
+    *("pair", "status", "kind", "reason", "content", "style", "content_genre", "style_genre"),
     "seconds",
+)
+_ENDS = ("done", "failed")
+_UNKNOWN = PairState()
+_JOURNAL_ONLY = ("size", "settings")  # facts that are not among the results
+_SUMMARY = (
+    *("stopped", "restarts", "device", "precision", "inversion_convergence_db"),
+    *("loudness_gain_db", "limiter_reduction_db", "notes"),
 )
 
 
 def summarize(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Take from the record of a transfer what the table of a batch shows.
+    """Return the columns of the results that come from the record of a transfer.
 
-    Parameters
-    ----------
-    record : mapping
-        As `audiostyle.files.record.make_record` makes it.
-
-    Returns
-    -------
-    dict
-        Flat, but for ``notes``: ``loss_*`` at the end and ``start_loss_*`` at the start,
-        ``seconds_*`` of the stages, and ``sha256``, ``stopped``, ``steps``, ``device``,
-        ``precision``, ``inversion_convergence_db``, ``loudness_gain_db``, ``limiter_reduction_db``.
+    The losses become ``loss_*`` at the end and ``start_loss_*`` at the start, the times of the
+    stages ``seconds_*``.
     """
-    names = (
-        "stopped",
-        "restarts",
-        "device",
-        "precision",
-        "inversion_convergence_db",
-        "loudness_gain_db",
-        "limiter_reduction_db",
-        "notes",
-    )
     summary = {"sha256": record["output"]["sha256"], "steps": max(len(record["losses"]) - 1, 0)}
-    summary |= {name: record[name] for name in names}
+    summary |= {name: record[name] for name in _SUMMARY}
     if record["losses"]:
         for prefix, losses in (("start_", record["losses"][0]), ("", record["losses"][-1])):
             summary |= {
@@ -63,17 +44,13 @@ def summarize(record: Mapping[str, Any]) -> dict[str, Any]:
                 for name, value in losses.items()
                 if name not in ("step", "n_steps", "seconds", "layers")
             }
-    return summary | {f"seconds_{name}": lap for name, lap in record["timings"].items()}
+    return summary | {f"seconds_{name}": seconds for name, seconds in record["timings"].items()}
 
 
 class ResultRows(Sequence[dict[str, Any]]):
-    """A row for every pair of a plan, sorted by name; each is made when it is asked for.
+    """A row per pair of a plan, sorted by name.
 
-    Parameters
-    ----------
-    pairs : sequence of Pair
-    state : State
-        Of the journal. It is not copied: what it says later, the rows say, too.
+    Rows are made on access from the journal's state, which is not copied: they follow its changes.
     """
 
     def __init__(self, pairs: Sequence[Pair], state: JournalState) -> None:
@@ -97,22 +74,12 @@ class ResultRows(Sequence[dict[str, Any]]):
         return self._make(self._pairs[index])
 
     def count_status(self) -> Counter[str]:
-        """Count the pairs of each status, without making a row.
-
-        Returns
-        -------
-        Counter[str]
-        """
+        """Count the pairs of each status, without making a row."""
         known = (self._known(pair).status for pair in self._pairs)
         return Counter(status if status in _ENDS else "pending" for status in known)
 
     def failed(self) -> list[dict[str, Any]]:
-        """Make the rows of those that failed.
-
-        Returns
-        -------
-        list of dict
-        """
+        """Make the rows of the pairs that failed."""
         return [self._make(pair) for pair in self._pairs if self._known(pair).status == "failed"]
 
     def _known(self, pair: Pair) -> PairState:
@@ -121,8 +88,8 @@ class ResultRows(Sequence[dict[str, Any]]):
     def _make(self, pair: Pair) -> dict[str, Any]:
         known = self._known(pair)
         facts = known.facts if known.status in _ENDS else {}
-        rest = {name: facts[name] for name in facts if name not in _JOURNAL_ONLY}
-        row: dict[str, Any] = {
+        scores = known.scores if known.status == "done" else None
+        return {
             "pair": pair.id,
             "status": known.status if facts else "pending",
             "kind": "",
@@ -132,53 +99,37 @@ class ResultRows(Sequence[dict[str, Any]]):
             "content_genre": pair.content.genre,
             "style_genre": pair.style.genre,
             "seconds": None,
+            **{name: value for name, value in facts.items() if name not in _JOURNAL_ONLY},
+            **{f"score_{name}": value for name, value in (scores or {}).items()},
         }
-        scores = known.scores if row["status"] == "done" else None
-        return row | rest | {f"score_{name}": v for name, v in (scores or {}).items()}
-
-
-_ENDS = ("done", "failed")
-_UNKNOWN = PairState()
-_JOURNAL_ONLY = ("event", "time", "pair", "fingerprint", "size", "settings")
 
 
 def write_results(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``results.jsonl`` and ``results.csv``, row by row.
-
-    Parameters
-    ----------
-    folder : Path
-    rows : sequence of mapping
-
-    Raises
-    ------
-    OutputError
-    """
+    """Write ``results.jsonl`` and ``results.csv`` row by row."""
     names: set[str] = set()
     with atomic_files.Staging() as staging:
         with _open(staging, folder / JSONL_NAME) as stream:
             for row in rows:
                 names.update(row)
                 stream.write(json.dumps(row, allow_nan=False) + "\n")
-        columns = list(FIRST) + sorted(names - set(FIRST))
+        columns = list(FIRST_COLUMNS) + sorted(names - set(FIRST_COLUMNS))
         with _open(staging, folder / CSV_NAME) as stream:
             writer = csv.DictWriter(stream, columns, lineterminator="\n")
             writer.writeheader()
             for row in rows:
-                writer.writerow(
-                    {
-                        name: "; ".join(map(str, v)) if isinstance(v, list) else v
-                        for name, v in row.items()
-                    }
-                )
+                writer.writerow({name: _cell(value) for name, value in row.items()})
         staging.publish()
+
+
+def _cell(value: Any) -> Any:
+    return "; ".join(map(str, value)) if isinstance(value, list) else value
 
 
 @contextlib.contextmanager
 def _open(staging: atomic_files.Staging, path: Path) -> Iterator[TextIO]:
     part = staging.add(path)
     try:
-        # Names of files may be bytes that are no text: they are given back as they are.
+        # File names may hold bytes that are not text: they are written unchanged.
         with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             yield stream
     except OSError as error:

@@ -1,18 +1,18 @@
-"""A batch: plan, journal and engine together. Knows nothing of TensorFlow, prints nothing."""
+"""Batch run: plan, journal, engine and results together. Needs no TensorFlow, prints nothing."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import audiostyle
-from audiostyle.batch import journal as journals
-from audiostyle.batch import plan, results, shards
+from audiostyle.batch import plan as batch_plan
+from audiostyle.batch import results
 from audiostyle.batch.engine import (
     Abandoned,
     Done,
@@ -24,58 +24,39 @@ from audiostyle.batch.engine import (
     Lost,
     Started,
 )
-from audiostyle.batch.journal import Journal
+from audiostyle.batch.journal import Journal, read
 from audiostyle.batch.plan import BatchPlan
 from audiostyle.batch.ray.cluster import Cluster
 from audiostyle.batch.request import BatchRequest
+from audiostyle.batch.shards import parse_shard
 from audiostyle.config.plugins import check_portable
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import DiskError, OutputError
 from audiostyle.utils.atomic_files import write_error
 
-SPARE_BYTES = 4 << 20  # that a pair must leave on the disk, for the journal and the results
+SPARE_BYTES = 4 << 20  # that a pair must leave free for the journal and the results
 
 Callback = Callable[[Any], Any]
-"""Gets the `BatchPlan`, then every `audiostyle.batch.engine.Event`, `Stage` and `Iteration` (of workers
-elsewhere `Waiting` and `Note`), and in the end the `BatchResult`."""
+"""Receives the `BatchPlan`, then every event, `Stage` and `Iteration` (from workers elsewhere
+`Waiting` and `Note`; see `audiostyle.batch.engine`), and at the end the `BatchResult`."""
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What became of a batch.
-
-    Attributes
-    ----------
-    out_dir : Path
-    rows : Rows
-        One a pair of the plan, or of the shard; see `audiostyle.batch.results.ResultRows`.
-    computed : int
-        Pairs that were computed in this run.
-    unevaluated : list of str
-        Why outputs could not be evaluated.
-    """
+    """The outcome of a batch, or of a shard."""
 
     out_dir: Path
-    rows: results.ResultRows
-    computed: int
-    unevaluated: list[str]
+    rows: results.ResultRows  # one per pair
+    computed: int  # pairs that this run computed
+    unevaluated: list[str]  # outputs that could not be evaluated, each with the reason
 
     def count(self, status: str) -> int:
-        """Say how many pairs are ``done``, ``failed`` or ``pending``.
-
-        Parameters
-        ----------
-        status : str
-
-        Returns
-        -------
-        int
-        """
+        """Count the pairs that are ``done``, ``failed`` or ``pending``."""
         return self.rows.count_status()[status]
 
     @property
     def failures(self) -> dict[tuple[str, str], list[str]]:
-        """The pairs that failed, by kind and reason."""
+        """The names of the pairs that failed by kind and reason."""
         found: dict[tuple[str, str], list[str]] = {}
         for row in self.rows.failed():
             found.setdefault((row["kind"], row["reason"]), []).append(row["pair"])
@@ -83,7 +64,7 @@ class BatchResult:
 
     @property
     def exit_code(self) -> int:
-        """0 all is done; 1 some failed; 3 nothing succeeded."""
+        """0 if all pairs are done, 1 if some failed, 3 if none succeeded."""
         if self.count("done") == len(self.rows) and not self.unevaluated:
             return 0
         return 1 if self.count("done") else 3
@@ -96,42 +77,116 @@ def run_batch(
     config: TransferConfig | None = None,
     callback: Callback | None = None,
     engine: Engine | Cluster | None = None,
-    **options: Any,
+    *,
+    pair: str = "product",
+    by: str = "clip",
+    content_genre: str | None = None,
+    style_genre: str | None = None,
+    limit: int | None = None,
+    shuffle: bool = False,
+    name: str = "{content}__{style}.wav",
+    start: float = 0.0,
+    duration: float | None = None,
+    preview: float | None = None,
+    subtype: str | None = None,
+    evaluate: bool = False,
+    retry_failed: bool = False,
+    force: bool = False,
+    device: str = "auto",
+    threads: int = 0,
+    deterministic: bool = False,
+    shard: str | None = None,
+    preset: str | None = None,
+    verbose: bool = False,
 ) -> BatchResult:
-    """Apply many styles to many contents; what was done before is not done again.
+    """Apply many styles to many contents; finished pairs are not computed again.
 
     Parameters
     ----------
     content, style : str or Path
         A folder, a glob, ``@FILE`` (a list) or a file.
     out_dir : str or Path
-        Made if it is not there.
+        Folder of the outputs; created if it does not exist.
     config : TransferConfig, optional
     callback : callable, optional
-        Gets everything that happens; see `Callback`.
+        Receives everything that happens: the plan, the events of `audiostyle.batch.engine`, every
+        `Stage` and `Iteration`, and the result.
     engine : Engine or Cluster, optional
-        Where the pairs are computed; in this process if it is not given.
-    **options
-        Further fields of `BatchRequest`: ``pair``, ``by``, ``content_genre``, ``style_genre``,
-        ``limit``, ``shuffle``, ``name``, ``start``, ``duration``, ``preview``, ``subtype``,
-        ``evaluate``, ``retry_failed``, ``force``, ``device``, ``threads``,
-        ``deterministic``, ``shard``, ``preset``.
+        Where the pairs are computed; by default in this process.
+    pair : str
+        ``product``, ``zip``, ``random:N`` or ``csv:FILE``.
+    by : str
+        ``clip``, or ``genre`` to make one style of all clips of a genre.
+    content_genre, style_genre : str, optional
+        Use only this genre.
+    limit : int, optional
+        Maximum number of pairs.
+    shuffle : bool
+        Select the pairs of the limit at random.
+    name : str
+        Template of the output names.
+    start, duration, preview : float, in seconds, optional
+        Part of each content, as for `transfer_file`.
+    subtype : str, optional
+        Sample format of the outputs, such as ``PCM_24``.
+    evaluate : bool
+        Evaluate every output.
+    retry_failed : bool
+        Try pairs again even if they are expected to fail again.
+    force : bool
+        Compute everything again, and replace existing outputs.
+    device : str
+        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
+    threads : int
+        Number of threads; 0 for all cores, or for one if `deterministic`.
+    deterministic : bool
+        Produce the same bytes in every run; slower.
+    shard : str, optional
+        Compute only this part, such as ``2/8``.
+    preset : str, optional
+        Name of the preset, for the records; `config` holds its values.
+    verbose : bool
+        Show the messages of TensorFlow.
 
     Returns
     -------
     BatchResult
-        Pairs that failed are among its rows, and raise nothing.
+        Failed pairs are among its rows, and raise nothing.
 
     Raises
     ------
     ConfigError, AudioFileError, OutputError
-        Before any computing, if the plan cannot be right.
+        Before any computation, if the plan is not valid.
     BusyError
         If another process works in `out_dir`.
     DiskError, DeviceError, EngineError, WeightsError, MissingPackageError
-        If no other pair could succeed either. The journal is intact.
+        If every other pair would fail too. The journal is intact.
     """
-    request = BatchRequest(str(content), str(style), Path(out_dir), **options)
+    request = BatchRequest(
+        str(content),
+        str(style),
+        Path(out_dir),
+        pair=pair,
+        by=by,
+        content_genre=content_genre,
+        style_genre=style_genre,
+        limit=limit,
+        shuffle=shuffle,
+        name=name,
+        start=start,
+        duration=duration,
+        preview=preview,
+        subtype=subtype,
+        evaluate=evaluate,
+        retry_failed=retry_failed,
+        force=force,
+        device=device,
+        threads=threads,
+        deterministic=deterministic,
+        shard=shard,
+        preset=preset,
+        verbose=verbose,
+    )
     return run_batch_request(request, config or TransferConfig(), callback, engine)
 
 
@@ -141,59 +196,71 @@ def run_batch_request(
     callback: Callback | None = None,
     engine: Engine | Cluster | None = None,
 ) -> BatchResult:
-    """Carry out a `BatchRequest`; see `run_batch`."""
+    """Run a `BatchRequest`; see `run_batch`."""
     report = callback or (lambda event: None)
     request.check()
     if isinstance(engine, Cluster):
         engine.check(request.device)
         check_portable(config)
-    plan.plan_pairs(request, config)  # what is refused leaves no folder behind
-    try:
-        request.out_dir.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise OutputError(f"{request.out_dir}: is, or lies below, a file; name a folder") from None
-    except OSError as error:
-        reason = write_error(request.out_dir, error, request.out_dir.parent)
-        raise DiskError(str(reason)) from None
-    shard = shards.parse_shard(request.shard)
-    with Journal(request.out_dir, shard, lambda: _clear(request.out_dir)) as journal:
-        todo = plan.make_batch_plan(request, config, journal.state)
-        _begin(journal, request, config, todo)
-        report(todo)
-        driver = _Driver(journal, request, config, report)
-        rows = results.ResultRows(todo.pairs, journal.state)
+    pairs = batch_plan.plan_pairs(request, config)  # before a folder is created
+    _make_out_dir(request.out_dir)
+    with Journal(request.out_dir, parse_shard(request.shard)) as journal:
+        with journal.check_alone() as alone:
+            if alone:
+                _remove_partial_files(request.out_dir)
+        plan = batch_plan.make_batch_plan(request, config, journal.state, pairs)
+        _log_plan(journal, request, config, plan)
+        report(plan)
+        recorder = _Recorder(journal, request, config, report)
+        rows = results.ResultRows(plan.pairs, journal.state)
         try:
-            if todo.jobs:
-                driver.carry_out(todo, _make_engine(engine, request, config, todo))
+            if plan.jobs:
+                recorder.run(plan, _make_engine(engine, request, config, plan))
         except BaseException:
-            with contextlib.suppress(OutputError):  # what is on its way already says more
-                _write_results(journal, todo, rows)
-            report(BatchResult(request.out_dir, rows, driver.computed, driver.unevaluated))
+            with contextlib.suppress(OutputError):  # the first error says more
+                _write_results(journal, plan, rows)
             raise
-        result = BatchResult(request.out_dir, rows, driver.computed, driver.unevaluated)
-        try:
-            _write_results(journal, todo, rows)
-        except OutputError as error:  # of no pair, but of the folder
-            raise DiskError(str(error)) from None
+        else:
+            try:
+                _write_results(journal, plan, rows)
+            except OutputError as error:  # an error of the folder, not of a pair
+                raise DiskError(str(error)) from None
         finally:
+            result = BatchResult(request.out_dir, rows, recorder.computed, recorder.unevaluated)
             report(result)
     return result
 
 
-def _write_results(journal: Journal, todo: BatchPlan, rows: results.ResultRows) -> None:
-    """Write what there is to show; among shards, the last to end does it, for all of them."""
+def _make_out_dir(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise OutputError(f"{folder}: is a file, or lies below one; name a folder") from None
+    except OSError as error:
+        raise DiskError(str(write_error(folder, error, folder.parent))) from None
+
+
+def _remove_partial_files(folder: Path) -> None:
+    """Remove what killed processes left unfinished; call it while no other process is active."""
+    for part in folder.rglob(".audiostyle-*.part"):
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _write_results(journal: Journal, plan: BatchPlan, rows: results.ResultRows) -> None:
+    """Write the results; of several shards, the last to end writes those of all."""
     folder = journal.path.parent
-    with journal.last() as alone:
+    with journal.check_alone() as alone:
         if not alone:
             return
-        _clear(folder)  # a worker that was killed could not
-        if len(todo.whole) > len(todo.pairs):
-            rows = results.ResultRows(todo.whole, journals.read(folder))
+        _remove_partial_files(folder)  # of workers that were killed
+        if len(plan.whole) > len(plan.pairs):
+            rows = results.ResultRows(plan.whole, read(folder))
         results.write_results(folder, rows)
 
 
 def _make_engine(
-    engine: Engine | Cluster | None, request: BatchRequest, config: TransferConfig, todo: BatchPlan
+    engine: Engine | Cluster | None, request: BatchRequest, config: TransferConfig, plan: BatchPlan
 ) -> Engine:
     if isinstance(engine, Cluster):
         from audiostyle.batch.ray.engine import RayEngine
@@ -201,7 +268,7 @@ def _make_engine(
         return RayEngine(request, config, engine)
     if engine is not None:
         return engine
-    if any(job.evaluate for job in todo.jobs):
+    if any(job.evaluate for job in plan.jobs):
         from audiostyle.evaluation.content_metrics import require_mir_eval
 
         require_mir_eval()
@@ -210,41 +277,33 @@ def _make_engine(
     return InProcess(PairWorker(request, config))
 
 
-def _clear(folder: Path) -> None:
-    """Remove what a process that was killed had not finished. The lock says that none is alive."""
-    for part in folder.rglob(".audiostyle-*.part"):
-        with contextlib.suppress(OSError):
-            part.unlink()
-
-
-def _begin(
-    journal: Journal, request: BatchRequest, config: TransferConfig, todo: BatchPlan
+def _log_plan(
+    journal: Journal, request: BatchRequest, config: TransferConfig, plan: BatchPlan
 ) -> None:
-    """Write down what is about to be done, as far as the journal does not know it."""
-    asked = dataclasses.asdict(request)
-    asked = {name: str(v) if isinstance(v, Path) else v for name, v in asked.items()}
-    ids = sorted(pair.id for pair in todo.pairs)
-    shard = str(shards.parse_shard(request.shard) or "")
+    """Append what the journal does not hold yet: run, plan, inputs, and pairs that must fail."""
+    ids = sorted(pair.id for pair in plan.pairs)
+    shard = str(parse_shard(request.shard) or "")
     events: list[Mapping[str, Any]] = []
     if ids != journal.state.plans.get(shard):
         events.append({"event": "plan", **({"shard": shard} if shard else {}), "pairs": ids})
-    events += todo.events
-    for failure in todo.failed:
+    events += plan.events
+    for failure in plan.failed:
         known = journal.state.pairs.get(failure["pair"])
         same = known and (known.status, known.fingerprint) == ("failed", failure["fingerprint"])
         if not same:
             events.append({"event": "failed", "seconds": 0.0, **failure})
-    if todo.jobs or events:
+    if plan.jobs or events:
         run = {
+            "event": "run",
             "version": audiostyle.__version__,
-            "request": asked,
+            "request": {**dataclasses.asdict(request), "out_dir": str(request.out_dir)},
             "parameters": config.to_dict(),
         }
-        journal.append({"event": "run", **run}, *events)
+        journal.append(run, *events)
 
 
-class _Driver:
-    """Turns the events of an engine into lines of the journal."""
+class _Recorder:
+    """Runs an engine, and appends a line to the journal for each of its events."""
 
     def __init__(
         self, journal: Journal, request: BatchRequest, config: TransferConfig, report: Callback
@@ -254,20 +313,20 @@ class _Driver:
         self._journal = journal
         self._report = report
         self._folder = request.out_dir
-        self._settings = plan.settings(request, config)
+        self._settings = batch_plan.settings_hash(request, config)
 
-    def carry_out(self, todo: BatchPlan, engine: Engine) -> None:
-        """Do what is left to do."""
-        for event in engine.run(todo.jobs, self._report):
+    def run(self, plan: BatchPlan, engine: Engine) -> None:
+        """Run the jobs of a plan."""
+        for event in engine.run(plan.jobs, self._report):
             if isinstance(event, Started):
-                self._report(event)  # may raise: the pair was not begun then
+                self._report(event)  # may raise, before the pair is started
                 self._check_disk(event)
                 self._log(event, "started", **({"watched": True} if event.watched else {}))
-                continue
-            self._take(event)
-            self._report(event)
+            else:
+                self._record(event)
+                self._report(event)
 
-    def _take(self, event: Event) -> None:
+    def _record(self, event: Event) -> None:
         if isinstance(event, Done):
             self.computed += 1
             self._log(
@@ -289,20 +348,20 @@ class _Driver:
                 self.unevaluated.append(f"{event.job.pair.id}: {event.reason}")
             self._log(event, "scored", scores=event.scores, reason=event.reason)
         elif isinstance(event, Abandoned):
-            # Not a crash. If the disk is full, this line fails, and the error that comes is better.
+            # If the disk is full, this line fails, and the error that follows says more.
             with contextlib.suppress(DiskError):
                 self._log(event, "interrupted")
 
-    def _log(self, event: Event, what: str, **facts: Any) -> None:
+    def _log(self, event: Event, name: str, /, **facts: Any) -> None:
         job = event.job
-        line = {"event": what, "pair": job.pair.id, "fingerprint": job.fingerprint}
+        line = {"event": name, "pair": job.pair.id, "fingerprint": job.fingerprint}
         self._journal.append({**line, **facts})
 
     def _check_disk(self, event: Started) -> None:
-        """Stop before the disk is full: a pair that cannot be written is not begun."""
+        """Stop before the disk is full: a pair that cannot be written is not started."""
         try:
             free = shutil.disk_usage(self._folder).free
-        except OSError as error:  # it was removed, or may no longer be entered
+        except OSError as error:  # the folder was removed, or cannot be entered any more
             raise DiskError(str(write_error(self._folder, error, self._folder))) from None
         if free < event.job.n_bytes + SPARE_BYTES:
             raise DiskError(
@@ -311,19 +370,10 @@ class _Driver:
             )
 
 
-def failed_lines(result: BatchResult) -> Sequence[str]:
-    """Say in one line a reason which pairs failed.
-
-    Parameters
-    ----------
-    result : BatchResult
-
-    Returns
-    -------
-    sequence of str
-    """
+def failed_lines(result: BatchResult) -> list[str]:
+    """Format the failures of a batch: one line per kind and reason."""
     lines = []
     for (kind, reason), pairs in sorted(result.failures.items()):
-        which = pairs[0] if len(pairs) == 1 else f"{len(pairs)} pairs, as {pairs[0]}"
+        which = pairs[0] if len(pairs) == 1 else f"{len(pairs)} pairs, such as {pairs[0]}"
         lines.append(f"{kind}: {reason} ({which})")
     return lines

@@ -1,4 +1,4 @@
-"""A part of a batch, for machines that share nothing but a folder: which pairs are whose."""
+"""Shards of a batch: parts for machines that share nothing but the output folder."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ SLURM = "SLURM_ARRAY_TASK_"
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several parts that together are the whole.
-
-    Attributes
-    ----------
-    number : int
-        From 1 on.
-    of : int
-        How many there are.
-    """
+    """Part `number`, from 1, of the `of` parts of a batch."""
 
     number: int
     of: int
@@ -33,38 +25,14 @@ class Shard:
         """Write it as ``--shard`` takes it."""
         return f"{self.number}/{self.of}"
 
-    def takes(self, name: str) -> bool:
-        """Tell whether a pair is in this part; that depends on the name of the pair alone.
-
-        Parameters
-        ----------
-        name : str
-
-        Returns
-        -------
-        bool
-        """
-        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    def contains(self, pair_id: str) -> bool:
+        """Tell whether a pair is in this shard; that depends on its name alone."""
+        digest = hashlib.sha256(pair_id.encode("utf-8", "surrogateescape")).digest()
         return int.from_bytes(digest[:8], "big") % self.of == self.number - 1
 
 
 def parse_shard(text: str | None) -> Shard | None:
-    """Read what ``--shard`` was given.
-
-    Parameters
-    ----------
-    text : str or None
-        As ``2/8``.
-
-    Returns
-    -------
-    Shard or None
-        None stands for the whole: nothing was given, or ``1/1``.
-
-    Raises
-    ------
-    ConfigError
-    """
+    """Parse the value of ``--shard``, such as ``2/8``; None stands for the whole batch."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip(), re.ASCII)
@@ -79,21 +47,12 @@ def parse_shard(text: str | None) -> Shard | None:
 
 
 def shard_of_slurm(environment: Mapping[str, str]) -> str | None:
-    """Say which shard a task of a Slurm job array is.
-
-    Parameters
-    ----------
-    environment : mapping of str to str
-
-    Returns
-    -------
-    str or None
-        As ``2/8``; None outside of an array.
+    """Return the shard of a task of a Slurm job array, such as ``2/8``; None outside an array.
 
     Raises
     ------
     ConfigError
-        If the indices of the array are not evenly spaced, so that nothing says which comes first.
+        If the indices of the array are not evenly spaced, so that their order is not known.
     """
     if not environment.get(f"{SLURM}ID"):
         return None
@@ -116,16 +75,5 @@ def shard_of_slurm(environment: Mapping[str, str]) -> str | None:
 
 
 def select_shard(pairs: Sequence[Pair], shard: Shard | None) -> list[Pair]:
-    """Take the pairs of a shard, in the order that they have.
-
-    Parameters
-    ----------
-    pairs : sequence of Pair
-    shard : Shard or None
-        None takes all.
-
-    Returns
-    -------
-    list of Pair
-    """
-    return [pair for pair in pairs if shard is None or shard.takes(pair.id)]
+    """Return the pairs of a shard in their order; all pairs if `shard` is None."""
+    return [pair for pair in pairs if shard is None or shard.contains(pair.id)]

@@ -1,4 +1,4 @@
-"""How far a batch is, read from its journal alone: nothing is loaded, nothing is changed."""
+"""Status of a batch, read from its journal alone: nothing is loaded, nothing is changed."""
 
 from __future__ import annotations
 
@@ -7,29 +7,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from audiostyle.batch import journal, plan
+from audiostyle.batch import journal
 from audiostyle.batch.journal import PairState
+from audiostyle.batch.plan import output_exists
 from audiostyle.errors import AudioFileError
 
 SCHEMA = 1
 
 
 def batch_status(folder: Path) -> dict[str, Any]:
-    """Say how far the batch of a folder is.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the outputs.
-
-    Returns
-    -------
-    dict
-        ``planned``, ``done``, ``pending`` and ``failed`` pairs of the last plan; ``shards``: those
-        that were begun, as ``2/8``, if that plan was divided; ``missing``: done,
-        but the output is gone or of another size, so that they will be done again; ``failures``:
-        number and an example of each kind and reason; ``others``: pairs of earlier plans that are
-        done; ``running``; ``last``: when the journal was last written.
+    """Return the status of the batch of an output folder; see docs/batch.md for the keys.
 
     Raises
     ------
@@ -39,7 +26,7 @@ def batch_status(folder: Path) -> dict[str, Any]:
     state = journal.read(folder)
     if not state.time:
         raise AudioFileError(
-            f"{folder / journal.NAME}: no such journal; name the folder of a batch's outputs"
+            f"{folder / journal.NAME}: no such file; name the output folder of a batch"
         )
     counts: Counter[str] = Counter()
     failures: dict[tuple[str, str], list[str]] = {}
@@ -48,12 +35,11 @@ def batch_status(folder: Path) -> dict[str, Any]:
     for name in names:
         known = state.pairs.get(name, PairState())
         status = known.status if known.status in ("done", "failed") else "pending"
-        if status == "done" and not plan.matches(known, folder / name):
+        if status == "done" and not output_exists(known, folder / name):
             missing.append(name)
             status = "missing"
         elif status == "failed":
-            facts = known.facts
-            reason = str(facts["kind"]), str(facts["reason"])
+            reason = str(known.facts["kind"]), str(known.facts["reason"])
             failures.setdefault(reason, []).append(name)
         counts[status] += 1
     planned = set(names)
@@ -67,7 +53,10 @@ def batch_status(folder: Path) -> dict[str, Any]:
         "shards": sorted(filter(None, state.plans), key=lambda shard: int(shard.split("/")[0])),
         **{name: counts[name] for name in ("done", "failed", "pending")},
         "missing": missing,
-        "failures": _listed(failures),
+        "failures": [
+            {"kind": kind, "reason": reason, "pairs": len(pairs), "first": pairs[0]}
+            for (kind, reason), pairs in sorted(failures.items())
+        ],
         "others": sum(p.status == "done" for n, p in state.pairs.items() if n not in planned),
         "unreadable_lines": state.unreadable,
         "evaluated": sum(
@@ -76,26 +65,8 @@ def batch_status(folder: Path) -> dict[str, Any]:
     }
 
 
-def _listed(failures: dict[tuple[str, str], list[str]]) -> list[dict[str, Any]]:
-    return [
-        {"kind": kind, "reason": reason, "pairs": len(pairs), "first": pairs[0]}
-        for (kind, reason), pairs in sorted(failures.items())
-    ]
-
-
 def render_status(status: dict[str, Any]) -> str:
-    """Write a status for people.
-
-    Parameters
-    ----------
-    status : dict
-        From `batch_status`.
-
-    Returns
-    -------
-    str
-        Ends with a new line.
-    """
+    """Format the result of `batch_status` for people."""
     lines = [
         f"{status['folder']}: {'running' if status['running'] else 'not running'}, "
         f"last written {status['last']}",
@@ -105,7 +76,7 @@ def render_status(status: dict[str, Any]) -> str:
     ]
     if status["shards"]:
         of = status["shards"][0].partition("/")[2]
-        lines.append(f"shards begun: {len(status['shards'])} of {of}; the others are not counted")
+        lines.append(f"shards started: {len(status['shards'])} of {of}; others are not counted")
     if status["evaluated"]:
         lines.append(f"evaluated {status['evaluated']}")
     if status["others"]:

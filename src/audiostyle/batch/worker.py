@@ -1,4 +1,4 @@
-"""Where pairs become outputs: one network, a few styles in memory, one pair at a time."""
+"""Worker of a batch: computes one pair at a time, with one network and a few styles in memory."""
 
 from __future__ import annotations
 
@@ -21,94 +21,58 @@ from audiostyle.files.style_file import is_style_file
 from audiostyle.nn import device, weights
 from audiostyle.utils import atomic_files
 
-STYLES_KEPT = 4  # pairs come sorted by style, so that one would nearly do
+CACHED_STYLES = 4  # pairs are sorted by style, so that one would nearly do
 
 
 class PairWorker:
-    """Computes and judges the pairs of a batch; what it gives does not depend on their order.
+    """Computes and evaluates the pairs of a batch; results do not depend on their order.
 
-    Parameters
-    ----------
-    request : BatchRequest
-    config : TransferConfig
-
-    Raises
-    ------
-    ConfigError
-        If TensorFlow has begun to work with another number of threads than is asked for.
+    Creating it raises a `ConfigError` if TensorFlow has started with another number of threads.
     """
 
     def __init__(self, request: BatchRequest, config: TransferConfig) -> None:
         device.set_deterministic(request.deterministic)
-        if request.threads:  # not with the first pair: what is wrong with it is no pair's fault
+        if request.threads:  # here, so that an error is not blamed on the first pair
             device.load_tensorflow(quiet=not request.verbose)
             device.set_threads(request.threads)
         self._request = request
         self._config = config
-        self._stylist: StyleTransfer | None = None
+        self._style_transfer: StyleTransfer | None = None
         self._styles: OrderedDict[tuple[Path, ...], StyleSource] = OrderedDict()
 
     def transfer(self, job: Job, callback: Callback) -> dict[str, Any]:
-        """Compute a pair, and publish its output.
-
-        Parameters
-        ----------
-        job : Job
-        callback : callable
-            As for `audiostyle.transfer`.
-
-        Returns
-        -------
-        dict
-            The record that lies beside the output.
-
-        Raises
-        ------
-        AudioStyleError
-        """
-        asked = self._request
+        """Compute a pair, publish its output, and return its record."""
+        options = self._request
         request = TransferRequest(
             job.pair.content.path,
             [job.pair.style.path],
             job.output,
             [1.0],
-            start=asked.start,
-            duration=asked.duration,
-            preview=asked.preview,
-            subtype=asked.subtype,
-            force=True,  # whether it may be replaced was decided for all outputs at once
-            device=asked.device,
-            preset=asked.preset,
-            threads=asked.threads,
-            deterministic=asked.deterministic,
-            verbose=asked.verbose,
+            start=options.start,
+            duration=options.duration,
+            preview=options.preview,
+            subtype=options.subtype,
+            force=True,  # the plan has checked what may be replaced
+            device=options.device,
+            preset=options.preset,
+            threads=options.threads,
+            deterministic=options.deterministic,
+            verbose=options.verbose,
         )
-        if self._stylist is None:
+        if self._style_transfer is None:
             weights.check_weights(self._config.network, self._config.weights)
-            device.load_tensorflow(quiet=not asked.verbose)
-            self._stylist = StyleTransfer(self._config, asked.device, asked.threads)
-        style = self._hear(job, callback)
+            device.load_tensorflow(quiet=not options.verbose)
+            self._style_transfer = StyleTransfer(self._config, options.device, options.threads)
+        style = self._analyze_style(job, self._style_transfer, callback)
         atomic_files.make_folder(job.output.parent)
-        _, record = transfer.run_transfer(request, self._config, callback, self._stylist, [style])
-        self._check_inputs(job, record)
+        _, record = transfer.run_transfer(
+            request, self._config, callback, self._style_transfer, [style]
+        )
+        _check_inputs(job, record)
         return record
 
     def evaluate(self, job: Job) -> dict[str, Any]:
-        """Evaluate an output that is there.
-
-        Parameters
-        ----------
-        job : Job
-
-        Returns
-        -------
-        dict of str to float or None
-            As from `audiostyle.evaluate`.
-
-        Raises
-        ------
-        AudioStyleError
-        """
+        """Return the scores of an existing output, as from `audiostyle.evaluate`."""
         from audiostyle.evaluation import evaluate_files
         from audiostyle.evaluation.types import EvaluationRequest
 
@@ -121,36 +85,37 @@ class PairWorker:
         return report.verdicts[0].measures
 
     def clear(self) -> None:
-        """Give back what can be computed again, as when memory is short."""
+        """Free the memory of the styles, which can be analysed again."""
         self._styles.clear()
         gc.collect()
 
-    def _hear(self, job: Job, callback: Callback) -> StyleSource:
-        """Return a style that was listened to, now or before."""
+    def _analyze_style(
+        self, job: Job, style_transfer: StyleTransfer, callback: Callback
+    ) -> StyleSource:
+        """Analyse the style of a job, or return it from the cache."""
         clips = job.pair.style.clips
         if clips not in self._styles:
             if is_style_file(clips[0]):
-                style = transfer.find_style_source(clips[0], 1.0, self._config)
+                source = transfer.find_style_source(clips[0], 1.0, self._config)
             else:
-                style = StyleSource(job.pair.style.path, 1.0, list(clips))
-            assert self._stylist is not None
-            heard = self._stylist.analyze_style(style.as_style(self._config), callback)
-            self._styles[clips] = replace(style, analyzed=lambda: heard)
+                source = StyleSource(job.pair.style.path, 1.0, list(clips))
+            analyzed = style_transfer.analyze_style(source.as_style(self._config), callback)
+            self._styles[clips] = replace(source, analyzed=lambda: analyzed)
         self._styles.move_to_end(clips)
-        while len(self._styles) > STYLES_KEPT:
+        while len(self._styles) > CACHED_STYLES:
             self._styles.popitem(last=False)
         return self._styles[clips]
 
-    def _check_inputs(self, job: Job, record: dict[str, Any]) -> None:
-        """Make sure that what was read is what was planned; the output is withdrawn if not."""
-        used = [record["content"]]
-        for style in record["styles"]:
-            used += [style] if "sha256" in style else style["clips"]
-        for entry in used:
-            expected = job.digests.get(os.path.abspath(entry["path"]))
-            if expected is not None and entry["sha256"] != expected:
-                job.output.unlink(missing_ok=True)
-                raise AudioFileError(
-                    f"{entry['path']}: was changed while the batch ran; run it again",
-                    kind="changed",
-                )
+
+def _check_inputs(job: Job, record: dict[str, Any]) -> None:
+    """Remove the output and raise an error if its inputs are not the planned ones."""
+    used = [record["content"]]
+    for style in record["styles"]:
+        used += [style] if "sha256" in style else style["clips"]
+    for entry in used:
+        expected = job.digests.get(os.path.abspath(entry["path"]))
+        if expected is not None and entry["sha256"] != expected:
+            job.output.unlink(missing_ok=True)
+            raise AudioFileError(
+                f"{entry['path']}: changed while the batch ran; run it again", kind="changed"
+            )

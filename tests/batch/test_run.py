@@ -1,7 +1,8 @@
-"""What a batch writes down, and tells, of whatever an engine says; the engine follows a script."""
+"""Batch run: what is recorded and reported for the events of an engine."""
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import audiostyle
+from audiostyle.batch import engine as batch_engine
 from audiostyle.batch import journal
 from audiostyle.batch import run as batch_run
 from audiostyle.batch.engine import Abandoned, Done, Evaluated, Failed, Lost, Started
@@ -28,7 +30,7 @@ JAZZ = "genres/jazz/jazz.00001.wav"
 
 
 class Scripted:
-    """An engine that says of every job what it is told to say, and computes nothing."""
+    """An engine that yields the events of a script for each job, and computes nothing."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -44,21 +46,21 @@ def done(job: Job) -> list[Any]:
     return [Started(job), Done(job, {"steps": 7}, 1.23456, 99)]
 
 
-def given_up(job: Job) -> list[Any]:
+def abandoned(job: Job) -> list[Any]:
     return [Started(job), Abandoned(job)]
 
 
-def gone(path: Path) -> None:
+def raise_not_found(path: Path) -> None:
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def run_script(script: Script, **options: Any) -> tuple[batch_run.BatchResult, list[Any]]:
-    """Run a batch, and return its result, and what its callback got."""
-    told: list[Any] = []
+    """Run a batch; return its result and the events that its callback received."""
+    events: list[Any] = []
     result = batch_run.run_batch(
-        *SIDES, "out", callback=told.append, engine=Scripted(script), **options
+        *SIDES, "out", callback=events.append, engine=Scripted(script), **options
     )
-    return result, told
+    return result, events
 
 
 def pair_states() -> dict[str, journal.PairState]:
@@ -66,28 +68,28 @@ def pair_states() -> dict[str, journal.PairState]:
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "starts"),
+    ("script", "status", "starts"),
     [
         (lambda job: [Started(job)], "started", 1),
         (lambda job: [Started(job, watched=True)], "started", 0),
         (lambda job: [Started(job, watched=True), Lost(job, "its machine is gone")], "lost", 1),
-        (given_up, "interrupted", 0),
+        (abandoned, "interrupted", 0),
         (lambda job: [Started(job), Failed(job, "odd", "who knows", 0.5)], "failed", 0),
         (done, "done", 0),
     ],
 )
-def test_the_journal_says_what_the_engine_said(
-    said: Script, status: str, starts: int, gtzan_folder: Path
+def test_every_event_is_recorded_and_reported(
+    script: Script, status: str, starts: int, gtzan_folder: Path
 ) -> None:
-    result, told = run_script(said, limit=1)
+    result, events = run_script(script, limit=1)
     (state,) = pair_states().values()
     assert (state.status, state.starts) == (status, starts)
     lost = [line["reason"] for line in journal_lines(Path("out")) if line["event"] == "lost"]
     assert lost == (["its machine is gone"] if status == "lost" else [])
-    # Who calls hears the same, in the same order: the plan first, the result last.
-    assert isinstance(told[0], BatchPlan) and told[-1] is result
-    assert told[1:-1] == said(told[0].jobs[0])
-    assert state.fingerprint == told[0].jobs[0].fingerprint
+    # The callback receives the same events in the same order: the plan first, the result last.
+    assert isinstance(events[0], BatchPlan) and events[-1] is result
+    assert events[1:-1] == script(events[0].jobs[0])
+    assert state.fingerprint == events[0].jobs[0].fingerprint
     ends = {"done": "done", "failed": "failed"}
     assert result.count(ends.get(status, "pending")) == 1
     assert result.computed == (status == "done")
@@ -95,22 +97,22 @@ def test_the_journal_says_what_the_engine_said(
     assert result.exit_code == (0 if status == "done" else 3)
 
 
-def test_the_journal_keeps_the_facts_of_what_was_done_and_of_what_failed(
+def test_facts_of_finished_and_failed_pairs_are_recorded(
     gtzan_folder: Path,
 ) -> None:
-    """Seconds to a thousandth, how much was styled, with what: by these later runs are timed."""
+    """Estimates of later runs depend on these facts."""
 
-    def said(job: Job) -> list[Any]:
+    def script(job: Job) -> list[Any]:
         if JAZZ in map(str, job.pair.inputs):
             return [Started(job), Failed(job, "odd", "who knows", 2.34567)]
         return done(job)
 
-    _, told = run_script(said, limit=3)
+    _, events = run_script(script, limit=3)
     facts = {state.status: state.facts for state in pair_states().values()}
     assert facts["failed"] == {"kind": "odd", "reason": "who knows", "seconds": 2.346}
     kept = facts["done"]
     settings = kept.pop("settings")
-    length = told[0].jobs[0].seconds
+    length = events[0].jobs[0].seconds
     assert kept == {"size": 99, "seconds": 1.235, "content_seconds": length, "steps": 7}
     assert length == pytest.approx(0.6)
     again = batch_run.run_batch(*SIDES, "again", engine=Scripted(done), limit=1)
@@ -120,33 +122,33 @@ def test_the_journal_keeps_the_facts_of_what_was_done_and_of_what_failed(
     assert of["again"].facts["settings"] == settings != of["other"].facts["settings"]
 
 
-def test_what_was_judged_is_kept_with_its_pair_and_what_could_not_be_is_told(
+def test_scores_and_failed_evaluations_are_recorded(
     gtzan_folder: Path,
 ) -> None:
-    def said(job: Job) -> list[Any]:
+    def script(job: Job) -> list[Any]:
         if JAZZ in map(str, job.pair.inputs):
-            return [*done(job), Evaluated(job, None, "no ears")]
+            return [*done(job), Evaluated(job, None, "no scores")]
         return [*done(job), Evaluated(job, {"style": 0.5})]
 
-    result, _ = run_script(said, limit=3)
+    result, _ = run_script(script, limit=3)
     scores = {name: state.scores for name, state in pair_states().items()}
     unevaluated = [name for name, found in scores.items() if found is None]
     assert len(scores) == 3 and len(unevaluated) == 1
     assert [found for found in scores.values() if found] == [{"style": 0.5}] * 2
-    assert result.unevaluated == [f"{unevaluated[0]}: no ears"]
+    assert result.unevaluated == [f"{unevaluated[0]}: no scores"]
     assert (result.count("done"), result.exit_code) == (3, 1)
     lines = [line for line in journal_lines(Path("out")) if line["event"] == "scored"]
-    assert sorted(line["reason"] for line in lines) == ["", "", "no ears"]
+    assert sorted(line["reason"] for line in lines) == ["", "", "no scores"]
 
 
-def test_the_journal_begins_with_the_plan_and_all_that_was_asked(gtzan_folder: Path) -> None:
+def test_the_journal_starts_with_run_and_plan(gtzan_folder: Path) -> None:
     config = TransferConfig(iterations=3, strength=0.5)
-    told: list[Any] = []
+    events: list[Any] = []
     batch_run.run_batch(
-        *SIDES, Path("out"), config, told.append, Scripted(done), limit=4, threads=2
+        *SIDES, Path("out"), config, events.append, Scripted(done), limit=4, threads=2
     )
     state = journal.read(Path("out"))
-    assert state.plans == {"": sorted(pair.id for pair in told[0].pairs)}
+    assert state.plans == {"": sorted(pair.id for pair in events[0].pairs)}
     assert state.run["version"] == audiostyle.__version__
     assert state.run["parameters"] == json.loads(json.dumps(config.to_dict()))
     asked = BatchRequest(**state.run["request"])
@@ -157,25 +159,25 @@ def test_the_journal_begins_with_the_plan_and_all_that_was_asked(gtzan_folder: P
     assert lines.index("input") < lines.index("started")
 
 
-def test_a_plan_is_written_down_when_it_changes_and_a_run_when_it_does_something(
+def test_a_plan_is_recorded_if_it_changed_and_a_run_if_it_has_jobs(
     gtzan_folder: Path,
 ) -> None:
     def count() -> tuple[int, int]:
         lines = [line["event"] for line in journal_lines(Path("out"))]
         return lines.count("plan"), lines.count("run")
 
-    run_script(given_up, limit=2)
+    run_script(abandoned, limit=2)
     assert count() == (1, 1)
-    run_script(given_up, limit=2)
+    run_script(abandoned, limit=2)
     assert count() == (1, 2)
-    run_script(given_up, limit=3)
+    run_script(abandoned, limit=3)
     assert count() == (2, 3)
-    _, told = run_script(given_up, shard="1/2")
-    names = sorted(pair.id for pair in told[0].pairs)
+    _, events = run_script(abandoned, shard="1/2")
+    names = sorted(pair.id for pair in events[0].pairs)
     assert journal.read(Path("out")).plans == {"1/2": names} and 0 < len(names) < 9
 
 
-def test_what_cannot_be_done_is_written_down_once_for_each_reason(gtzan_folder: Path) -> None:
+def test_impossible_pairs_are_recorded_once_per_reason(gtzan_folder: Path) -> None:
     def failures() -> list[dict[str, Any]]:
         return [line for line in journal_lines(Path("out")) if line["event"] == "failed"]
 
@@ -192,22 +194,22 @@ def test_what_cannot_be_done_is_written_down_once_for_each_reason(gtzan_folder: 
     assert len(failures()) == 2 and failures()[1]["fingerprint"] != first[0]["fingerprint"]
 
 
-def test_an_error_of_the_engine_is_raised_after_all_is_written_and_told(
+def test_an_error_of_the_engine_is_raised_after_results_are_written(
     gtzan_folder: Path,
 ) -> None:
-    def said(job: Job) -> Iterator[Any]:
+    def script(job: Job) -> Iterator[Any]:
         yield from done(job)
         raise Interrupted(143)
 
-    told: list[Any] = []
+    events: list[Any] = []
     with pytest.raises(Interrupted):
-        batch_run.run_batch(*SIDES, "out", callback=told.append, engine=Scripted(said))
-    assert isinstance(told[-1], batch_run.BatchResult)
-    assert (told[-1].computed, told[-1].count("done"), told[-1].count("pending")) == (1, 1, 8)
+        batch_run.run_batch(*SIDES, "out", callback=events.append, engine=Scripted(script))
+    assert isinstance(events[-1], batch_run.BatchResult)
+    assert (events[-1].computed, events[-1].count("done"), events[-1].count("pending")) == (1, 1, 8)
     assert [row["status"] for row in rows().values()].count("done") == 1
 
 
-def test_a_callback_that_raises_at_a_start_leaves_no_start(gtzan_folder: Path) -> None:
+def test_a_callback_that_raises_at_a_start_prevents_it(gtzan_folder: Path) -> None:
     def callback(event: Any) -> None:
         if isinstance(event, Started):
             raise Interrupted(130)
@@ -217,16 +219,23 @@ def test_a_callback_that_raises_at_a_start_leaves_no_start(gtzan_folder: Path) -
     assert pair_states() == {}
 
 
+def test_run_batch_takes_every_field_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_run, "run_batch_request", lambda request, *_: request)
+    given = {field.name: field.name for field in dataclasses.fields(BatchRequest)}
+    given["out_dir"] = Path("out_dir")
+    run_batch: Any = batch_run.run_batch
+    assert run_batch(**given) == BatchRequest(**given)
+    assert run_batch(*SIDES, "out") == BatchRequest(*SIDES, Path("out"))
+
+
 @pytest.mark.parametrize("out", ["new", "new/and/deep", "."])
-def test_the_folder_is_made_if_it_is_not_there_and_nobody_need_listen(
-    out: str, gtzan_folder: Path
-) -> None:
+def test_the_output_folder_is_created(out: str, gtzan_folder: Path) -> None:
     result = batch_run.run_batch(*SIDES, out, engine=Scripted(done), limit=1)
     assert result.out_dir == Path(out)
     assert Path(out, "results.csv").exists()
 
 
-def test_what_a_killed_run_left_half_written_is_removed(gtzan_folder: Path) -> None:
+def test_partial_files_of_killed_runs_are_removed(gtzan_folder: Path) -> None:
     left = [Path("out/.audiostyle-1.part"), Path("out/jazz/.audiostyle-2.part")]
     kept = [Path("out/mine.part"), Path("out/jazz/.audiostyle-notes.txt")]
     Path("out/jazz").mkdir(parents=True)
@@ -234,12 +243,12 @@ def test_what_a_killed_run_left_half_written_is_removed(gtzan_folder: Path) -> N
         path.write_text("x")
     during = Path("out/.audiostyle-3.part")
 
-    def said(job: Job) -> list[Any]:
+    def script(job: Job) -> list[Any]:
         assert not any(path.exists() for path in left)
         during.write_text("of a worker that was killed")
         return done(job)
 
-    run_script(said, limit=1)
+    run_script(script, limit=1)
     assert not during.exists()
     assert all(path.exists() for path in kept)
 
@@ -247,29 +256,29 @@ def test_what_a_killed_run_left_half_written_is_removed(gtzan_folder: Path) -> N
 @pytest.mark.parametrize(
     ("spare", "message"), [(4 * 2**20, None), (4 * 2**20 - 1, "disk is full"), (None, "^out: ")]
 )
-def test_a_pair_is_begun_if_it_leaves_4_mib_on_the_disk(
+def test_a_pair_is_started_if_it_leaves_4_mib_on_the_disk(
     spare: int | None, message: str | None, gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(free=10**9)
     monkeypatch.setattr(batch_run.shutil, "disk_usage", lambda path: usage)
 
-    def said(job: Job) -> Iterator[Any]:
+    def script(job: Job) -> Iterator[Any]:
         if spare is None:  # it is not there any more, or may not be entered
-            monkeypatch.setattr(batch_run.shutil, "disk_usage", gone)
+            monkeypatch.setattr(batch_run.shutil, "disk_usage", raise_not_found)
         else:
             usage.free = job.n_bytes + spare
-        yield from given_up(job)
+        yield from abandoned(job)
 
     if message is None:
-        run_script(said, limit=1)
+        run_script(script, limit=1)
     else:
         with pytest.raises(DiskError, match=message):
-            run_script(said, limit=1)
-    events = [line["event"] for line in journal_lines(Path("out"))]
-    assert events.count("started") == (message is None)
+            run_script(script, limit=1)
+    lines = [line["event"] for line in journal_lines(Path("out"))]
+    assert lines.count("started") == (message is None)
 
 
-def test_a_folder_that_cannot_be_made_is_named_with_the_reason(
+def test_a_folder_that_cannot_be_created_is_named_with_the_reason(
     gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbid(*_: Any, **__: Any) -> None:
@@ -280,27 +289,27 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_reason(
         run_script(done)
 
 
-def test_results_that_cannot_be_written_are_a_disk_error_and_told(
+def test_results_that_cannot_be_written_are_a_disk_error(
     gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
         raise batch_run.OutputError("out/results.csv: cannot be written")
 
     monkeypatch.setattr(batch_run.results, "write_results", refuse)
-    told: list[Any] = []
+    events: list[Any] = []
     with pytest.raises(DiskError, match=r"results\.csv"):
-        batch_run.run_batch(*SIDES, "out", callback=told.append, engine=Scripted(done), limit=1)
-    assert told[-1].exit_code == 0
+        batch_run.run_batch(*SIDES, "out", callback=events.append, engine=Scripted(done), limit=1)
+    assert events[-1].exit_code == 0
 
 
-def test_a_request_that_cannot_be_is_refused_whatever_the_files_hold(gtzan_folder: Path) -> None:
+def test_invalid_requests_are_refused_before_files_are_read(gtzan_folder: Path) -> None:
     for wrong in ({"shard": "3/2"}, {"start": -1.0}, {"threads": -1}, {"by": "folder"}):
         with pytest.raises(ConfigError):
             batch_run.run_batch("none", "none", "out", engine=Scripted(done), **wrong)
     assert not Path("out").exists()
 
 
-def test_on_a_cluster_it_is_checked_and_rays_engine_does_the_work(
+def test_a_cluster_is_checked_and_runs_on_ray(
     gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
@@ -327,7 +336,7 @@ def test_on_a_cluster_it_is_checked_and_rays_engine_does_the_work(
     assert not Path("other").exists()
 
 
-def test_failures_are_a_line_a_reason_in_order() -> None:
+def test_failures_are_listed_one_line_per_reason() -> None:
     table = [
         {"pair": "c", "kind": "unreadable", "reason": "is empty"},
         {"pair": "a", "kind": "odd", "reason": "who knows"},
@@ -339,8 +348,8 @@ def test_failures_are_a_line_a_reason_in_order() -> None:
     rows: Any = SimpleNamespace(failed=lambda: table)
     assert batch_run.failed_lines(batch_run.BatchResult(Path("out"), rows, 0, [])) == [
         "odd: who knows (a)",
-        "silent: says nothing (3 pairs, as b)",
-        "unreadable: is empty (2 pairs, as c)",
+        "silent: says nothing (3 pairs, such as b)",
+        "unreadable: is empty (2 pairs, such as c)",
     ]
 
 
@@ -349,18 +358,43 @@ def test_failures_are_a_line_a_reason_in_order() -> None:
     [
         (2, 2, [], 0),
         (0, 0, [], 0),
-        (2, 2, ["x: no ears"], 1),
+        (2, 2, ["x: no scores"], 1),
         (1, 2, [], 1),
-        (1, 2, ["x: no ears"], 1),
+        (1, 2, ["x: no scores"], 1),
         (0, 2, [], 3),
     ],
 )
-def test_the_exit_code_says_whether_all_some_or_nothing_succeeded(
-    n_done: int, n_pairs: int, unevaluated: list[str], code: int
-) -> None:
+def test_exit_codes(n_done: int, n_pairs: int, unevaluated: list[str], code: int) -> None:
     class Table(list[Any]):
         def count_status(self) -> dict[str, int]:
             return {"done": n_done}
 
     rows: Any = Table([{}] * n_pairs)
     assert batch_run.BatchResult(Path("out"), rows, 0, unevaluated).exit_code == code
+
+
+class Recorder:
+    """An engine that computes nothing, and keeps its jobs."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Any] = []
+
+    def run(self, jobs: Any, report: Any) -> Iterator[Any]:
+        for job in jobs:
+            self.jobs.append(job)
+            yield batch_engine.Started(job)
+            lines = journal_lines(Path("out"))
+            assert (lines[-1]["event"], lines[-1]["pair"]) == ("started", job.pair.id)
+            yield batch_engine.Failed(job, "internal", "it is a test", 0.0)
+
+
+def test_a_start_is_in_the_journal_before_the_engine_continues(gtzan_folder: Path) -> None:
+    engine = Recorder()
+    result = audiostyle.run_batch(*SIDES, "out", engine=engine, limit=4)
+    assert (result.exit_code, result.count("failed"), result.computed) == (3, 4, 0)
+    assert [job.pair.id for job in engine.jobs] == sorted(
+        (job.pair.id for job in engine.jobs), key=lambda name: name.split("__")[::-1]
+    )
+    assert result.failures == {
+        ("internal", "it is a test"): sorted(job.pair.id for job in engine.jobs)
+    }
