@@ -105,6 +105,7 @@ def test_renderings_are_deterministic_and_normalized(
     assert not np.array_equal(synthesizer.render(APART, "flute", SR, seed=2), again)
 
 
+@pytest.mark.slow
 def test_timbres_differ_more_than_takes(renderings: dict[str, Array]) -> None:
     powers = {name: synthetic.mel_power(y, SR) for name, y in renderings.items()}
     for name in TIMBRES:
