@@ -97,7 +97,7 @@ def write_sounds(folder: Path, seconds: float) -> list[Path]:
             Note(float(at), 0.6, int(rng.integers(48, 84)), float(rng.uniform(0.4, 0.9)))
             for at in starts
         ]
-        y = synthesizer.render(notes, TIMBRES[i % len(TIMBRES)], SR, seed=i)
+        y = synthesizer.synthesize(notes, TIMBRES[i % len(TIMBRES)], SR, seed=i)
         y = np.resize(y, round(seconds * SR)) + 1e-3 * rng.standard_normal(round(seconds * SR))
         path = folder / f"{i}.wav"
         sf.write(path, 0.5 * y / np.abs(y).max(), SR)

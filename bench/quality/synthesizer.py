@@ -29,7 +29,7 @@ REVERB_DB = -16.0  # energy relative to the direct sound
 HISS_DB = -62.0  # relative to the clip
 
 
-def render(notes: Sequence[Note], timbre: str, sr: int, seed: int = 0) -> Array:
+def synthesize(notes: Sequence[Note], timbre: str, sr: int, seed: int = 0) -> Array:
     """Play notes in a timbre.
 
     Parameters

@@ -29,7 +29,7 @@ from audiostyle.evaluation import style_metrics
 from audiostyle.evaluation.scores import PairEvaluator, make_baselines
 from bench.quality.phrases import Note, compose
 from bench.quality.runs import NO_TRANSFER, Array, Entry, Row, run_transfer
-from bench.quality.synthesizer import render
+from bench.quality.synthesizer import synthesize
 from bench.quality.timbres import TIMBRES
 
 SAMPLE_RATE = 22_050
@@ -79,14 +79,14 @@ class SyntheticPair:
         content, style = self.phrases()
         seed = 4 * self.number
         return (
-            render(content, self.content, sr, seed),
-            render(style, self.style, sr, seed + 1),
-            render(content, self.style, sr, seed + 2),
+            synthesize(content, self.content, sr, seed),
+            synthesize(style, self.style, sr, seed + 1),
+            synthesize(content, self.style, sr, seed + 2),
         )
 
     def second_take(self, sr: int) -> Array:
         """Play the target again, with different vibrato and noise."""
-        return render(self.phrases()[0], self.style, sr, 4 * self.number + 3)
+        return synthesize(self.phrases()[0], self.style, sr, 4 * self.number + 3)
 
 
 def choose_synthetic(which: str) -> list[SyntheticPair]:

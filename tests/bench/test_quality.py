@@ -24,8 +24,8 @@ APART = [Note(0.3 + 1.5 * i, 0.5, pitch, 0.9) for i, pitch in enumerate((60, 67,
 
 
 @pytest.fixture(scope="module")
-def renderings() -> dict[str, Array]:
-    return {name: synthesizer.render(APART, name, SR, seed=1) for name in TIMBRES}
+def clips() -> dict[str, Array]:
+    return {name: synthesizer.synthesize(APART, name, SR, seed=1) for name in TIMBRES}
 
 
 # --- the synthesiser ---------------------------------------------------------------------------
@@ -71,11 +71,11 @@ def test_vibrato_and_unison_stay_below_nyquist() -> None:
 
 
 def test_notes_start_at_the_same_times_in_every_timbre(
-    renderings: dict[str, Array],
+    clips: dict[str, Array],
 ) -> None:
-    assert len({y.size for y in renderings.values()}) == 1
+    assert len({y.size for y in clips.values()}) == 1
     step = SR // 200
-    for name, y in renderings.items():
+    for name, y in clips.items():
         level = np.array([np.sqrt(np.mean(y[i : i + step] ** 2)) for i in range(0, y.size, step)])
         db = 20 * np.log10(level / level.max() + 1e-9)
         assert db[:58].max() < -45, name  # until 10 ms before the first note
@@ -94,22 +94,22 @@ def test_notes_start_and_end_without_a_click() -> None:
 
 
 def test_renderings_are_deterministic_and_normalized(
-    renderings: dict[str, Array],
+    clips: dict[str, Array],
 ) -> None:
-    for name, y in renderings.items():
+    for name, y in clips.items():
         assert y.dtype == np.float32
         assert np.abs(y).max() < 1.0
         assert audio_level.active_level(y[None], SR) == pytest.approx(-20.0, abs=0.01), name
-    again = synthesizer.render(APART, "flute", SR, seed=1)
-    np.testing.assert_array_equal(again, renderings["flute"])
-    assert not np.array_equal(synthesizer.render(APART, "flute", SR, seed=2), again)
+    again = synthesizer.synthesize(APART, "flute", SR, seed=1)
+    np.testing.assert_array_equal(again, clips["flute"])
+    assert not np.array_equal(synthesizer.synthesize(APART, "flute", SR, seed=2), again)
 
 
 @pytest.mark.slow
-def test_timbres_differ_more_than_takes(renderings: dict[str, Array]) -> None:
-    powers = {name: synthetic.mel_power(y, SR) for name, y in renderings.items()}
+def test_timbres_differ_more_than_takes(clips: dict[str, Array]) -> None:
+    powers = {name: synthetic.mel_power(y, SR) for name, y in clips.items()}
     for name in TIMBRES:
-        take = synthetic.mel_power(synthesizer.render(APART, name, SR, seed=2), SR)
+        take = synthetic.mel_power(synthesizer.synthesize(APART, name, SR, seed=2), SR)
         distances = {other: synthetic.lsd(take, power) for other, power in powers.items()}
         own = distances.pop(name)
         assert 1.5 * own < min(distances.values()), (name, own, distances)
@@ -166,7 +166,7 @@ def test_the_target_has_the_contents_notes_and_the_styles_timbre(
         calls.append((notes, timbre, seed))
         return np.zeros(1, np.float32)
 
-    monkeypatch.setattr(synthetic, "render", record)
+    monkeypatch.setattr(synthetic, "synthesize", record)
     synthetic.SyntheticPair(4, "oboe", "piano").clips(SR)
     content, style, target = calls
     assert target[0] == content[0] != style[0]
@@ -236,9 +236,9 @@ def test_near_silence_does_not_count_in_the_frame_wise_distance() -> None:
 
 
 def test_reduction_is_0_for_the_content_and_1_for_the_target(
-    renderings: dict[str, Array],
+    clips: dict[str, Array],
 ) -> None:
-    content, target = renderings["pluck"], renderings["voice"]
+    content, target = clips["pluck"], clips["voice"]
     evaluator = synthetic.TargetEvaluator(content, target, SR)
     for y, expected in ((content, 0.0), (target, 1.0)):
         measures = evaluator.evaluate(y)
@@ -248,9 +248,12 @@ def test_reduction_is_0_for_the_content_and_1_for_the_target(
     assert louder["lsd_reduction"] == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_inversion_of_the_target_is_close_to_it() -> None:
     notes = [Note(0.1, 0.5, 64, 0.9), Note(0.7, 0.5, 69, 0.9)]
-    content, target = (synthesizer.render(notes, timbre, SR) for timbre in ("flute", "clarinet"))
+    content, target = (
+        synthesizer.synthesize(notes, timbre, SR) for timbre in ("flute", "clarinet")
+    )
     y, _ = synthetic.invert_target(content, target, target, SR)
     assert y.shape == target.shape
     assert synthetic.TargetEvaluator(content, target, SR).evaluate(y)["lsd_reduction"] > 0.5
