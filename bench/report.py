@@ -1,14 +1,14 @@
-"""Measure what reports take: time to make them, size, and how soon a browser can use them.
+"""Measure HTML reports: time to write them, their size, and how soon a browser can use them.
 
-Makes its own sounds and records (nothing is transferred), writes the page of a pair and that of a
-batch, and opens both in a headless Chromium::
+Makes its own audio files and records, without any transfer. Writes the report of a pair and that of
+a batch, and opens both in a headless Chromium::
 
     python -m bench.report -o report
     python -m bench.report --pairs 10000
 
-Everything goes to ``report.json``, the table to ``report.md`` and to standard output. Times in the
-browser begin with the navigation; docs/reports.md says what each number is. Needs playwright (in
-the extra ``dev``) and a Chromium on the PATH.
+Writes ``report.json`` and a table, to ``report.md`` and standard output. Times in the browser start
+with the navigation; docs/reports.md explains the figures. Needs playwright (in the extra ``dev``)
+and Chromium on the PATH.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,19 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.events import TERMS
 from audiostyle.report import write
 from audiostyle.utils.atomic_files import file_digest, record_path
-from bench import machine, synth
-from bench.arguments import make_parser, whole
-from bench.phrases import Note
+from bench.common import MAX_SECONDS, describe_machine, integer, make_parser, markdown_table, number
+from bench.quality import synthesizer
+from bench.quality.phrases import Note
 
 SR = 22_050
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+TIMBRES = ("strings", "pluck", "organ", "oboe")
 SOUNDS = 12  # different ones; every file is a copy of one of them
 CONTENTS = 40
 STEPS = 20
 Row = dict[str, Any]
 
-# When the first row of the table was painted, or the first picture of a pair.
+# JavaScript that returns times in ms, each until the frame after the change was painted.
 READY = """() => new Promise((done) => requestAnimationFrame(() => setTimeout(
   () => done(performance.now()))))"""
 SORT = """(key) => new Promise((done) => {
@@ -62,9 +63,9 @@ OPEN = """() => new Promise((done) => {
   const began = performance.now();
   document.querySelector(".pairs .open").click();
   requestAnimationFrame(() => setTimeout(() => {
-    const took = performance.now() - began;
+    const elapsed = performance.now() - began;
     document.querySelector("dialog").close();
-    done(took);
+    done(elapsed);
   }));
 })"""
 SCROLL = """() => new Promise((done) => {
@@ -86,21 +87,9 @@ SCROLL = """() => new Promise((done) => {
 })"""
 
 
-def make_sounds(folder: Path, seconds: float) -> list[Path]:
-    """Synthesise the different sounds.
-
-    Parameters
-    ----------
-    folder : Path
-    seconds : float
-
-    Returns
-    -------
-    list of Path
-    """
+def write_sounds(folder: Path, seconds: float) -> list[Path]:
+    """Synthesize the different sounds."""
     rng = np.random.default_rng(0)
-    names = ("strings", "pluck", "organ", "reed")
-    timbres = [name for name in names if name in synth.TIMBRES] or list(synth.TIMBRES)
     paths = []
     for i in range(SOUNDS):
         starts = np.sort(rng.uniform(0, max(seconds - 1.0, 0.5), max(2, round(2 * seconds))))
@@ -108,7 +97,7 @@ def make_sounds(folder: Path, seconds: float) -> list[Path]:
             Note(float(at), 0.6, int(rng.integers(48, 84)), float(rng.uniform(0.4, 0.9)))
             for at in starts
         ]
-        y = synth.render(notes, timbres[i % len(timbres)], SR, seed=i)
+        y = synthesizer.synthesize(notes, TIMBRES[i % len(TIMBRES)], SR, seed=i)
         y = np.resize(y, round(seconds * SR)) + 1e-3 * rng.standard_normal(round(seconds * SR))
         path = folder / f"{i}.wav"
         sf.write(path, 0.5 * y / np.abs(y).max(), SR)
@@ -117,10 +106,11 @@ def make_sounds(folder: Path, seconds: float) -> list[Path]:
 
 
 def make_record(content: Path, style: Path, output: Path, seconds: float) -> Row:
-    """Put together what a transfer would have written beside its output."""
+    """Make the record that a transfer would have written."""
 
-    def clip(path: Path, digest: str) -> Row:
+    def clip(path: Path) -> Row:
         samples = round(seconds * SR)
+        digest = file_digest(path)
         return {"path": str(path), "sha256": digest, "sr": SR, "channels": 1, "samples": samples}
 
     losses = [
@@ -128,13 +118,12 @@ def make_record(content: Path, style: Path, output: Path, seconds: float) -> Row
         | {term: (k + 1) / 40 * 0.9**i for k, term in enumerate(TERMS)}
         for i in range(STEPS + 1)
     ]
-    digest = file_digest(output)
     return {
         "audiostyle": "bench",
         "status": "complete",
-        "output": clip(output, digest),
-        "content": clip(content, file_digest(content)) | {"start_sample": 0},
-        "styles": [{"path": str(style), "clips": [clip(style, file_digest(style))]}],
+        "output": clip(output),
+        "content": clip(content) | {"start_sample": 0},
+        "styles": [{"path": str(style), "clips": [clip(style)]}],
         "preset": "balanced",
         "parameters": TransferConfig().to_dict(),
         "weights": {"network": "none"},
@@ -145,9 +134,9 @@ def make_record(content: Path, style: Path, output: Path, seconds: float) -> Row
     }
 
 
-def make_batch(root: Path, n: int, seconds: float) -> Path:
-    """Write the folder of a batch of `n` pairs that was never computed."""
-    sounds = make_sounds(root, seconds)
+def write_batch(root: Path, n: int, seconds: float) -> Path:
+    """Write the folder of a batch of `n` pairs, without computing it."""
+    sounds = write_sounds(root, seconds)
     folder = root / "out"
     for path in (folder, root / "contents", root / "styles"):
         path.mkdir()
@@ -171,95 +160,76 @@ def make_batch(root: Path, n: int, seconds: float) -> Path:
     return folder
 
 
-def timed(work: Callable[[], Any]) -> float:
-    """Return how long something takes, in seconds."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def measure_browser(browser: Any, page_path: Path, batch: bool, repeats: int) -> Row:
-    """Open a page afresh several times, and use it.
-
-    Parameters
-    ----------
-    browser : playwright.sync_api.Browser
-    page_path : Path
-    batch : bool
-        Whether it has a table.
-    repeats : int
-
-    Returns
-    -------
-    dict of str to float
-        Medians in milliseconds; of the frames also the 95th percentile and the longest.
-    """
+def measure_browser(browser: Any, path: Path, has_table: bool, repeats: int) -> Row:
+    """Open a page several times in fresh contexts, and use it; return medians in ms."""
     ready, sort, find, opened, frames = [], [], [], [], []
     for _ in range(repeats):
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         page = context.new_page()
-        page.goto(page_path.as_uri())
+        page.goto(path.as_uri())
         ready.append(page.evaluate(READY))
-        if batch:
+        if has_table:
             sort += [page.evaluate(SORT, key) for key in ("score", "name", "loss")]
             find += [page.evaluate(FILTER, text) for text in ("00001", "")]
             opened.append(page.evaluate(OPEN))
             frames += page.evaluate(SCROLL)
         context.close()
     row: Row = {"usable_ms": statistics.median(ready), "usable_worst_ms": max(ready)}
-    if batch:
+    if has_table:
         row |= {"sort_ms": statistics.median(sort), "filter_ms": statistics.median(find)}
         row |= {"details_ms": statistics.median(opened), "frame_ms": statistics.median(frames)}
         row |= {"frame_95_ms": float(np.percentile(frames, 95)), "frame_worst_ms": max(frames)}
     return row
 
 
-def render(found: dict[str, Row]) -> str:
-    """Write the table in Markdown."""
-    names = list(dict.fromkeys(name for row in found.values() for name in row))
-    lines = ["| | " + " | ".join(found) + " |", "|---" * (len(found) + 1) + "|"]
-    for name in names:
-        cells = (f"{row[name]:.4g}" if name in row else "" for row in found.values())
-        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def format_pages(found: dict[str, Row]) -> str:
+    """Format the measurements in Markdown, one column per page."""
+    names = dict.fromkeys(name for row in found.values() for name in row)
+    lines = [
+        [name.replace("_", " ")]
+        + [f"{row[name]:.4g}" if name in row else "" for row in found.values()]
+        for name in names
+    ]
+    return markdown_table(["", *found], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, and write the results."""
-    parser = make_parser(__doc__, "python -m bench.report")
-    parser.add_argument("-o", "--output", type=Path, default=Path("report"))
-    parser.add_argument("--pairs", type=whole(), default=1000)
-    parser.add_argument("--seconds", type=float, default=30.0, help="length of every sound")
-    parser.add_argument("--repeats", type=whole(), default=5)
+    """Run the benchmark."""
+    parser, length = make_parser("bench.report", __doc__), number(1.0, MAX_SECONDS, "s")
+    parser.add_argument("-o", "--output", type=Path, default=Path("report"), metavar="NAME")
+    parser.add_argument("--pairs", type=integer(), default=1000)
+    parser.add_argument("--seconds", type=length, default=30.0, help="length of every sound")
+    parser.add_argument("--repeats", type=integer(), default=5)
     options = parser.parse_args(arguments)
-    path = next((found for found in map(shutil.which, BROWSERS) if found), None)
-    if path is None:
+    executable = next((found for found in map(shutil.which, BROWSERS) if found), None)
+    if executable is None:
         print(f"no browser: none of {', '.join(BROWSERS)} is on the PATH", file=sys.stderr)
         return 1
     from playwright.sync_api import sync_playwright
 
     found: dict[str, Row] = {}
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         root = Path(name)
-        folder = make_batch(root, options.pairs, options.seconds)
-        one = sorted(folder.glob("*.wav"))[0]
-        as_root = hasattr(os, "geteuid") and os.geteuid() == 0
+        folder = write_batch(root, options.pairs, options.seconds)
+        pair = min(folder.glob("*.wav"))
         browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox"] if as_root else []
+            executable_path=executable, args=["--no-sandbox"] if is_root else []
         )
-        for label, source in (("pair", one), (f"{options.pairs} pairs", folder)):
+        for label, source in (("pair", pair), (f"{options.pairs} pairs", folder)):
             page = root / f"{source.stem}.html"
-            seconds = timed(lambda s=source, p=page: write.write_report(s, p))  # type: ignore[misc]
-            size = page.stat().st_size / 1e6
-            seen = measure_browser(browser, page, source is folder, options.repeats)
-            found[label] = {"made_s": seconds, "size_mb": size, **seen}
+            began = time.perf_counter()
+            write.write_report(source, page)
+            size = {"made_s": time.perf_counter() - began, "size_mb": page.stat().st_size / 1e6}
+            has_table = source is folder
+            found[label] = size | measure_browser(browser, page, has_table, options.repeats)
         version = browser.version
         browser.close()
-    table = render(found)
-    about = {"machine": machine.describe(), "browser": version, "found": found}
+    about = {"machine": describe_machine(), "browser": version, "found": found}
     options.output.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n")
-    options.output.with_suffix(".md").write_text(table)
-    print(table, end="")
+    text = format_pages(found)
+    options.output.with_suffix(".md").write_text(text)
+    print(text, end="")
     return 0
 
 

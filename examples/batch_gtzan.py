@@ -1,7 +1,7 @@
-"""A batch from Python: a genre as one style, progress as data, results as rows.
+"""Run a batch from Python: a genre as one style, progress as events, results as rows.
 
-Run ``python examples/batch_gtzan.py GENRES OUT``, where GENRES holds ``jazz`` and ``classical``;
-run it again to go on where it stopped.
+Run ``python examples/batch_gtzan.py GENRES OUT``, where GENRES contains ``jazz`` and ``classical``.
+If it is interrupted, run it again: it continues where it stopped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from audiostyle.batch.engine import Done, Failed
 
 
 def show(event: Any) -> None:
-    """Print a line for every pair that ends."""
+    """Print a line for every finished pair."""
     if isinstance(event, Done):
         print(f"{event.job.pair.id}: loss {event.summary['loss_total']:.3f}, {event.seconds:.1f} s")
     elif isinstance(event, Failed):
@@ -23,7 +23,7 @@ def show(event: Any) -> None:
 
 
 def main(genres: str, out_dir: str) -> int:
-    """Apply the style of all classical clips to three jazz clips; return the exit code."""
+    """Apply the style of all classical clips to three jazz clips, and return the exit code."""
     result = audiostyle.run_batch(
         genres,
         genres,
@@ -38,7 +38,7 @@ def main(genres: str, out_dir: str) -> int:
     )
     for (kind, reason), pairs in result.failures.items():
         print(f"{len(pairs)} failed, {kind}: {reason}")
-    print(f"{result.count('done')} done, {result.computed} of them now")
+    print(f"{result.count('done')} done, {result.computed} of them in this run")
     return result.exit_code
 
 

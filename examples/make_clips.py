@@ -1,7 +1,7 @@
-"""Make the two clips of this folder: nothing recorded, nothing borrowed, the same on every machine.
+"""Synthesize the two clips of this folder, free of any rights and the same on every machine.
 
 Run ``python examples/make_clips.py`` to write ``pluck.flac`` (the content: a plucked melody) and
-``strings.flac`` (the style: a small string section that plays something else).
+``strings.flac`` (the style: a small string section that plays other chords).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 SR = 22050
 BEAT = 0.25  # seconds
-# MIDI notes; two bars of A minor, F, C and G, broken.
+# MIDI notes: broken chords of A minor, F, C and G.
 MELODY = [57, 64, 69, 72, 71, 69, 64, 60, 53, 60, 65, 69, 67, 65, 60, 57]
 MELODY += [48, 55, 64, 67, 72, 67, 64, 55, 55, 62, 67, 71, 74, 71, 67, 62]
 CHORDS = [(50, 57, 65, 69), (55, 58, 62, 70), (48, 55, 63, 67), (53, 60, 65, 68)]
@@ -29,23 +29,10 @@ def frequency(note: float) -> float:
 
 
 def pluck(note: int, seconds: float, rng: np.random.Generator) -> Array:
-    """Make a plucked string (Karplus & Strong 1983): a noise burst in a damped, averaging loop.
-
-    Parameters
-    ----------
-    note : int
-        MIDI note.
-    seconds : float
-    rng : np.random.Generator
-        Source of the burst.
-
-    Returns
-    -------
-    np.ndarray [shape=(n,)]
-    """
+    """Synthesize a plucked string: noise in a damped, averaging loop (Karplus & Strong 1983)."""
     period = round(SR / frequency(note))
     loop = rng.uniform(-1, 1, period)
-    loop -= loop.mean()  # what does not move is not heard, and would never fade
+    loop -= loop.mean()  # a constant offset is inaudible, but would not decay
     periods = []
     for _ in range(int(seconds * SR) // period + 1):
         periods.append(loop)
@@ -54,20 +41,7 @@ def pluck(note: int, seconds: float, rng: np.random.Generator) -> Array:
 
 
 def bow(note: int, seconds: float, rng: np.random.Generator) -> Array:
-    """Make a bowed string: falling partials with vibrato and a slow attack, and a little hiss.
-
-    Parameters
-    ----------
-    note : int
-        MIDI note.
-    seconds : float
-    rng : np.random.Generator
-        Source of phases, of the rate of the vibrato, and of the hiss.
-
-    Returns
-    -------
-    np.ndarray [shape=(n,)]
-    """
+    """Synthesize a bowed string: partials with vibrato, a slow attack and some hiss."""
     t = np.arange(int(seconds * SR)) / SR
     rate = rng.uniform(5.0, 6.5)
     bend = 0.004 * np.sin(2 * np.pi * rate * t + rng.uniform(0, 6)) * np.minimum(t / 0.4, 1)
@@ -82,7 +56,7 @@ def bow(note: int, seconds: float, rng: np.random.Generator) -> Array:
 
 
 def content() -> Array:
-    """Make the plucked melody, 8.5 s."""
+    """Synthesize the plucked melody, 8.5 s."""
     rng = np.random.default_rng(1)
     y = np.zeros(int((len(MELODY) * BEAT + 0.5) * SR))
     for i, note in enumerate(MELODY):
@@ -93,7 +67,7 @@ def content() -> Array:
 
 
 def style() -> Array:
-    """Make the string section, 8 s."""
+    """Synthesize the string section, 8 s."""
     rng = np.random.default_rng(2)
     chords = []
     for chord in CHORDS * 2:
@@ -103,7 +77,7 @@ def style() -> Array:
 
 
 def main() -> None:
-    """Write both clips beside this script."""
+    """Write both clips to the folder of this script."""
     folder = Path(__file__).parent
     sf.write(folder / "pluck.flac", content(), SR, subtype="PCM_16")
     sf.write(folder / "strings.flac", style(), SR, subtype="PCM_16")

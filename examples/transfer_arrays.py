@@ -1,6 +1,6 @@
-"""Use audiostyle from Python: arrays in, arrays out, progress as data.
+"""Use audiostyle from Python: arrays in, arrays out, progress as events.
 
-Run ``python examples/transfer_arrays.py`` after ``make demo``; it writes ``demo/arrays.wav``.
+Run ``python examples/transfer_arrays.py``; it writes ``demo/arrays.wav``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ HERE = Path(__file__).parent
 
 
 def show(event: Stage | Iteration) -> None:
-    """Print every fifth step."""
+    """Print the losses of every fifth step."""
     if isinstance(event, Iteration) and event.step % 5 == 0:
         print(f"step {event.step}: content {event.content:.4f}, style {event.style:.4f}")
 
 
 def main() -> None:
-    """Style one clip with another at three strengths, and write them one after the other."""
+    """Transfer a style at two strengths, and write content and results one after the other."""
     content, sr = sf.read(HERE / "pluck.flac", dtype="float32")
     style, _ = sf.read(HERE / "strings.flac", dtype="float32")
     takes = [content]

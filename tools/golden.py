@@ -1,11 +1,11 @@
-"""Write ``tests/golden.json``: what a small transfer gives, to be compared with other versions.
+"""Write ``tests/core/golden.json``: results of small transfers, to compare other versions with.
 
-Run it where a result was changed on purpose::
+Run after a change that is meant to change results::
 
     python tools/golden.py
 
-With ``--compare`` nothing is written: it prints how far this machine, with these versions, is from
-what is written there. ``--threads N`` computes with N threads.
+With ``--compare``, nothing is written; the deviation of this machine and its installed versions
+from the file is printed. ``--threads N`` computes with N threads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 import audiostyle
 from audiostyle import TransferConfig
-from audiostyle.files import record
+from audiostyle.files.record import package_versions
 
 Array = npt.NDArray[Any]
 
@@ -33,12 +33,12 @@ STEPS = 5
 FRAME = 2048
 EDGES_HZ = (60, 250, 500, 1000, 2000, 4000, 8000)
 SEGMENTS = 5
-FLOOR_DB = -70.0  # what is quieter is not compared
+FLOOR_DB = -70.0  # lower levels are not compared
 TERMS = ("total", "content", "style")
 
 
 def make_content() -> Array:
-    """Synthesise three decaying chords."""
+    """Synthesize three decaying chords."""
     t = np.arange(round(SECONDS * SR)) / SR
     y = np.zeros_like(t)
     for i, root in enumerate((220.0, 277.2, 329.6)):
@@ -50,7 +50,7 @@ def make_content() -> Array:
 
 
 def make_style() -> Array:
-    """Synthesise pulsed chirps without random numbers, which other versions may draw otherwise."""
+    """Synthesize pulsed chirps, without random numbers, which may differ between versions."""
     t = np.arange(round(SECONDS * SR)) / SR
     pulses = 0.5 + 0.5 * np.sign(np.sin(2 * np.pi * 6 * t))
     y = sum(np.sin(2 * np.pi * (f * t + 300 * k * t**2)) for k, f in enumerate((700, 1900, 3300)))
@@ -58,19 +58,9 @@ def make_style() -> Array:
 
 
 def measure(preset: str, threads: int = 0, **changes: Any) -> dict[str, Any]:
-    """Transfer, and describe the result.
+    """Run a transfer of a preset with `changes`, and describe the result.
 
-    Parameters
-    ----------
-    preset : str
-    threads : int
-    **changes
-        Of the preset.
-
-    Returns
-    -------
-    dict
-        ``losses``: of every step, by term. ``bands_db``: the level in six bands of five stretches.
+    ``losses`` holds the losses of every step by term, ``bands_db`` levels in time and frequency.
     """
     fixed = {"precision": "float32", "iterations": STEPS, "tolerance": 0.0}
     config = TransferConfig.from_preset(preset, **fixed, inversion_iterations=16, **changes)
@@ -83,15 +73,11 @@ def measure(preset: str, threads: int = 0, **changes: Any) -> dict[str, Any]:
 
 
 def levels(y: Array) -> Array:
-    """Level of a clip in bands and stretches, by plain NumPy.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
+    """Measure the levels of a clip [shape=(n,)] in bands and segments, with plain NumPy.
 
     Returns
     -------
-    np.ndarray [shape=(6, 5), dB]
+    np.ndarray [shape=(6, SEGMENTS), dB]
     """
     n = len(y) // FRAME
     power = np.abs(np.fft.rfft(y[: n * FRAME].reshape(n, FRAME) * np.hanning(FRAME))) ** 2
@@ -107,46 +93,41 @@ def levels(y: Array) -> Array:
 
 
 def deviation(found: dict[str, Any], golden: dict[str, Any]) -> tuple[float, float, float]:
-    """Say how far two descriptions are from each other.
-
-    Parameters
-    ----------
-    found, golden : dict
-        From `measure`.
+    """Return the deviation of one description by `measure` from another.
 
     Returns
     -------
     start, losses : float
-        Largest difference of the losses before the first step and of all steps, relative to the
+        Largest differences of the losses before the first step and of all steps, relative to the
         total loss of the step.
     level : float, in dB
-        Largest difference of the levels that are above `FLOOR_DB` in either.
+        Largest difference of levels that are above `FLOOR_DB` in either.
     """
     totals = np.asarray(golden["losses"]["total"])
-    apart = [
+    differences = [
         np.abs(np.subtract(found["losses"][term], golden["losses"][term])) / totals
         for term in TERMS
     ]
     ours, theirs = np.asarray(found["bands_db"]), np.asarray(golden["bands_db"])
-    heard = np.maximum(ours, theirs) > FLOOR_DB
-    level = np.abs(ours - theirs)[heard].max()
-    return float(np.max(apart, axis=0)[0]), float(np.max(apart)), float(level)
+    audible = np.maximum(ours, theirs) > FLOOR_DB
+    level = np.abs(ours - theirs)[audible].max()
+    return float(np.max(differences, axis=0)[0]), float(np.max(differences)), float(level)
 
 
 def main() -> None:
-    """Write or compare."""
+    """Write the file, or compare with it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--compare", action="store_true")
+    parser.add_argument("--compare", action="store_true", help="print the deviation instead")
     parser.add_argument("--threads", type=int, default=0)
-    asked = parser.parse_args()
-    found = {preset: measure(preset, asked.threads) for preset in PRESETS}
-    if asked.compare:
+    options = parser.parse_args()
+    found = {preset: measure(preset, options.threads) for preset in PRESETS}
+    if options.compare:
         golden = json.loads(FILE.read_text())
         for preset in PRESETS:
             start, losses, level = deviation(found[preset], golden[preset])
             print(f"{preset}: start {start:.1e}, losses {losses:.1e}, levels {level:.3f} dB")
         return
-    about = {"versions": record.package_versions("librosa", "numpy", "soundfile"), **found}
+    about = {"versions": package_versions("librosa", "numpy", "soundfile"), **found}
     del about["versions"]["platform"]
     FILE.write_text(json.dumps(about, indent=1) + "\n")
     print(f"wrote {FILE.name}")

@@ -1,14 +1,13 @@
-"""Run every command of ``docs/recipes.md``, in order, in a folder that is made for them.
+"""Run every command of ``docs/recipes.md`` in order, in a temporary folder.
 
     python tools/try_recipes.py [WORDS...]
 
-With words, only commands that hold one of them are run. Some minutes; the exit code is 1 if a
-command fails. Blocks that are marked as ``text`` need a cluster and are left out.
+With words, only the commands that contain one of them are run. Takes some minutes; the exit code is
+1 if a command fails. Blocks marked as ``text`` need a cluster and are left out.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -20,18 +19,18 @@ from pathlib import Path
 import soundfile as sf
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS = 3  # of each clip
+SECONDS = 3  # length of each clip
 
 
 def read_commands() -> list[str]:
-    """Return the commands in the order of the page."""
+    """Read the commands of the page."""
     text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return [line for kind, block in blocks if not kind for line in block.splitlines()]
 
 
-def make_folder(folder: Path) -> None:
-    """Put the bundled clips there, under the names that the recipes use."""
+def fill_folder(folder: Path) -> None:
+    """Copy the bundled clips and files to the names that the recipes use."""
     places = {
         "pluck": ("song.wav", "songs/one.wav", "songs/two.wav", "genres/jazz/a.wav"),
         "strings": ("piano.wav", "strings.wav", "genres/classical/a.wav", "genres/classical/b.wav"),
@@ -47,11 +46,11 @@ def make_folder(folder: Path) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Run them, and say how each ended."""
+    """Run the commands, and print exit code and time of each."""
     script = f'audiostyle() {{ "{sys.executable}" -m audiostyle "$@"; }}; '
     failed = 0
     with tempfile.TemporaryDirectory() as name:
-        make_folder(Path(name))
+        fill_folder(Path(name))
         for command in read_commands():
             if words and not any(word in command for word in words):
                 continue
@@ -59,7 +58,6 @@ def main(words: list[str]) -> int:
             done = subprocess.run(
                 ["bash", "-c", script + command],
                 cwd=name,
-                env=os.environ,
                 capture_output=True,
                 text=True,
                 check=False,

@@ -1,10 +1,9 @@
-"""Build a wheel, install it into an environment of its own, and use it from another folder.
+"""Build a wheel, install it into a fresh environment, and use it from another folder.
 
     python tools/wheel_test.py
 
-The environment borrows the dependencies of this one, so that nothing large is installed twice, but
-the audiostyle in it is the wheel's. The exit code is 1, with a line that says why, if anything that
-a user needs is not in there.
+The fresh environment reuses the installed dependencies of this one; only audiostyle itself comes
+from the wheel. The exit code is 1 if the wheel lacks a file or does not work.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ SMALL = "--n-fft 1024 --hop-length 256 --n-mels 64 --bands 4 --iterations 3 --pr
 
 
 def build(folder: Path) -> Path:
-    """Build the wheel from a copy: what earlier builds left behind must not get into it."""
+    """Build the wheel from a copy, without leftovers of earlier builds."""
     copy = folder / "copy"
     copy.mkdir()
     for part in PARTS:
@@ -40,50 +39,42 @@ def build(folder: Path) -> Path:
             shutil.copytree(ROOT / part, copy / part, ignore=ignored)
         else:
             shutil.copy(ROOT / part, copy / part)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "-w",
-        "dist",
-        str(copy),
-    ]
-    subprocess.run(command, cwd=folder, check=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", "dist"]
+    subprocess.run([*command, str(copy)], cwd=folder, check=True)
     (wheel,) = (folder / "dist").glob("audiostyle-*.whl")
     return wheel
 
 
 def missing_files(wheel: Path) -> list[str]:
-    """Name the files of the source that a wheel lacks."""
+    """List the source files that a wheel lacks."""
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = [
+    expected = [
         path.relative_to(SOURCE.parent).as_posix()
         for path in SOURCE.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     ]
-    for kind in ("weights/MANIFEST.json", "weights/NOTICE.md", "py.typed", "config.py"):
-        assert f"audiostyle/{kind}" in wanted, kind
-    return sorted(set(wanted) - names)
+    for name in ("weights/MANIFEST.json", "weights/NOTICE.md", "py.typed", "core/transfer.py"):
+        assert f"audiostyle/{name}" in expected, name
+    return sorted(set(expected) - names)
 
 
 def install(wheel: Path, folder: Path) -> Path:
-    """Make an environment with the wheel and the packages of this one; return its programs."""
+    """Install the wheel beside the packages of this environment; return the folder of programs."""
     venv.create(folder / "venv", with_pip=False)
     bin_folder = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
     variables = {"base": str(folder / "venv"), "platbase": str(folder / "venv")}
     site = Path(sysconfig.get_path("purelib", scheme="venv", vars=variables))
-    # A path file within this folder is not read again: the checkout does not come along.
-    (site / "borrowed.pth").write_text("\n".join(p for p in sys.path if p.endswith("-packages")))
+    # Path files in the listed folders are not read, so the checkout is not importable.
+    (site / "dependencies.pth").write_text(
+        "\n".join(p for p in sys.path if p.endswith("-packages"))
+    )
     command = [sys.executable, "-m", "pip", "--python", str(bin_folder / "python"), "install"]
     subprocess.run([*command, "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
     return bin_folder
 
 
 def run(command: list[str], folder: Path) -> str:
-    """Run a program far from the checkout; return what it says."""
+    """Run a program outside the checkout; return its standard output."""
     environment = {name: v for name, v in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -94,15 +85,15 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def use(bin_folder: Path, folder: Path) -> None:
-    """Do what a user does first: ask for the version, for a checkup, and for a transfer."""
+    """Do what a user does first: check version and installation, and run a transfer."""
     program = str(bin_folder / "audiostyle")
     where = run(
         [str(bin_folder / "python"), "-c", "import audiostyle as a; print(a.__file__)"], folder
     )
-    assert Path(where.strip()).is_relative_to(bin_folder.parent), f"not the wheel's: {where}"
+    assert Path(where.strip()).is_relative_to(bin_folder.parent), f"not from the wheel: {where}"
     assert run([program, "--version"], folder).startswith("audiostyle, version ")
-    checkup = json.loads(run([program, "doctor", "--json"], folder))
-    assert checkup["usable"], checkup
+    report = json.loads(run([program, "doctor", "--json"], folder))
+    assert report["usable"], report
     t = np.arange(SR) / SR
     sf.write(folder / "content.wav", 0.3 * np.sin(2 * np.pi * 440 * t), SR)
     sf.write(folder / "style.wav", 0.1 * np.random.default_rng(0).standard_normal(SR), SR)
@@ -115,7 +106,7 @@ def use(bin_folder: Path, folder: Path) -> None:
 
 
 def main() -> int:
-    """Build, look inside, install, use."""
+    """Build, inspect, install and use the wheel."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         wheel = build(folder)
@@ -124,7 +115,7 @@ def main() -> int:
             return 1
         (folder / "elsewhere").mkdir()
         use(install(wheel, folder), folder / "elsewhere")
-        print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, installed, and a second styled")
+        print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, works")
     return 0
 
 

@@ -1,5 +1,3 @@
-"""The bench: what it plays, what it measures, and what it makes of a table."""
-
 from __future__ import annotations
 
 import csv
@@ -9,19 +7,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pairs
 import pytest
-import quality
-import runs
-import synth
-import synthetic
-import tables
-from phrases import Note
-from rows import Row
-from timbres import TIMBRES
 
 from audiostyle.audio import level as audio_level
 from audiostyle.errors import ConfigError
+from bench.quality import __main__ as quality
+from bench.quality import recordings, runs, synthesizer, synthetic, tables
+from bench.quality.phrases import Note
+from bench.quality.runs import Row
+from bench.quality.timbres import TIMBRES
 
 Array = npt.NDArray[Any]
 
@@ -30,8 +24,8 @@ APART = [Note(0.3 + 1.5 * i, 0.5, pitch, 0.9) for i, pitch in enumerate((60, 67,
 
 
 @pytest.fixture(scope="module")
-def renderings() -> dict[str, Array]:
-    return {name: synth.render(APART, name, SR, seed=1) for name in TIMBRES}
+def clips() -> dict[str, Array]:
+    return {name: synthesizer.synthesize(APART, name, SR, seed=1) for name in TIMBRES}
 
 
 # --- the synthesiser ---------------------------------------------------------------------------
@@ -40,7 +34,7 @@ def renderings() -> dict[str, Array]:
 @pytest.mark.parametrize("timbre", TIMBRES)
 @pytest.mark.parametrize("pitch", [57, 81])
 def test_a_note_has_its_fundamental_frequency(timbre: str, pitch: int) -> None:
-    y = synth.play(Note(0.0, 2.0, pitch, 0.8), TIMBRES[timbre], SR, np.random.default_rng(0))
+    y = synthesizer.play(Note(0.0, 2.0, pitch, 0.8), TIMBRES[timbre], SR, np.random.default_rng(0))
     size = 1 << 19
     power = np.abs(np.fft.rfft(y * np.hanning(y.size), size)) ** 2
     frequencies = np.maximum(np.fft.rfftfreq(size, 1 / SR), 1.0)
@@ -52,81 +46,82 @@ def test_a_note_has_its_fundamental_frequency(timbre: str, pitch: int) -> None:
 
 
 @pytest.mark.parametrize("timbre", TIMBRES)
-def test_nothing_sounds_beside_the_partials_and_none_is_folded_back(timbre: str) -> None:
+def test_all_power_is_at_the_partials_and_none_is_aliased(timbre: str) -> None:
     instrument = replace(
         TIMBRES[timbre],
         **{"breath_db": -200.0, "knock_db": -200.0, "players": 1, "spread_cents": 0.0},
         **{"vibrato_cents": 0.0, "tremolo_db": 0.0},
     )
     sr, pitch = 16_000, 93
-    y = synth.play(Note(0.0, 1.0, pitch, 0.9), instrument, sr, np.random.default_rng(0))
-    _, frequencies, _ = synth.partials(1760.0, instrument, sr)
+    y = synthesizer.play(Note(0.0, 1.0, pitch, 0.9), instrument, sr, np.random.default_rng(0))
+    _, frequencies, _ = synthesizer.partials(1760.0, instrument, sr)
     assert frequencies.max() < sr / 2
     power = np.abs(np.fft.rfft(y * np.hanning(y.size))) ** 2
     bins = np.fft.rfftfreq(y.size, 1 / sr)
-    beside = np.abs(bins[:, None] - frequencies).min(axis=1) > 150
-    assert power[beside].sum() < 1e-5 * power.sum()
+    elsewhere = np.abs(bins[:, None] - frequencies).min(axis=1) > 150
+    assert power[elsewhere].sum() < 1e-5 * power.sum()
 
 
 def test_vibrato_and_unison_stay_below_nyquist() -> None:
     for timbre in TIMBRES.values():
         for pitch in range(36, 109, 6):
-            _, frequencies, _ = synth.partials(440.0 * 2.0 ** ((pitch - 69) / 12), timbre, SR)
+            _, frequencies, _ = synthesizer.partials(440.0 * 2.0 ** ((pitch - 69) / 12), timbre, SR)
             widest = 2.0 ** ((timbre.vibrato_cents + timbre.spread_cents) / 1200)
             assert frequencies.max(initial=0.0) * widest < SR / 2
 
 
-def test_the_same_notes_begin_at_the_same_times_in_every_timbre(
-    renderings: dict[str, Array],
+def test_notes_start_at_the_same_times_in_every_timbre(
+    clips: dict[str, Array],
 ) -> None:
-    assert len({y.size for y in renderings.values()}) == 1
+    assert len({y.size for y in clips.values()}) == 1
     step = SR // 200
-    for name, y in renderings.items():
+    for name, y in clips.items():
         level = np.array([np.sqrt(np.mean(y[i : i + step] ** 2)) for i in range(0, y.size, step)])
         db = 20 * np.log10(level / level.max() + 1e-9)
-        assert db[:58].max() < -45, name  # up to 10 ms before the first note
+        assert db[:58].max() < -45, name  # until 10 ms before the first note
         for note in APART:
             first = round(note.start * 200)
             quiet, loud = db[first - 10 : first - 2], db[first : first + 16]
             assert quiet.max() < -30 < loud.max() - 10, name
 
 
-def test_a_note_neither_begins_nor_ends_with_a_click() -> None:
+def test_notes_start_and_end_without_a_click() -> None:
     for timbre in TIMBRES.values():
-        y = synth.play(Note(0.0, 0.3, 70, 1.0), timbre, SR, np.random.default_rng(0))
+        y = synthesizer.play(Note(0.0, 0.3, 70, 1.0), timbre, SR, np.random.default_rng(0))
         assert abs(y[0]) < 1e-9
         assert abs(y[-1]) < 1e-9
         assert np.abs(y[-10:]).max() < 0.02 * np.abs(y).max()
 
 
-def test_renderings_are_deterministic_levelled_and_of_one_type(
-    renderings: dict[str, Array],
+def test_renderings_are_deterministic_and_normalized(
+    clips: dict[str, Array],
 ) -> None:
-    for name, y in renderings.items():
+    for name, y in clips.items():
         assert y.dtype == np.float32
         assert np.abs(y).max() < 1.0
         assert audio_level.active_level(y[None], SR) == pytest.approx(-20.0, abs=0.01), name
-    again = synth.render(APART, "flute", SR, seed=1)
-    np.testing.assert_array_equal(again, renderings["flute"])
-    assert not np.array_equal(synth.render(APART, "flute", SR, seed=2), again)
+    again = synthesizer.synthesize(APART, "flute", SR, seed=1)
+    np.testing.assert_array_equal(again, clips["flute"])
+    assert not np.array_equal(synthesizer.synthesize(APART, "flute", SR, seed=2), again)
 
 
-def test_timbres_differ_more_than_takes(renderings: dict[str, Array]) -> None:
-    powers = {name: synthetic.mel_power(y, SR) for name, y in renderings.items()}
+@pytest.mark.slow
+def test_timbres_differ_more_than_takes(clips: dict[str, Array]) -> None:
+    powers = {name: synthetic.mel_power(y, SR) for name, y in clips.items()}
     for name in TIMBRES:
-        take = synthetic.mel_power(synth.render(APART, name, SR, seed=2), SR)
+        take = synthetic.mel_power(synthesizer.synthesize(APART, name, SR, seed=2), SR)
         distances = {other: synthetic.lsd(take, power) for other, power in powers.items()}
         own = distances.pop(name)
         assert 1.5 * own < min(distances.values()), (name, own, distances)
 
 
-def test_a_resonance_stays_where_it_is_when_the_pitch_moves() -> None:
+def test_resonances_do_not_move_with_the_pitch() -> None:
     at = np.array([720.0, 1440.0])
-    gains = synth.body_db(at, ((720.0, 18.0, 0.35),))
+    gains = synthesizer.resonance_db(at, ((720.0, 18.0, 0.35),))
     assert gains[0] == pytest.approx(18.0)
     assert gains[1] == pytest.approx(18.0 * np.exp(-0.5 / 0.35**2))
-    for f0 in (180.0, 240.0, 360.0):  # all have a partial on the formant
-        _, frequencies, amplitudes = synth.partials(f0, TIMBRES["voice"], SR)
+    for f0 in (180.0, 240.0, 360.0):  # all have a partial at the formant
+        _, frequencies, amplitudes = synthesizer.partials(f0, TIMBRES["voice"], SR)
         formants = frequencies[amplitudes.argsort()[-3:]]
         assert np.abs(formants - 720.0).min() < 1e-6
 
@@ -134,7 +129,7 @@ def test_a_resonance_stays_where_it_is_when_the_pitch_moves() -> None:
 # --- pairs -------------------------------------------------------------------------------------
 
 
-def test_each_half_has_24_pairs_of_all_timbres_and_they_share_nothing() -> None:
+def test_each_half_has_24_pairs_of_all_timbres_and_the_halves_are_disjoint() -> None:
     halves = {which: synthetic.choose_synthetic(which) for which in ("tune", "held-out")}
     for which, half in halves.items():
         assert len(half) >= 24
@@ -147,18 +142,18 @@ def test_each_half_has_24_pairs_of_all_timbres_and_they_share_nothing() -> None:
     assert len({pair.number for pair in everything}) == sum(map(len, halves.values()))
 
 
-def test_phrases_of_a_pair_differ_and_last_as_long_as_they_shall() -> None:
+def test_phrases_of_a_pair_differ_and_have_the_required_length() -> None:
     seen = set()
     for pair in synthetic.choose_synthetic("all"):
-        content, style = pair.scores()
+        content, style = pair.phrases()
         for notes in (content, style):
-            assert 6.0 <= max(n.start + n.duration for n in notes) + synth.TAIL_S <= 8.0
+            assert 6.0 <= max(n.start + n.duration for n in notes) + synthesizer.TAIL_S <= 8.0
             assert len(notes) >= 5
             assert all(n.duration > 0 and 40 <= n.pitch <= 96 for n in notes)
         assert content != style
         seen.add(tuple(content))
         seen.add(tuple(style))
-        assert pair.scores() == (content, style)
+        assert pair.phrases() == (content, style)
     assert len(seen) == 2 * len(synthetic.choose_synthetic("all"))
 
 
@@ -171,7 +166,7 @@ def test_the_target_has_the_contents_notes_and_the_styles_timbre(
         calls.append((notes, timbre, seed))
         return np.zeros(1, np.float32)
 
-    monkeypatch.setattr(synthetic, "render", record)
+    monkeypatch.setattr(synthetic, "synthesize", record)
     synthetic.SyntheticPair(4, "oboe", "piano").clips(SR)
     content, style, target = calls
     assert target[0] == content[0] != style[0]
@@ -180,22 +175,24 @@ def test_the_target_has_the_contents_notes_and_the_styles_timbre(
     assert len({call[2] for call in calls}) == 3
 
 
-def test_the_bench_never_tunes_on_what_it_holds_out(tmp_path: Path) -> None:
+def test_no_held_out_clip_is_used_for_tuning(tmp_path: Path) -> None:
     for genre in ("blues", "jazz", "rock"):
         (tmp_path / genre).mkdir()
         for number in range(4):
             (tmp_path / genre / f"{genre}.{number:05d}.wav").touch()
-    clips = pairs.list_clips(tmp_path)
+    clips = recordings.list_clips(tmp_path)
     chosen = {
         which: {
-            clip for pair in pairs.choose_pairs(clips, which) for clip in (pair.content, pair.style)
+            clip
+            for pair in recordings.choose_pairs(clips, which)
+            for clip in (pair.content, pair.style)
         }
         for which in ("held-out", "tune")
     }
     assert not chosen["held-out"] & chosen["tune"]
-    every = pairs.choose_pairs(clips, "all")
+    every = recordings.choose_pairs(clips, "all")
     assert len(every) == 3 * 2 * 4 * 4
-    assert len(pairs.spread(every, 5)) == 5
+    assert len(runs.limit_pairs(every, 5)) == 5
 
 
 # --- distances ---------------------------------------------------------------------------------
@@ -203,18 +200,18 @@ def test_the_bench_never_tunes_on_what_it_holds_out(tmp_path: Path) -> None:
 
 def test_distances_of_constant_spectra_have_a_closed_form() -> None:
     flat = np.ones((8, 5))
-    shelf = flat * np.where(np.arange(8) < 4, 1.0, 4.0)[:, None]
+    boosted = flat * np.where(np.arange(8) < 4, 1.0, 4.0)[:, None]
     six = 10 * np.log10(4.0)
     assert synthetic.lsd(flat, flat) == synthetic.lsd_frames(flat, flat) == 0.0
-    assert synthetic.lsd(shelf, flat) == pytest.approx(six / 2)
-    assert synthetic.lsd_frames(shelf, flat) == pytest.approx(six * np.sqrt(0.5))
+    assert synthetic.lsd(boosted, flat) == pytest.approx(six / 2)
+    assert synthetic.lsd_frames(boosted, flat) == pytest.approx(six * np.sqrt(0.5))
     # One frame of four is 6 dB louder: one mean square is over time, the other over bands.
     burst = np.ones((8, 4)) * np.array([4.0, 1.0, 1.0, 1.0])
     assert synthetic.lsd(burst, np.ones((8, 4))) == pytest.approx(six / 2)
     assert synthetic.lsd_frames(burst, np.ones((8, 4))) == pytest.approx(six / 4)
 
 
-def test_a_shelf_on_noise_is_worth_what_is_left_after_the_levels_are_matched() -> None:
+def test_a_shelving_filter_on_noise_has_the_distance_left_after_level_matching() -> None:
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(6 * 16_000))
     frequencies = np.fft.rfftfreq(6 * 16_000, 1 / 16_000)
     # The bands above the edge, of 128 Slaney bands up to 8 kHz, and their share of the power.
@@ -231,7 +228,7 @@ def test_a_shelf_on_noise_is_worth_what_is_left_after_the_levels_are_matched() -
     assert distance == pytest.approx(expected, abs=0.1)
 
 
-def test_what_is_nearly_silent_does_not_count_frame_by_frame() -> None:
+def test_near_silence_does_not_count_in_the_frame_wise_distance() -> None:
     target = np.array([[1.0, 1.0], [1e-9, 1e-9]])
     deeper = np.array([[1.0, 1.0], [1e-7, 1e-12]])
     assert synthetic.lsd_frames(deeper, target) == 0.0
@@ -239,24 +236,27 @@ def test_what_is_nearly_silent_does_not_count_frame_by_frame() -> None:
 
 
 def test_reduction_is_0_for_the_content_and_1_for_the_target(
-    renderings: dict[str, Array],
+    clips: dict[str, Array],
 ) -> None:
-    content, target = renderings["pluck"], renderings["voice"]
-    judge = synthetic.TargetJudge(content, target, SR)
+    content, target = clips["pluck"], clips["voice"]
+    evaluator = synthetic.TargetEvaluator(content, target, SR)
     for y, expected in ((content, 0.0), (target, 1.0)):
-        measures = judge.evaluate(y)
+        measures = evaluator.evaluate(y)
         assert measures["lsd_reduction"] == measures["lsd_frames_reduction"] == expected
-    assert judge.evaluate(target)["lsd"] == 0.0
-    louder = judge.evaluate(4 * target)
+    assert evaluator.evaluate(target)["lsd"] == 0.0
+    louder = evaluator.evaluate(4 * target)
     assert louder["lsd_reduction"] == pytest.approx(1.0, abs=1e-4)
 
 
-def test_the_inversion_of_the_target_comes_near_to_it() -> None:
+@pytest.mark.slow
+def test_the_inversion_of_the_target_is_close_to_it() -> None:
     notes = [Note(0.1, 0.5, 64, 0.9), Note(0.7, 0.5, 69, 0.9)]
-    content, target = (synth.render(notes, timbre, SR) for timbre in ("flute", "clarinet"))
+    content, target = (
+        synthesizer.synthesize(notes, timbre, SR) for timbre in ("flute", "clarinet")
+    )
     y, _ = synthetic.invert_target(content, target, target, SR)
     assert y.shape == target.shape
-    assert synthetic.TargetJudge(content, target, SR).evaluate(y)["lsd_reduction"] > 0.5
+    assert synthetic.TargetEvaluator(content, target, SR).evaluate(y)["lsd_reduction"] > 0.5
 
 
 # --- tables ------------------------------------------------------------------------------------
@@ -267,17 +267,17 @@ def make_row(strength: float | None, config: str = "fast", **measures: float) ->
     return Row(pair, config, measures, strength, main=strength in (None, 1.0))
 
 
-def test_a_monotone_curve_has_no_offence_and_others_name_the_step() -> None:
+def test_a_monotone_curve_has_no_violation_and_others_name_the_step() -> None:
     strengths = (0.0, 0.25, 0.5)
-    assert tables.strength_offences(strengths, (0.0, 0.3, 0.3), (1.0, 0.9, 0.92)) == []
-    offences = tables.strength_offences(strengths, (0.0, 0.3, 0.299), (0.8, 0.84, 0.5))
-    assert offences == [
+    assert tables.strength_violations(strengths, (0.0, 0.3, 0.3), (1.0, 0.9, 0.92)) == []
+    violations = tables.strength_violations(strengths, (0.0, 0.3, 0.299), (0.8, 0.84, 0.5))
+    assert violations == [
         "content rises by 0.040 from 0 to 0.25",
         "style falls by 0.001 from 0.25 to 0.5",
     ]
 
 
-def test_the_strength_table_judges_means_over_pairs() -> None:
+def test_the_strength_table_checks_means_over_pairs() -> None:
     table = [(0.0, 0.0, 1.0), (0.0, 0.2, 1.0), (1.0, 0.5, 0.5), (1.0, 0.1, 0.6)]
     rows = [make_row(s, style=style, content=content) for s, style, content in table]
     text = tables.strength_table(rows, (0.0, 1.0), ("style", "content"))
@@ -285,11 +285,13 @@ def test_the_strength_table_judges_means_over_pairs() -> None:
     assert "| fast | 1 | 0.300 | 0.550 |" in text
     assert "- fast: monotone" in text
     falling = [replace(r, strength=1.0 - r.strength) for r in rows if r.strength is not None]
-    verdict = tables.strength_table(falling, (0.0, 1.0), ("style", "content"))
-    assert "- fast: style falls by 0.200 from 0 to 1; content rises by 0.450 from 0 to 1" in verdict
+    findings = tables.strength_table(falling, (0.0, 1.0), ("style", "content"))
+    assert (
+        "- fast: style falls by 0.200 from 0 to 1; content rises by 0.450 from 0 to 1" in findings
+    )
 
 
-def test_a_table_of_means_leaves_out_the_curve_and_what_does_not_apply() -> None:
+def test_the_table_of_means_leaves_out_the_curve_and_missing_measures() -> None:
     rows = [
         make_row(None, "identity", x=0.0, convergence=float("nan")),
         make_row(0.5, x=9.0, convergence=-3.0),
@@ -300,13 +302,15 @@ def test_a_table_of_means_leaves_out_the_curve_and_what_does_not_apply() -> None
     assert "| fast | 0.50 [0.50, 0.50] | -12.0 [-12.0, -12.0] | 1/1 |" in text
 
 
-def test_excerpts_of_the_same_clips_are_pairs_of_their_own() -> None:
-    first, second = (pairs.Pair("a/a.0.wav", "b/b.0.wav", start, 0.0) for start in (0.0, 9.0))
+def test_excerpts_of_the_same_clips_are_different_pairs() -> None:
+    first, second = (
+        recordings.RecordingPair("a/a.0.wav", "b/b.0.wav", start, 0.0) for start in (0.0, 9.0)
+    )
     rows = [Row(first, "mix", {"score": 0.3}), Row(second, "mix", {"score": 0.6})]
-    assert tables.best_trivial(rows, "score") == {first: 0.3, second: 0.6}
+    assert tables.best_baseline(rows, "score") == {first: 0.3, second: 0.6}
 
 
-def test_a_curve_holds_the_configurations_own_strength_once() -> None:
+def test_a_strength_curve_holds_the_own_strength_once() -> None:
     entries = runs.list_entries(["fast", "fast:strength=.6"], strengths=True)
     own = [(e.config.strength, e.main) for e in entries if e.name == "fast"]
     assert own == [(0.0, False), (0.25, False), (0.5, False), (0.75, False), (1.0, True)]
@@ -325,19 +329,19 @@ def test_the_command_writes_the_synthetic_tables(
     def unchanged(content: Array, *_: Any) -> tuple[Array, dict[str, float]]:
         return content, {"convergence": -12.0, "seconds": 1.0}
 
-    monkeypatch.setattr(synthetic, "stylise", unchanged)
+    monkeypatch.setattr(synthetic, "run_transfer", unchanged)
     arguments = ["--synthetic", "tune", "--limit", "1", "--config", "fast", "-o", str(tmp_path)]
     assert quality.main(arguments) == 0
     with (tmp_path / "synthetic.csv").open(newline="") as file:
         rows = {row["config"]: row for row in csv.DictReader(file)}
-    bounds = [synthetic.SECOND_TAKE, synthetic.ORACLE]
-    assert list(rows) == [*tables.TRIVIAL_OUTPUTS, *bounds, "fast"]
+    bounds = [synthetic.SECOND_TAKE, synthetic.TARGET_INVERSION]
+    assert list(rows) == [*tables.BASELINES, *bounds, "fast"]
     for name in ("identity", "fast"):
         assert float(rows[name]["lsd_reduction"]) == 0.0
         assert float(rows[name]["lsd_frames_reduction"]) == 0.0
     assert rows["identity"]["convergence"] == ""
     assert rows["fast"]["strength"] == "1"
-    assert float(rows[synthetic.ORACLE]["lsd_reduction"]) > 0.5
+    assert float(rows[synthetic.TARGET_INVERSION]["lsd_reduction"]) > 0.5
     text = (tmp_path / "quality.md").read_text()
     assert text == capsys.readouterr().out
     assert "## Synthetic pairs" in text
@@ -354,7 +358,7 @@ def test_the_command_writes_the_synthetic_tables(
         (["nowhere"], "not a folder"),
     ],
 )
-def test_the_command_says_what_is_missing(
+def test_usage_errors_name_the_remedy(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

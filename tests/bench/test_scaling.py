@@ -1,5 +1,3 @@
-"""The measurement of what a batch costs beside its transfers."""
-
 from __future__ import annotations
 
 import json
@@ -10,7 +8,7 @@ import pytest
 from bench import scaling
 
 
-def test_idle_pairs_are_measured_and_tabulated(
+def test_empty_outputs_are_measured_and_tabulated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "found"
@@ -20,7 +18,7 @@ def test_idle_pairs_are_measured_and_tabulated(
     for row in rows:
         samples = [int(key) for key in row["memory_mb"] if key not in ("before", "end")]
         assert samples[-1] == row["pairs"] and len(samples) <= row["pairs"]
-        assert row["ms_a_pair"] > 0 and row["journal_mb"] > 0.001 * row["pairs"]
+        assert row["ms_per_pair"] > 0 and row["journal_mb"] > 0.001 * row["pairs"]
     table = capsys.readouterr().out
     assert table == output.with_suffix(".md").read_text()
     widths = {line.count("|") for line in table.splitlines()}

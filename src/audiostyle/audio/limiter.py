@@ -77,7 +77,7 @@ class Limiter:
         if x.min() >= 1.0:
             return np.ones(len(x) - 2 * radius)
         # Imported only if audio exceeds the ceiling, which is rare.
-        from scipy.ndimage import minimum_filter1d  # type: ignore[import-untyped]
+        from scipy.ndimage import minimum_filter1d
 
         return np.asarray(minimum_filter1d(x, 2 * radius + 1))[radius:-radius]
 

@@ -8,7 +8,7 @@ length.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from audiostyle.dsp.preview import SpectrogramPreview
 from audiostyle.dsp.segmentation import fade_in
 
 Array = npt.NDArray[Any]
+Listener = Callable[[Array], None]
 
 TOP_GAIN_LIMITS_DB = (-30.0, 12.0)  # of the range above the analysis
 TOP_GAIN_FRAMES = 9  # over which that gain is smoothed
@@ -80,7 +81,7 @@ def synthesize(
     """
     synthesizer = Synthesizer(content, config)
     meter, peak = LoudnessMeter(content.sr), 0.0
-    for block in synthesizer.blocks(segments, preview):
+    for block in synthesizer.blocks(segments, preview.add_audio):
         meter.add(block)
         peak = max(peak, float(np.abs(block).max()))
         buffer.append(block)
@@ -105,13 +106,14 @@ class Synthesizer:
         return self._inverter.convergence
 
     def blocks(
-        self, segments: Iterator[SpectrogramSegment], preview: SpectrogramPreview | None = None
+        self, segments: Iterator[SpectrogramSegment], listener: Listener | None = None
     ) -> Iterator[Array]:
         """Yield audio at the rate of the content and, in all, of its length.
 
         Where nothing changed, the content comes back sample for sample: only the change is
         resampled and added. What the content has above the analysed range follows the gain of the
         octave below it. Plain Griffin-Lim starts from nothing, so it has no such range to keep.
+        `listener` is called with the inverted audio at ``config.sr`` and at the analysis level.
 
         Yields
         ------
@@ -122,7 +124,7 @@ class Synthesizer:
         above = kept and content.sr > config.sr
         n_streams = 2 * channels if above else channels
         changes = resample_stream(
-            self._changes(segments, preview, kept, above), config.sr, content.sr, n_streams
+            self._changes(segments, listener, kept, above), config.sr, content.sr, n_streams
         )
         reader = StreamReader(changes, n_streams)
         first = 0
@@ -139,7 +141,7 @@ class Synthesizer:
     def _changes(
         self,
         segments: Iterator[SpectrogramSegment],
-        preview: SpectrogramPreview | None,
+        listener: Listener | None,
         kept: bool,
         above: bool,
     ) -> Iterator[Array]:
@@ -149,8 +151,8 @@ class Synthesizer:
         first = 0
         for inverted in self._inverter.run(segments):
             n = inverted.shape[1]
-            if preview is not None:
-                preview.add_audio(inverted)
+            if listener is not None:
+                listener(inverted)
             gain = content.gain.at(first, n)
             y = reader.read(first, first + n) if kept else np.float32(0)
             change = (inverted - y) / gain

@@ -1,7 +1,7 @@
-"""Floating-point operations of a traced function, and the plain convolutions among them.
+"""Floating-point operations of a traced function, and its convolutions run alone.
 
-Counted are convolutions and matrix products, 2 FLOPs a multiply-add, products with the padding
-included, as is usual. Operations on single values are not counted.
+Convolutions and matrix products are counted from their shapes, 2 FLOPs per multiply-add, including
+products with padding, as is usual. Elementwise operations are not counted.
 """
 
 from __future__ import annotations
@@ -15,69 +15,45 @@ import tensorflow as tf
 
 MATMULS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 FORWARD, BACKWARD = "Conv2D", "Conv2DBackpropInput"
-LOOPS = ("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase")
+CONTROL_FLOW = ("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase")
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-WIDE = 64  # channels from which on a convolution can be expected to be fast
+WIDE = 64  # channels from which a convolution can be expected to be fast
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution of a graph, or its gradient by the input.
+    """A convolution of a graph, or its gradient with respect to the input."""
 
-    Attributes
-    ----------
-    kind : str
-        `FORWARD` or `BACKWARD`.
-    input, output, kernel : tuple of int
-        Shapes of the convolution itself, (batch, rows, columns, channels); of the kernel (rows,
-        columns, input channels, output channels).
-    strides : tuple of int
-    padding : str
-        ``EXPLICIT`` where it is by `margins`.
-    dtype : str
-    margins : tuple of int
-        Before and after each axis.
-    """
-
-    kind: str
-    input: tuple[int, ...]
+    kind: str  # FORWARD or BACKWARD
+    input: tuple[int, ...]  # of the convolution itself: batch, rows, columns, channels
     output: tuple[int, ...]
-    kernel: tuple[int, ...]
+    kernel: tuple[int, ...]  # rows, columns, input channels, output channels
     strides: tuple[int, ...]
-    padding: str
+    padding: str  # "EXPLICIT" if given by `margins`
     dtype: str
-    margins: tuple[int, ...] = ()
+    margins: tuple[int, ...] = ()  # before and after each axis
 
     @property
     def flops(self) -> int:
-        """2 for each product with a weight."""
+        """2 per product with a weight."""
         return 2 * math.prod(self.output) * math.prod(self.kernel[:3])
 
     @property
     def is_wide(self) -> bool:
-        """Whether it says how fast convolutions can be: 3 x 3, and many channels."""
+        """Whether it shows how fast convolutions can be: 3 x 3, with many channels."""
         return self.kernel[:2] == (3, 3) and min(self.kernel[2:]) >= WIDE
 
 
 def operations(graph: Any) -> Iterator[Any]:
-    """List the operations that the outputs of a graph need, and of the functions that it calls.
+    """Yield the operations that a graph's outputs need, including those of called functions.
 
-    Traced gradients leave many behind that are not needed, as those by the weights of a network;
-    TensorFlow does not run them.
-
-    Parameters
-    ----------
-    graph : tf.Graph
-        Of a concrete function.
-
-    Yields
-    ------
-    tf.Operation
+    Traced gradients leave unneeded operations behind, such as gradients with respect to the
+    network's weights; TensorFlow does not run them.
 
     Raises
     ------
     ValueError
-        If there is a loop or a branch: how often those run is not known.
+        If there is a loop or a branch, as the number of its executions is unknown.
     """
     waiting = [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
     needed: set[Any] = set()
@@ -87,48 +63,21 @@ def operations(graph: Any) -> Iterator[Any]:
             needed.add(op)
             waiting += [tensor.op for tensor in op.inputs] + list(op.control_inputs)
     for op in (op for op in graph.get_operations() if op in needed):
-        if op.type in LOOPS:
-            raise ValueError(f"{op.name}: how often a {op.type} runs is not known")
+        if op.type in CONTROL_FLOW:
+            raise ValueError(f"{op.name}: the number of executions of a {op.type} is unknown")
         if op.type in CALLS:
-            called = graph._get_function(op.get_attr("f").name)
-            yield from operations(called.graph)
+            yield from operations(graph._get_function(op.get_attr("f").name).graph)
         else:
             yield op
 
 
 def count(graph: Any) -> int:
-    """Count the FLOPs of a graph.
-
-    Parameters
-    ----------
-    graph : tf.Graph
-        Of a concrete function of static shapes.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If a shape is not static, or there is a loop.
-    """
+    """Count the FLOPs of a concrete function's graph; all shapes must be static."""
     return sum(_flops(op) for op in operations(graph))
 
 
 def convolutions(graph: Any) -> dict[Convolution, int]:
-    """Find the convolutions of a graph, forward and by the input.
-
-    Parameters
-    ----------
-    graph : tf.Graph
-        Of a concrete function of static shapes.
-
-    Returns
-    -------
-    dict of Convolution to int
-        How often each is there.
-    """
+    """Count the occurrences of each convolution of a graph, forward and backward."""
     found: dict[Convolution, int] = {}
     for op in operations(graph):
         if op.type in (FORWARD, BACKWARD):
@@ -145,12 +94,12 @@ def _shape(tensor: Any) -> tuple[int, ...]:
 
 def _convolution(op: Any) -> Convolution:
     kernel, result = op.inputs[1], op.outputs[0]
-    own = op.inputs[0] if op.type == FORWARD else result
-    other = result if op.type == FORWARD else op.inputs[2]
+    input_ = op.inputs[0] if op.type == FORWARD else result
+    output = result if op.type == FORWARD else op.inputs[2]
     return Convolution(
         op.type,
-        _shape(own),
-        _shape(other),
+        _shape(input_),
+        _shape(output),
         _shape(kernel),
         tuple(op.get_attr("strides")),
         op.get_attr("padding").decode(),
@@ -169,12 +118,12 @@ def _flops(op: Any) -> int:
         terms = _shape(op.inputs[0])[-2 if transposed else -1]
         return 2 * math.prod(_shape(op.outputs[0])) * terms
     if op.type == "Einsum" and len(op.inputs) == 2:
-        return 2 * math.prod(_labels(op).values())
+        return 2 * math.prod(_index_sizes(op).values())
     return 0
 
 
-def _labels(op: Any) -> dict[str, int]:
-    """Sizes of all indices of a product of two tensors."""
+def _index_sizes(op: Any) -> dict[str, int]:
+    """Return the size of every index of an Einsum of two tensors."""
     equation = op.get_attr("equation").decode()
     if "." in equation:
         raise ValueError(f"{op.name}: {equation} leaves indices unnamed")
@@ -184,39 +133,29 @@ def _labels(op: Any) -> dict[str, int]:
     return sizes
 
 
-def plain(convolution: Convolution) -> Callable[[], None]:
-    """Make a function that does nothing but this convolution, on random values.
-
-    Parameters
-    ----------
-    convolution : Convolution
-
-    Returns
-    -------
-    callable
-        Returns when it is done, on a GPU too.
-    """
-    dtype, c = tf.as_dtype(convolution.dtype), convolution
+def plain_convolution(c: Convolution) -> Callable[[], None]:
+    """Make a function that runs only this convolution, on random values, and waits for it."""
+    dtype = tf.as_dtype(c.dtype)
     kernel = tf.cast(tf.random.stateless_normal(c.kernel, (0, 1), stddev=0.05), dtype)
-    given = c.input if c.kind == FORWARD else c.output
-    values = tf.cast(tf.random.stateless_normal(given, (0, 2)), dtype)
-    how = {
+    shape = c.input if c.kind == FORWARD else c.output
+    values = tf.cast(tf.random.stateless_normal(shape, (0, 2)), dtype)
+    attributes = {
         "strides": list(c.strides),
         "padding": c.padding,
         "explicit_paddings": list(c.margins),
     }
 
-    def run(values: Any, kernel: Any) -> Any:
+    def convolve(values: Any, kernel: Any) -> Any:
         if c.kind == FORWARD:
-            y = tf.raw_ops.Conv2D(input=values, filter=kernel, **how)
+            y = tf.raw_ops.Conv2D(input=values, filter=kernel, **attributes)
         else:
             sizes = tf.constant(c.input)
             y = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=sizes, filter=kernel, out_backprop=values, **how
+                input_sizes=sizes, filter=kernel, out_backprop=values, **attributes
             )
         return y[:1, :1, :1, :1]
 
-    traced = tf.function(run, autograph=False)
+    traced = tf.function(convolve, autograph=False)
 
     def call() -> None:
         traced(values, kernel).numpy()

@@ -1,4 +1,4 @@
-"""Run configurations over pairs; every row is in the CSV file as soon as it is known."""
+"""Runs of configurations over pairs; every row is written to a CSV file at once."""
 
 from __future__ import annotations
 
@@ -9,57 +9,48 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from rows import Row
-from tables import format_number
 
 import audiostyle
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import ConfigError
+from bench.common import format_number
 
 Array = npt.NDArray[Any]
+Pair = TypeVar("Pair")
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+NO_TRANSFER = {"convergence": float("nan"), "seconds": 0.0}  # `run_transfer`'s measures otherwise
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A configuration to run.
+    """A configuration to run."""
 
-    Attributes
-    ----------
-    name : str
-        As it was given.
-    config : TransferConfig
-    main : bool
-        Whether it has its own strength, and not one of the curve's.
-    """
-
-    name: str
+    name: str  # as given on the command line
     config: TransferConfig
+    main: bool = True  # False for a strength that was added for the strength curve
+
+
+@dataclass(frozen=True)
+class Row:
+    """Measures of one output."""
+
+    pair: Any  # has content, style and name
+    config: str  # name of the entry, or of a baseline
+    measures: dict[str, float]  # NaN where a measure does not apply
+    strength: float | None = None  # None for a baseline
     main: bool = True
 
 
 def parse_config(text: str) -> TransferConfig:
-    """Read a preset and what differs from it, ``balanced:bands=8,iterations=30``.
+    """Read a preset and its changes, such as ``balanced:bands=8,iterations=30``.
 
-    Parameters
-    ----------
-    text : str
-        Values are converted as `TransferConfig` does. A part that does not begin with the name of
-        a field goes on with the one before: ``fast:style_layers=block1_conv1=1,block2_conv1=0.5``.
-
-    Returns
-    -------
-    config : TransferConfig
-
-    Raises
-    ------
-    ConfigError
-        If the preset, a field or a value is not valid.
+    A part that does not start with the name of a field continues the previous one:
+    ``fast:style_layers=block1_conv1=1,block2_conv1=0.5``.
     """
     preset, _, rest = text.partition(":")
     fields = {field.name for field in dataclasses.fields(TransferConfig)}
@@ -78,24 +69,7 @@ def parse_config(text: str) -> TransferConfig:
 
 
 def list_entries(texts: Sequence[str], strengths: bool) -> list[Entry]:
-    """Read configurations, and add the strengths of the curve.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        As `parse_config` takes them.
-    strengths : bool
-        Whether each is also run at `STRENGTHS`.
-
-    Returns
-    -------
-    entries : list of Entry
-
-    Raises
-    ------
-    ConfigError
-        If one is not valid.
-    """
+    """Read configurations; with `strengths`, add each one at all `STRENGTHS`."""
     entries = []
     for text in dict.fromkeys(texts):
         config = parse_config(text)
@@ -105,60 +79,43 @@ def list_entries(texts: Sequence[str], strengths: bool) -> list[Entry]:
     return entries
 
 
-def stylise(content: Array, style: Array, sr: int, entry: Entry) -> tuple[Array, dict[str, float]]:
-    """Run one configuration on one pair.
+def limit_pairs(pairs: list[Pair], limit: int | None) -> list[Pair]:
+    """Keep at most `limit` pairs, evenly spread over the list."""
+    if limit is None or limit >= len(pairs):
+        return pairs
+    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, limit).astype(int)]
 
-    Parameters
-    ----------
-    content, style : np.ndarray [shape=(n,)]
-    sr : int > 0
-        In Hz.
-    entry : Entry
+
+def run_transfer(
+    content: Array, style: Array, sr: int, config: TransferConfig
+) -> tuple[Array, dict[str, float]]:
+    """Run one transfer.
 
     Returns
     -------
     y : np.ndarray [shape=(n,)]
     measures : dict of str to float
-        ``convergence``, spectral convergence of the inversion in dB (lower is better), and
-        ``seconds``.
+        ``convergence``: spectral convergence of the inversion in dB, lower is better. ``seconds``.
     """
     started = time.perf_counter()
-    result = audiostyle.transfer(content, style, sr, entry.config)
+    result = audiostyle.transfer(content, style, sr, config)
     elapsed = time.perf_counter() - started
+    assert result.y is not None
     return result.y, {"convergence": result.convergence, "seconds": elapsed}
 
 
-TRIVIAL = {"convergence": float("nan"), "seconds": 0.0}
-"""What `stylise` would say of an output that it did not make."""
-
-
-def run(
+def run_pairs(
     pairs: Sequence[Any],
-    work: Callable[[Any], Iterable[Row]],
+    evaluate: Callable[[Any], Iterable[Row]],
     path: Path,
     shown: Sequence[str],
 ) -> list[Row]:
-    """Run all pairs.
-
-    Parameters
-    ----------
-    pairs : sequence of AnyPair
-    work : callable
-        Makes the rows of one pair.
-    path : Path
-        The CSV file.
-    shown : sequence of str
-        Measures that the progress on stderr shows.
-
-    Returns
-    -------
-    rows : list of Row
-    """
+    """Evaluate all pairs; write every row to the CSV file, and the measures `shown` to stderr."""
     rows: list[Row] = []
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         for i, pair in enumerate(pairs, 1):
-            for row in work(pair):
+            for row in evaluate(pair):
                 if not rows:
                     names = ("pair", "content", "style", "config", "strength")
                     writer.writerow([*names, *row.measures])
@@ -169,12 +126,11 @@ def run(
                 )
                 file.flush()
                 rows.append(row)
-                told = [
+                measures = "  ".join(
                     f"{name} {format_number(row.measures[name], 2)}"
                     for name in shown
                     if np.isfinite(row.measures.get(name, np.nan))
-                ]
-                at = f"@{strength}" if strength else ""
-                line = f"[{i}/{len(pairs)}] {row.pair.name}  {row.config}{at}  " + "  ".join(told)
-                print(line, file=sys.stderr)
+                )
+                config = f"{row.config}@{strength}" if strength else row.config
+                print(f"[{i}/{len(pairs)}] {row.pair.name}  {config}  {measures}", file=sys.stderr)
     return rows

@@ -1,4 +1,4 @@
-"""Check and time programs that `step_export` wrote, by JAX: neither TensorFlow nor audiostyle."""
+"""Check and time exported steps under JAX, without TensorFlow and audiostyle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 # Largest errors relative to TensorFlow: of the loss and the norm of the gradient, and of the
 # gradient itself, where rounding shows most. GPUs multiply float32 as TensorFloat-32, of 11 bits.
-LIMITS = {"float32": (0.01, 0.05), "bfloat16": (0.02, 0.2)}
+TOLERANCES = {"float32": (0.01, 0.05), "bfloat16": (0.02, 0.2)}
 TESTED = "0.6.2 to 0.10.2"  # versions of JAX
 WARM_UP = 2
 CHANNELS = 64  # of the plain convolution, as in the largest of VGG-19
@@ -24,23 +24,12 @@ KERNEL = 3
 
 
 class RunError(Exception):
-    """A program cannot be run here."""
+    """A program cannot be run on this machine."""
 
 
 def load_arguments(folder: Path, description: dict[str, Any]) -> list[Array]:
-    """Make what a program is to be called with.
-
-    Parameters
-    ----------
-    folder : Path
-    description : dict
-
-    Returns
-    -------
-    arguments : list of np.ndarray
-        In order.
-    """
-    import ml_dtypes  # which JAX brings
+    """Restore the arguments of a program, in order, from those of one item."""
+    import ml_dtypes  # a dependency of JAX
 
     arguments = []
     with np.load(folder / description["inputs"]) as inputs:
@@ -49,33 +38,17 @@ def load_arguments(folder: Path, description: dict[str, Any]) -> list[Array]:
             if argument["dtype"] == "bfloat16":
                 array = array.view(ml_dtypes.bfloat16)
             if argument["name"] == description["variable"]:
-                later = (description["roll"] * i for i in range(description["batch"]))
-                array = np.concatenate([np.roll(array, shift, axis=2) for shift in later])
+                shifts = (description["roll"] * i for i in range(description["batch"]))
+                array = np.concatenate([np.roll(array, shift, axis=2) for shift in shifts])
             arguments.append(np.broadcast_to(array, argument["shape"]))
     return arguments
 
 
 def compile_program(program: bytes) -> Callable[[Sequence[Any]], list[Any]]:
-    """Compile for JAX's default device.
-
-    Parameters
-    ----------
-    program : bytes
-        Serialised HLO.
-
-    Returns
-    -------
-    execute : callable
-        From arrays on the device to arrays on the device.
-
-    Raises
-    ------
-    RunError
-        If this version of JAX has no way to do so.
-    """
+    """Compile serialised HLO for JAX's default device; return a function of device arrays."""
     import jax
 
-    try:  # JAX promises none of these names
+    try:  # none of these names is public API of JAX
         from jax.extend import backend
         from jaxlib import _jax
         from jaxlib.xla_client import DeviceList
@@ -85,8 +58,8 @@ def compile_program(program: bytes) -> Callable[[Sequence[Any]], list[Any]]:
         executable = backend.get_backend().compile_and_load(module, devices)
     except (ImportError, AttributeError, TypeError) as error:
         raise RunError(
-            f"JAX {jax.__version__} runs no programs of others as {TESTED} do ({error}); install "
-            "one of these"
+            f"JAX {jax.__version__} cannot run exported programs ({error}); install a version from "
+            f"{TESTED}"
         ) from None
 
     def execute(arguments: Sequence[Any]) -> list[Any]:
@@ -96,19 +69,8 @@ def compile_program(program: bytes) -> Callable[[Sequence[Any]], list[Any]]:
     return execute
 
 
-def seconds_of(call: Callable[[], Any], repeats: int) -> float:
-    """Median time of a call until its results are there.
-
-    Parameters
-    ----------
-    call : callable
-        Without arguments; returns arrays of JAX.
-    repeats : int > 0
-
-    Returns
-    -------
-    float
-    """
+def median_seconds(call: Callable[[], Any], repeats: int) -> float:
+    """Return the median time of a call until the arrays that it returns are ready."""
     import jax
 
     times = []
@@ -120,19 +82,8 @@ def seconds_of(call: Callable[[], Any], repeats: int) -> float:
     return statistics.median(times)
 
 
-def plain_convolution(description: dict[str, Any], repeats: int) -> float:
-    """Measure how fast the device convolves when it does nothing else.
-
-    Parameters
-    ----------
-    description : dict
-    repeats : int > 0
-
-    Returns
-    -------
-    float
-        In FLOP/s, of one forward convolution of `CHANNELS` to as many.
-    """
+def plain_convolution_rate(description: dict[str, Any], repeats: int) -> float:
+    """Measure the FLOP/s of a single forward convolution on this device."""
     import jax
 
     shape = (description["batch"], description["n_mels"], description["frames"], CHANNELS)
@@ -145,17 +96,14 @@ def plain_convolution(description: dict[str, Any], repeats: int) -> float:
         return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout)
 
     flop = 2 * int(np.prod(shape)) * KERNEL**2 * CHANNELS
-    return flop / seconds_of(lambda: convolve(x, kernel), repeats)
+    return flop / median_seconds(lambda: convolve(x, kernel), repeats)
 
 
 def compare(outputs: Sequence[Any], folder: Path, description: dict[str, Any]) -> dict[str, float]:
-    """Compare what a program found with what TensorFlow found.
+    """Return the relative errors to TensorFlow's results.
 
-    Returns
-    -------
-    errors : dict of str to float
-        ``loss_error`` and ``norm_error`` (of the gradient): the largest of the batch.
-        ``gradient_error``: norm of the difference, of the first item. All are relative.
+    ``loss_error`` and ``norm_error`` (of the gradient) are the largest of the batch;
+    ``gradient_error`` is the norm of the difference, of the first item.
     """
     total = np.asarray(outputs[description["outputs"]["total"]], np.float64)
     gradient = np.asarray(outputs[description["outputs"]["gradient"]], np.float64)
@@ -171,33 +119,14 @@ def compare(outputs: Sequence[Any], folder: Path, description: dict[str, Any]) -
 
 
 def is_close(errors: dict[str, float], precision: str) -> bool:
-    """Say whether errors from `compare` are within `LIMITS`; NaN is not."""
-    of_values, of_gradient = LIMITS[precision]
+    """Whether all errors of `compare` are within `TOLERANCES`; NaN is not."""
+    of_values, of_gradient = TOLERANCES[precision]
     limits = {"loss_error": of_values, "norm_error": of_values, "gradient_error": of_gradient}
     return all(errors[name] <= limit for name, limit in limits.items())
 
 
 def measure(folder: Path, description: dict[str, Any], repeats: int) -> dict[str, Any]:
-    """Check and time one program.
-
-    Parameters
-    ----------
-    folder : Path
-    description : dict
-        As `export` wrote it.
-    repeats : int > 0
-        Steps to time.
-
-    Returns
-    -------
-    row : dict
-        ``agrees``: whether all errors are within `LIMITS`.
-
-    Raises
-    ------
-    RunError
-        If it cannot be run.
-    """
+    """Check one exported program, and time `repeats` steps of it."""
     import jax
 
     began = time.perf_counter()
@@ -206,19 +135,19 @@ def measure(folder: Path, description: dict[str, Any], repeats: int) -> dict[str
     compile_seconds = time.perf_counter() - began
     arguments = [jax.device_put(array) for array in load_arguments(folder, description)]
     errors = compare(execute(arguments), folder, description)
-    seconds = seconds_of(lambda: execute(arguments), repeats)
+    seconds = median_seconds(lambda: execute(arguments), repeats)
     rate = sum(description["flop"].values()) / seconds
-    plain = plain_convolution(description, repeats)
-    # The evaluation of the start is a step, too.
+    plain_rate = plain_convolution_rate(description, repeats)
+    # The evaluation of the start costs as much as a step.
     pairs = 3600.0 * description["batch"] / (seconds * (description["n_steps"] + 1))
+    names = ("preset", "precision", "batch", "seconds", "n_steps")
     return {
-        **{name: description[name] for name in ("preset", "precision", "batch", "seconds")},
-        "n_steps": description["n_steps"],
+        **{name: description[name] for name in names},
         "compile_seconds": compile_seconds,
         "step_seconds": seconds,
         "tflops": rate / 1e12,
-        "conv_tflops": plain / 1e12,
-        "conv_share": rate / plain,
+        "conv_tflops": plain_rate / 1e12,
+        "conv_share": rate / plain_rate,
         "pairs_per_hour": pairs,
         "real_time": pairs * description["seconds"] / 3600.0,
         **errors,

@@ -1,4 +1,4 @@
-"""The timbres of the synthesiser: twelve descriptions, and nothing that computes."""
+"""Timbres of the synthesizer: twelve parameter sets."""
 
 from __future__ import annotations
 
@@ -7,57 +7,34 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timbre:
-    """What makes an instrument sound as it does.
+    """Parameters of an instrument's sound.
 
-    Attributes
-    ----------
-    ratios, gains_db : tuple of float
-        Frequencies of the partials relative to the fundamental, and their levels. Empty: harmonics
-        that fall by `slope_db` an octave.
-    slope_db, even_db : float
-        Per octave above the fundamental; level of even harmonics.
-    stretch : float
-        Inharmonicity B of a stiff string: partial n lies at ``n sqrt(1 + B n^2)``.
-    pluck : float
-        Point of excitation as a share of the string, whose harmonics are missing; 0 for none.
-    resonances : tuple of (float, float, float)
-        Centre in Hz, gain in dB, width in octaves.
-    attack, release : float
-        Seconds.
-    decay, damping : float
-        Fall of a held note in dB/s, and how much faster it is for each kHz of a partial.
-    brightening : float
-        A partial grows with ``level ** (1 + brightening (n - 1))``: soft is dull.
-    vibrato_cents, tremolo_db, rate : float
-        Depths, and their rate in Hz.
-    players, spread_cents : int, float
-        Voices in unison, and how far they are apart.
-    breath_db, knock_db : float
-        Noise relative to the tone: while it sounds, and at its attack.
+    Without `ratios` and `gains_db`, the partials are harmonics that fall by `slope_db` per octave.
+    The class and its fields keep their names: the phases of the partials are seeded by the `repr`.
     """
 
-    ratios: tuple[float, ...] = ()
+    ratios: tuple[float, ...] = ()  # frequencies of the partials relative to the fundamental
     gains_db: tuple[float, ...] = ()
-    slope_db: float = -6.0
-    even_db: float = 0.0
-    stretch: float = 0.0
-    pluck: float = 0.0
-    resonances: tuple[tuple[float, float, float], ...] = ()
-    attack: float = 0.02
-    release: float = 0.08
-    decay: float = 0.0
-    damping: float = 0.0
-    brightening: float = 0.0
+    slope_db: float = -6.0  # dB per octave above the fundamental
+    even_db: float = 0.0  # level of even harmonics
+    stretch: float = 0.0  # inharmonicity B of a stiff string: partial n is at n sqrt(1 + B n^2)
+    pluck: float = 0.0  # point of excitation as a share of the string; 0 for none
+    resonances: tuple[tuple[float, float, float], ...] = ()  # center in Hz, dB, width in octaves
+    attack: float = 0.02  # seconds
+    release: float = 0.08  # seconds
+    decay: float = 0.0  # of a held note, dB/s
+    damping: float = 0.0  # increase of the decay per kHz of a partial's frequency
+    brightening: float = 0.0  # partial n grows with level ** (1 + brightening (n - 1))
     vibrato_cents: float = 0.0
     tremolo_db: float = 0.0
-    rate: float = 5.5
-    players: int = 1
-    spread_cents: float = 0.0
-    breath_db: float = -120.0
-    knock_db: float = -120.0
+    rate: float = 5.5  # of vibrato and tremolo, Hz
+    players: int = 1  # in unison
+    spread_cents: float = 0.0  # detuning between the players
+    breath_db: float = -120.0  # noise while the note sounds, relative to the tone
+    knock_db: float = -120.0  # noise at the attack, relative to the tone
 
 
-# Neighbours are of different kinds, so that pairs of a fixed distance are too.
+# Adjacent timbres differ in kind, so that pairs at a fixed distance do as well.
 TIMBRES: dict[str, Timbre] = {
     "strings": Timbre(
         slope_db=-6.0,

@@ -1,7 +1,7 @@
-"""Sounds to measure speed with: plucked chords and bursts of noise, in any length and never twice.
+"""Audio for timing: plucked chords and noise bursts, of any length and without repetition.
 
-How long a step takes does not depend on the sound, but how often the line search halves it, and
-when a descent stops, do: silence or plain noise would not do.
+The time of a step does not depend on the audio, but the number of evaluations in a line search and
+the moment an optimisation stops do: silence or plain noise would not be representative.
 """
 
 from __future__ import annotations
@@ -15,26 +15,15 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 BEAT_S = 0.25
-BLOCK_S = 10.0  # of a file, which is written in blocks: an hour does not fit into a small process
+BLOCK_S = 10.0  # files are written in blocks, so that an hour of audio needs little memory
 SCALE = (0, 3, 5, 7, 10)
 PARTIALS = 8
 DRONE_HZ = 82.4
-LEVEL = 0.1  # RMS of a block, -20 dBFS
+LEVEL = 0.1  # RMS, -20 dBFS
 
 
 def chords(seconds: float, sr: int, seed: int) -> Array:
-    """Play broken chords on a plucked string.
-
-    Parameters
-    ----------
-    seconds : float > 0
-    sr : int, in Hz
-    seed : int
-
-    Returns
-    -------
-    np.ndarray [shape=(n,), float32]
-    """
+    """Return broken chords on a plucked string [shape=(n,), float32]."""
     rng = np.random.default_rng([0, seed])
     y = np.zeros(round(seconds * sr))
     t = np.arange(round(4 * BEAT_S * sr)) / sr
@@ -44,22 +33,11 @@ def chords(seconds: float, sr: int, seed: int) -> Array:
             decay = np.exp(-(2.0 + k) * t)
             note = np.sin(2 * np.pi * k * f0 * t + rng.uniform(0, 2 * np.pi)) * decay / k
             y[first : first + t.size] += note[: y.size - first]
-    return _finish(y, rng)
+    return _normalize(y, rng)
 
 
 def bursts(seconds: float, sr: int, seed: int) -> Array:
-    """Play bursts of noise of changing colour over a drone.
-
-    Parameters
-    ----------
-    seconds : float > 0
-    sr : int, in Hz
-    seed : int
-
-    Returns
-    -------
-    np.ndarray [shape=(n,), float32]
-    """
+    """Return bursts of noise of changing color over a drone [shape=(n,), float32]."""
     rng = np.random.default_rng([1, seed])
     n = round(seconds * sr)
     t = np.arange(n) / sr
@@ -67,37 +45,26 @@ def bursts(seconds: float, sr: int, seed: int) -> Array:
     for k in range(1, PARTIALS + 1):
         y += 0.2 * np.sin(2 * np.pi * DRONE_HZ * k * t) / k**0.5
     size = round(0.7 * BEAT_S * sr)
-    fall = np.exp(-6 * np.arange(size) / size)
+    decay = np.exp(-6 * np.arange(size) / size)
     for first in range(0, n, round(0.75 * BEAT_S * sr)):
         spectrum = np.fft.rfft(rng.standard_normal(size))
         frequencies = np.fft.rfftfreq(size, 1 / sr)
-        centre = 300.0 * 2.0 ** rng.uniform(0, 4.5)
-        colour = 1 / (1 + ((frequencies - centre) / (0.5 * centre)) ** 2)
-        burst = np.fft.irfft(spectrum * colour, size) * fall
+        center = 300.0 * 2.0 ** rng.uniform(0, 4.5)
+        color = 1 / (1 + ((frequencies - center) / (0.5 * center)) ** 2)
+        burst = np.fft.irfft(spectrum * color, size) * decay
         y[first : first + size] += burst[: n - first]
-    return _finish(y, rng)
+    return _normalize(y, rng)
 
 
-def _finish(y: Array, rng: np.random.Generator) -> Array:
-    """Add a faint hiss, as recordings have, and bring it to one level."""
+def _normalize(y: Array, rng: np.random.Generator) -> Array:
+    """Add a faint hiss, as recordings have, and scale to `LEVEL`."""
     y = y / max(float(np.sqrt(np.mean(y**2))), 1e-9)
     y = y + 10.0 ** (-60 / 20) * rng.standard_normal(y.size)
     return np.asarray(np.clip(LEVEL * y, -0.99, 0.99), np.float32)
 
 
 def write_pair(folder: Path, seconds: float, sr: int) -> tuple[Path, Path]:
-    """Write a content and a style, mono and of one length.
-
-    Parameters
-    ----------
-    folder : Path
-    seconds : float > 0
-    sr : int, in Hz
-
-    Returns
-    -------
-    content, style : Path
-    """
+    """Write a mono content and a style of the same length; return their paths."""
     import soundfile
 
     content, style = folder / f"content-{seconds:g}.wav", folder / f"style-{seconds:g}.wav"
@@ -107,14 +74,7 @@ def write_pair(folder: Path, seconds: float, sr: int) -> tuple[Path, Path]:
 
 
 def write_long(path: Path, seconds: float, sr: int) -> None:
-    """Write a stereo file of any length in little memory.
-
-    Parameters
-    ----------
-    path : Path
-    seconds : float > 0
-    sr : int, in Hz
-    """
+    """Write a stereo file of any length block by block."""
     import soundfile
 
     written, total = 0, round(seconds * sr)

@@ -1,7 +1,7 @@
-"""Compose short phrases by rule: what a synthetic pair plays.
+"""Short phrases composed by rule: the notes of a synthetic pair, without any sound.
 
-A phrase is a list of notes and nothing of sound. A melody walks along a scale over a progression of
-chords; a bass and broken or struck chords may go with it.
+A melody walks along a scale over a chord progression. A bass and broken or struck chords may
+accompany it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 9, 10))
 PROGRESSIONS = ((0, 3, 4, 0), (0, 5, 3, 4), (0, 4, 5, 3), (5, 3, 0, 4), (1, 4, 0, 5))
-BARS = (  # durations of the melody's notes in beats, four beats each
+BARS = (  # durations of the melody's notes in beats, four beats per bar
     (1.0, 1.0, 1.0, 1.0),
     (1.5, 0.5, 1.0, 1.0),
     (0.5, 0.5, 1.0, 0.5, 0.5, 1.0),
@@ -26,21 +26,14 @@ REST_PROBABILITY = 0.12
 DETACHED = (0.55, 0.95)  # range of the share of its time that a note of the melody sounds
 SHORTEST_S = 0.08
 LEAD_S = 0.1  # before the first note
-LOWEST = 40  # a bass below is played an octave higher: E2, as on a guitar
+LOWEST = 40  # E2; lower notes of the bass are raised by octaves
+
+Event = tuple[float, float, int, float]  # beat, length in beats, degree of the scale, velocity
 
 
 @dataclass(frozen=True)
 class Note:
-    """One note.
-
-    Attributes
-    ----------
-    start, duration : float
-        In seconds.
-    pitch : int
-        MIDI number; 69 is 440 Hz.
-    velocity : float in (0, 1]
-    """
+    """A note: start and duration in seconds, MIDI pitch, velocity in (0, 1]."""
 
     start: float
     duration: float
@@ -48,33 +41,18 @@ class Note:
     velocity: float
 
 
-def compose(seed: int, *, tonic: int, bpm: float, centre: int, voices: int) -> list[Note]:
-    """Compose a phrase that ends after six to seven seconds.
+def compose(seed: int, *, tonic: int, bpm: float, center: int, voices: int) -> list[Note]:
+    """Compose a phrase that ends after six to seven seconds; return its notes by start.
 
-    Parameters
-    ----------
-    seed : int >= 0
-        The same arguments give the same phrase.
-    tonic : int in [0, 12)
-        Pitch class of the key.
-    bpm : float > 0
-        Beats a minute.
-    centre : int
-        MIDI pitch around which the melody moves.
-    voices : {1, 2, 3}
-        Melody; melody and bass; melody, bass and chords.
-
-    Returns
-    -------
-    notes : list of Note
-        By start.
+    `tonic` is the pitch class of the key, `center` the MIDI pitch around which the melody moves.
+    With one voice there is a melody, with two a bass is added, with three chords.
     """
     rng = np.random.default_rng([2021, seed])
     scale = SCALES[rng.integers(len(SCALES))]
     progression = PROGRESSIONS[rng.integers(len(PROGRESSIONS))]
     end = rng.uniform(6.0, 7.0)
     beat = 60.0 / bpm
-    root = tonic + 12 * round((centre - tonic) / 12)  # the tonic that is nearest to the centre
+    root = tonic + 12 * round((center - tonic) / 12)  # the tonic closest to the center
     detached = rng.uniform(*DETACHED)
     degree, broken = 0, bool(rng.integers(2))
     notes: list[Note] = []
@@ -96,12 +74,8 @@ def compose(seed: int, *, tonic: int, bpm: float, centre: int, voices: int) -> l
                     velocity *= rng.uniform(0.85, 1.0)
                     notes.append(Note(start, duration, pitch, velocity))
     notes.sort(key=lambda note: (note.start, note.pitch))
-    # The last note is held: the phrase ends where it shall.
-    notes[-1] = replace(notes[-1], duration=end - notes[-1].start)
+    notes[-1] = replace(notes[-1], duration=end - notes[-1].start)  # the phrase ends at `end`
     return notes
-
-
-Event = tuple[float, float, int, float]  # beat, length in beats, degree of the scale, velocity
 
 
 def _semitones(scale: tuple[int, ...], degree: int) -> int:
@@ -112,7 +86,7 @@ def _semitones(scale: tuple[int, ...], degree: int) -> int:
 def _melody(
     rng: np.random.Generator, degree: int, chord: int, detached: float
 ) -> tuple[int, list[Event]]:
-    """Walk through one bar; its first note belongs to the chord."""
+    """Walk through one bar, starting on a note of the chord."""
     events: list[Event] = []
     at = 0.0
     for beats in BARS[rng.integers(len(BARS))]:
@@ -123,19 +97,19 @@ def _melody(
             degree += int(rng.choice((-2, -1, -1, 1, 1, 2, 3)))
         degree = int(np.clip(degree, -5, 7))
         if at == 0.0 or rng.random() >= REST_PROBABILITY:
-            strong = 1.0 if at in (0.0, 2.0) else 0.8
-            events.append((at, beats * detached, degree, strong))
+            accent = 1.0 if at in (0.0, 2.0) else 0.8
+            events.append((at, beats * detached, degree, accent))
         at += beats
     return degree, events
 
 
 def _bass(chord: int) -> list[Event]:
-    """Root and fifth, one or two octaves below the melody's centre."""
+    """Play root and fifth, one or two octaves below the melody's center."""
     return [(0.0, 1.8, chord - 14, 0.8), (2.0, 1.8, chord + 4 - 14, 0.7)]
 
 
 def _chords(chord: int, broken: bool) -> list[Event]:
-    """Play a triad below the melody's centre, broken in eighths or struck twice."""
+    """Play a triad below the melody's center, broken in eighths or struck twice."""
     triad = [step - 7 for step in (chord, chord + 2, chord + 4)]
     if broken:
         order = [0, 1, 2, 1] * 2
