@@ -16,8 +16,10 @@ import soundfile as sf
 
 import audiostyle
 from audiostyle.audio.probe import probe_clip
+from audiostyle.audio.reader import FileSource, find_clips
 from audiostyle.batch import worker
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import AudioFileError
 from audiostyle.files import transfer
 from tests.conftest import make_noise
@@ -108,7 +110,7 @@ def test_a_transfer(name: str, role: str, check: Check) -> None:
     assert outcomes != "taken", lines
     if path.is_file():
         with pytest.raises(AudioFileError) as error:
-            transfer.NormalizedStream(transfer.reader.FileSource(path), TransferConfig())
+            NormalizedStream(FileSource(path), TransferConfig())
         assert error.value.kind in outcomes.split()
 
 
@@ -256,4 +258,4 @@ def test_a_clip_that_may_not_be_looked_at_is_not_passed_over(
         return real(path)
 
     monkeypatch.setattr(Path, "is_file", is_file)
-    assert transfer.reader.find_clips("in") == [Path("in/a.wav")]
+    assert find_clips("in") == [Path("in/a.wav")]

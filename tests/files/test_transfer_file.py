@@ -154,7 +154,7 @@ def test_notes_say_what_was_resampled_limited_and_repaired(
         "style resampled from 8000 Hz to 22050 Hz",
         "style.wav: was cut off: its header says 16000 bytes of sound, 14000 are there",
         "peaks limited by up to 1.23 dB",
-        "a loss was not finite once; the descent began again with smaller steps",
+        "a loss was not finite; the optimisation was restarted with smaller steps",
     ]
 
 
@@ -269,14 +269,14 @@ def test_a_disk_that_is_full_leaves_nothing(
     name: str, folder: Path, fake: type[FakeStylist], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All three files appear or none, whichever of them fails."""
-    original = transfer.atomic_files.Staging.add
+    original = transfer.Staging.add
 
     def add(self: Any, path: Path) -> Path:
         if path.name == name:
             raise OutputError(f"{path}: cannot be written (No space left on device)")
         return original(self, path)
 
-    monkeypatch.setattr(transfer.atomic_files.Staging, "add", add)
+    monkeypatch.setattr(transfer.Staging, "add", add)
     with pytest.raises(OutputError, match="No space left on device"):
         transfer_file("content.wav", "style.wav", "o.wav", plot="o.png")
     assert listing(folder) == INPUTS

@@ -69,7 +69,7 @@ def test_evaluate_judges_what_is_there(tmp_path: Path, monkeypatch: pytest.Monke
         asked.append(question)
         found = [SimpleNamespace(name="out", measures=verdict(0.5), is_baseline=False)]
         found += [SimpleNamespace(name="mix", measures=verdict(0.2), is_baseline=True)]
-        return SimpleNamespace(verdicts=found, failed=[])
+        return SimpleNamespace(scores=found, failed=[])
 
     monkeypatch.setattr(evaluate_files, "run_evaluation", judge)
     output = make_pair(tmp_path)

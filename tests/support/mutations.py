@@ -141,18 +141,20 @@ def style_arrays(config: TransferConfig) -> dict[str, Any]:
     mel = np.zeros(config.n_mels)
     made: dict[str, Any] = {
         "S": np.zeros((config.n_mels, 4), np.float32),
-        "target/mel_mean": mel,
-        "target/temporal": np.zeros(64),
-        "target/peak": mel.astype(np.float32),
-        "target/n_frames": np.int64(4),
-        "sound/mel_mean": mel,
-        "sound/frames": np.zeros((config.n_fft // 2 + 1, 4), np.float32),
-        "sound/y": np.zeros((1, 999), np.float32),
+        "statistics/mel_mean": mel,
+        "statistics/temporal": np.zeros(64),
+        "statistics/peak": mel.astype(np.float32),
+        "statistics/n_frames": np.int64(4),
+        "samples/mel_mean": mel,
+        "samples/frames": np.zeros((config.n_fft // 2 + 1, 4), np.float32),
+        "samples/y": np.zeros((1, 999), np.float32),
     }
     for source in style_statistics.style_terms(config):
         for layer, _ in source.layers:
-            made[f"target/grams/{layer}"] = np.stack([np.eye(3, dtype=np.float32)] * source.bands)
-            made[f"target/means/{layer}"] = np.zeros((source.bands, 3), np.float32)
+            made[f"statistics/grams/{layer}"] = np.stack(
+                [np.eye(3, dtype=np.float32)] * source.bands
+            )
+            made[f"statistics/means/{layer}"] = np.zeros((source.bands, 3), np.float32)
     return made
 
 
@@ -175,7 +177,7 @@ def style_files(config: TransferConfig) -> st.SearchStrategy[bytes]:
         ),
         abouts,
         arrays,
-        st.dictionaries(st.sampled_from(("target/peak", "sound/x", "../x", "/x")), arrays),
+        st.dictionaries(st.sampled_from(("statistics/peak", "samples/x", "../x", "/x")), arrays),
     )
     return st.one_of(broken(style_archive(config), style_archive(config, False)), odd)
 

@@ -63,11 +63,11 @@ def run_evaluation_command(
         finally:
             progress.close()
     if not quiet:
-        for note in [*report.notes, *(n for verdict in report.verdicts for n in verdict.notes)]:
+        for note in [*report.notes, *(n for scores in report.scores for n in scores.notes)]:
             echo(note)
     if as_json:
         publish(record.to_json(report.to_record()))
-    elif report.verdicts:
+    elif report.scores:
         publish(table.render_table(report))
     for failure in report.failed:
         echo(f"audiostyle: error: {failure['reason']}")

@@ -150,7 +150,7 @@ def _carry_out(
         return interrupt.signals > 0
 
     try:
-        return transfer.run_transfer(request, config, callback, laps=laps)
+        return transfer.run_transfer(request, config, callback)
     finally:
         progress.close()
 

@@ -204,8 +204,8 @@ def _judge(case: PairRecord, request: ReportRequest) -> None:
         case.notes.append(f"not judged: {error}")
         return
     case.notes += [f"not judged: {failure['reason']}" for failure in found.failed]
-    for verdict in found.verdicts:
-        if verdict.is_baseline:
-            case.baselines[verdict.name] = verdict.measures
+    for scores in found.scores:
+        if scores.is_baseline:
+            case.baselines[scores.name] = scores.measures
         else:
-            case.measures = verdict.measures
+            case.measures = scores.measures
