@@ -1,4 +1,4 @@
-"""Style files that are whole and cannot be right: every damage has its line."""
+"""Style files with invalid arrays: each is refused in one line that names the array."""
 
 from __future__ import annotations
 
@@ -11,43 +11,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile as sf
 import tensorflow as tf
 
+from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.errors import AudioFileError
 from audiostyle.files import style_file
-from audiostyle.files.transfer import make_style_file, transfer_file
+from audiostyle.files.transfer import transfer_file
 from audiostyle.nn.backbones import build_network
 from audiostyle.nn.features import FeatureAnalyzer
-from tests.conftest import SR, make_noise, make_tones
-from tests.files.test_style_file import TINY
+from tests.conftest import make_noise
 
-
-@pytest.fixture(scope="module")
-def genre(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Save a style beside a content."""
-    root = tmp_path_factory.mktemp("style")
-    sf.write(root / "style.wav", make_noise(1.2), SR)
-    sf.write(root / "content0.wav", make_tones(1.0), SR)
-    make_style_file(root / "style.wav", root / "genre.style.npz", TINY)
-    return root
-
-
-Spoil = Callable[[dict[str, Any]], None]
+Change = Callable[[dict[str, Any]], None]
 GRAMS, MEANS = "statistics/grams/block1_conv1", "statistics/means/block1_conv1"
 
 
-def without(name: str) -> Spoil:
+def without(name: str) -> Change:
     return lambda arrays: arrays.pop(name)
 
 
-def changed(name: str, change: Callable[[Any], Any]) -> Spoil:
-    """Spoil an array, which keeps its type unless the change says otherwise."""
+def changed(name: str, change: Callable[[Any], Any]) -> Change:
+    """Change an array, which keeps its type unless the change converts it."""
     return lambda arrays: arrays.update({name: change(arrays[name].copy())})
 
 
-def put(name: str, value: float, index: Any = 0) -> Spoil:
+def put(name: str, value: float, index: Any = 0) -> Change:
     def change(array: Any) -> Any:
         array[index] = value
         return array
@@ -55,29 +43,29 @@ def put(name: str, value: float, index: Any = 0) -> Spoil:
     return changed(name, change)
 
 
-def saying(**changes: Any) -> Spoil:
-    """Spoil what a file says about itself."""
+def saying(**changes: Any) -> Change:
+    """Change entries of `about`."""
 
-    def spoil(arrays: dict[str, Any]) -> None:
+    def change(arrays: dict[str, Any]) -> None:
         about = {**json.loads(arrays["about"].tobytes()), **changes}
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
 
-    return spoil
+    return change
 
 
-def spoilt(genre: Path, folder: Path, *spoils: Spoil) -> Path:
+def repacked(genre: Path, folder: Path, *changes: Change) -> Path:
     with np.load(genre / "genre.style.npz") as archive:
         arrays = dict(archive)
-    for spoil in spoils:
-        spoil(arrays)
-    path = folder / "spoilt.style.npz"
+    for change in changes:
+        change(arrays)
+    path = folder / "repacked.style.npz"
     np.savez(path, **arrays)
     return path
 
 
 NO_STYLE = "is damaged or not a style file; make one with audiostyle style"
 CLIP = {"path": "a.wav", "sr": 22050, "samples": 9}
-DAMAGE: dict[str, tuple[Spoil, str]] = {
+DAMAGE: dict[str, tuple[Change, str]] = {
     "no header": (without("about"), NO_STYLE),
     "no clips": (saying(clips=5), NO_STYLE),
     "a clip that is none": (saying(clips=["a.wav"]), NO_STYLE),
@@ -162,7 +150,7 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
     ),
     "negative frames": (
         put("samples/frames", -1.0, (0, 0)),
-        "samples/frames holds the power -1, it",
+        "samples/frames holds the power -1, must",
     ),
     "a sound of two channels": (
         changed("samples/y", lambda y: np.concatenate([y, y])),
@@ -212,35 +200,36 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_spoilt_file_is_refused(damage: str, genre: Path, tmp_path: Path) -> None:
-    """In one line that says the file, the array, what was found and what must be there."""
-    spoil, message = DAMAGE[damage]
-    path = spoilt(genre, tmp_path, spoil)
+def test_an_invalid_file_is_refused_in_one_line(
+    damage: str, genre: Path, tmp_path: Path, tiny: TransferConfig
+) -> None:
+    change, message = DAMAGE[damage]
+    path = repacked(genre, tmp_path, change)
     with pytest.raises(AudioFileError, match=re.escape(message)) as error:
-        style_file.load_style(path, TINY)
+        style_file.load_style(path, tiny)
     said = str(error.value)
     assert said.startswith(f"{path}: ") and "\n" not in said and len(said) < 400
     assert said.endswith("with audiostyle style")
 
 
-def every(*spoils: Spoil) -> Spoil:
-    def spoil(arrays: dict[str, Any]) -> None:
-        for one in spoils:
+def every(*changes: Change) -> Change:
+    def change(arrays: dict[str, Any]) -> None:
+        for one in changes:
             one(arrays)
 
-    return spoil
+    return change
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("change", "message"),
     [
         (
             every(changed(GRAMS, lambda G: G[:, :9, :9]), changed(MEANS, lambda m: m[:, :9])),
-            "statistics/grams/block1_conv1 has the shape (4, 9, 9), the networks give (4, 64, 64)",
+            f"{GRAMS} has the shape (4, 9, 9), the networks give (4, 64, 64)",
         ),
         (
             every(changed(GRAMS, lambda G: G[:3]), changed(MEANS, lambda m: m[:3])),
-            "statistics/grams/block1_conv1 has the shape (3, 64, 64), the networks give (4, 64, 64)",
+            f"{GRAMS} has the shape (3, 64, 64), the networks give (4, 64, 64)",
         ),
         (
             changed("statistics/temporal", lambda t: t[:5]),
@@ -249,31 +238,34 @@ def every(*spoils: Spoil) -> Spoil:
     ],
     ids=["channels", "bands", "envelope"],
 )
-def test_what_only_the_networks_know_is_refused_before_the_descent(
-    spoil: Spoil, message: str, genre: Path, tmp_path: Path
+def test_shapes_that_only_the_networks_know_are_checked_before_the_optimization(
+    change: Change, message: str, genre: Path, tmp_path: Path, tiny: TransferConfig
 ) -> None:
-    path = spoilt(genre, tmp_path, spoil)
+    path = repacked(genre, tmp_path, change)
     with pytest.raises(AudioFileError, match=re.escape(f"{path}: {message}; ")):
-        transfer_file(genre / "content0.wav", path, tmp_path / "o.wav", TINY)
-    assert [p.name for p in tmp_path.iterdir()] == ["spoilt.style.npz"]
+        transfer_file(genre / "content0.wav", path, tmp_path / "o.wav", tiny)
+    assert [p.name for p in tmp_path.iterdir()] == ["repacked.style.npz"]
 
 
-def test_an_intact_file_that_was_packed_anew_is_taken(genre: Path, tmp_path: Path) -> None:
-    """The checks of the tests above refuse the damage, and not what writes it."""
-    saved = style_file.load_style(spoilt(genre, tmp_path), TINY)
-    for name, array in style_file.load_style(genre / "genre.style.npz", TINY).arrays.items():
+def test_a_file_that_was_only_repacked_is_accepted(
+    genre: Path, tmp_path: Path, tiny: TransferConfig
+) -> None:
+    saved = style_file.load_style(repacked(genre, tmp_path), tiny)
+    for name, array in style_file.load_style(genre / "genre.style.npz", tiny).arrays.items():
         np.testing.assert_array_equal(saved.arrays[name], array)
 
 
 @pytest.mark.parametrize("changes", [
     {},
-    {"bands": 60},  # more than there are rows
+    {"bands": 60},  # more than rows
     {"music_weight": 0.0, "texture_weight": 0.0, "bands": 1},
     {"network": "random-1d", "style_layers": (("width11", 1.0),), "content_layers":
      (("width11", 1.0),), "bands": 1, "music_weight": 0.0},
 ])  # fmt: skip
-def test_the_shapes_that_are_asked_for_are_those_that_are_given(changes: dict[str, Any]) -> None:
-    config = dataclasses.replace(TINY, **changes)
+def test_target_shapes_are_the_shapes_of_the_statistics(
+    changes: dict[str, Any], tiny: TransferConfig
+) -> None:
+    config = dataclasses.replace(tiny, **changes)
     analyzer = FeatureAnalyzer(build_network(config), config)
     y = make_noise(1.0)[None]
     target = analyzer.window_target(spectrogram.mel_spectrogram(y, config))
@@ -283,8 +275,8 @@ def test_the_shapes_that_are_asked_for_are_those_that_are_given(changes: dict[st
     assert analyzer.target_shapes() == found
 
 
-def test_to_ask_for_the_shapes_traces_nothing_that_is_not_needed_anyway() -> None:
-    analyzer = FeatureAnalyzer(build_network(TINY), TINY)
+def test_target_shapes_trace_no_graph_of_their_own(tiny: TransferConfig) -> None:
+    analyzer = FeatureAnalyzer(build_network(tiny), tiny)
     traces = []
     compute = analyzer._analyse.python_function
     analyzer._analyse = tf.function(
@@ -292,7 +284,7 @@ def test_to_ask_for_the_shapes_traces_nothing_that_is_not_needed_anyway() -> Non
         input_signature=analyzer._analyse.input_signature,
         autograph=False,
     )
-    S = spectrogram.mel_spectrogram(make_noise(1.0)[None], TINY)
+    S = spectrogram.mel_spectrogram(make_noise(1.0)[None], tiny)
     for _ in range(2):
         analyzer.target_shapes()
         analyzer.window_target(S)

@@ -88,7 +88,7 @@ plain = st.recursive(
 
 
 def to_toml(value: Any) -> str:
-    """Write a value as TOML, as far as TOML can hold it; the rest makes the file invalid."""
+    """Write a value as TOML; one that TOML cannot hold makes the file invalid."""
     if isinstance(value, dict):
         inside = ", ".join(f"{json.dumps(k)} = {to_toml(v)}" for k, v in value.items())
         return f"{{ {inside} }}"
@@ -100,7 +100,7 @@ def to_toml(value: Any) -> str:
 
 
 def settings_files() -> st.SearchStrategy[bytes]:
-    """Make configurations: a good one damaged, good keys with odd values, and depths."""
+    """Make configurations: a valid one damaged, valid keys with odd values, deep nesting."""
     fields = dataclasses.fields(TransferConfig)
     names = st.sampled_from([field.name for field in fields] + ["preset", "nonsense"])
     layers = st.dictionaries(st.sampled_from(("block1_conv1", "width²", "width11", "")), numbers)
@@ -117,7 +117,7 @@ def settings_files() -> st.SearchStrategy[bytes]:
 
 
 def about_style(config: TransferConfig) -> dict[str, Any]:
-    """Say what a style file of nothing says about itself."""
+    """Return the `about` of a style file without clips."""
     made_with = style_file.essentials(config)
     rest = {"clips": [], "skipped": [], "notes": [], "audiostyle": "0"}
     return {"schema": style_file.SCHEMA, "made_with": made_with, **rest}
@@ -131,13 +131,13 @@ def archive(arrays: dict[str, Any], compressed: bool = True) -> bytes:
 
 
 def style_archive(config: TransferConfig, compressed: bool = True, **arrays: Any) -> bytes:
-    """Make a style file that can be loaded, or one whose arrays are changed."""
+    """Make a valid style file, or one with changed arrays."""
     about = np.frombuffer(json.dumps(about_style(config)).encode(), np.uint8)
     return archive({"about": about, **style_arrays(config), **arrays}, compressed)
 
 
 def style_arrays(config: TransferConfig) -> dict[str, Any]:
-    """Make arrays that go together, of layers with three channels."""
+    """Make consistent arrays, of layers with three channels."""
     mel = np.zeros(config.n_mels)
     made: dict[str, Any] = {
         "S": np.zeros((config.n_mels, 4), np.float32),
@@ -166,7 +166,7 @@ arrays = st.builds(
 
 
 def style_files(config: TransferConfig) -> st.SearchStrategy[bytes]:
-    """Make style files: a good one damaged, packed and not, and archives of anything."""
+    """Make style files: valid ones damaged, compressed and not, and archives of anything."""
     abouts = st.one_of(plain, st.fixed_dictionaries(dict.fromkeys(about_style(config), plain)))
     odd = st.builds(
         lambda about, S, rest: style_archive(
@@ -183,7 +183,7 @@ def style_files(config: TransferConfig) -> st.SearchStrategy[bytes]:
 
 
 def musicnn_archive(compressed: bool = True, **changes: Any) -> bytes:
-    """Make weights of zeros that fit `musicnn-vgg`, but for what is changed."""
+    """Make weights of zeros for `musicnn-vgg`, with some arrays changed."""
     from audiostyle.nn.weights import _expected_shapes
 
     shapes = _expected_shapes("musicnn-vgg")
@@ -192,7 +192,7 @@ def musicnn_archive(compressed: bool = True, **changes: Any) -> bytes:
 
 
 def keras_file() -> bytes:
-    """Make weights as Keras lays them out, of two layers."""
+    """Make weights of two layers in the layout of Keras."""
     import h5py
 
     stream = io.BytesIO()
@@ -206,7 +206,7 @@ def keras_file() -> bytes:
 
 
 def weights_files() -> st.SearchStrategy[bytes]:
-    """Make weights: good ones damaged, and archives of anything."""
+    """Make weights: valid ones damaged, and archives of anything."""
     odd = st.builds(
         lambda changes: musicnn_archive(**changes),
         st.dictionaries(

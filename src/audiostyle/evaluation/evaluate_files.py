@@ -5,9 +5,9 @@ The measures themselves take arrays: see `audiostyle.evaluation.scores`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.audio.reader import Audio, find_clips, load_audio
+from audiostyle.audio.reader import Audio, load_audio
 from audiostyle.audio.streams import check_clip, resample
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp.normalized_stream import NormalizedStream
@@ -24,7 +24,7 @@ from audiostyle.errors import AudioFileError
 from audiostyle.evaluation import content_metrics, scores
 from audiostyle.evaluation.baselines import make_baselines, to_mono
 from audiostyle.evaluation.types import EvaluationReport, EvaluationRequest, Excerpt, OutputScores
-from audiostyle.files.style_source import StyleSource, describe_clip, open_clips
+from audiostyle.files.style_source import StyleSource, clips_of, describe_clip, open_clips
 from audiostyle.nn import device
 from audiostyle.utils.atomic_files import record_path
 
@@ -45,20 +45,6 @@ class _Candidate:
     excerpt: Excerpt
     consistency: float | None
     notes: list[str]
-
-
-class _Steps:
-    """Count the steps for a callback."""
-
-    def __init__(self, callback: Callback | None, total: int) -> None:
-        self._callback = callback
-        self._total = total
-        self._started = 0
-
-    def start(self, what: str) -> None:
-        if self._callback is not None:
-            self._callback(self._started, self._total, what)
-        self._started += 1
 
 
 def evaluate_files(
@@ -117,9 +103,7 @@ def run_evaluation(
     request.check()
     content_metrics.require_mir_eval()
     content = _load(request.content, request.excerpt)
-    folder = os.path.isdir(request.style)
-    paths = find_clips(request.style) if folder else [request.style]
-    source = StyleSource(request.style, 1.0, paths)
+    source = StyleSource(request.style, 1.0, clips_of(request.style))
     clips = open_clips(source, TransferConfig())
     about = _describe(request.content, content)
     report = EvaluationReport({key: about[key] for key in ("path", "sha256", "sr", "channels")}, {})
@@ -129,15 +113,20 @@ def run_evaluation(
         return report  # before anything slow
     excerpts = list(dict.fromkeys(candidate.excerpt for candidate in candidates))
     n_steps = 1 + len(candidates) + len(excerpts) * (5 if request.baselines else 1)
-    steps = _Steps(callback, n_steps)
-    steps.start(f"reading {request.style}")
+    counter = itertools.count()
+
+    def start(step: str) -> None:
+        if callback is not None:
+            callback(next(counter), n_steps, step)
+
+    start(f"reading {request.style}")
     style, report.style, notes = _load_style(source, clips, content.sr)
     report.notes += notes
     device.load_tensorflow(quiet=not request.verbose)
     found: dict[int, OutputScores] = {}
     baselines: list[OutputScores] = []
     for excerpt in excerpts:
-        steps.start("analysing content and style")
+        start("analysing content and style")
         content = _load(request.content, excerpt)
         try:
             evaluator = scores.PairEvaluator(content.y, style, content.sr)
@@ -146,16 +135,16 @@ def run_evaluation(
         for index, candidate in enumerate(candidates):
             if candidate.excerpt != excerpt:
                 continue
-            steps.start(f"evaluating {candidate.path}")
+            start(f"evaluating {candidate.path}")
             try:
                 found[index] = _evaluate(evaluator, candidate, content)
             except AudioFileError as error:
                 reason = f"{candidate.path}: {error}"
                 report.failed.append({"path": str(candidate.path), "reason": reason})
         if request.baselines:
-            baselines += _evaluate_baselines(evaluator, content, style, steps)
+            baselines += _evaluate_baselines(evaluator, content, style, start)
     report.scores = [found[index] for index in sorted(found)] + baselines
-    steps.start("done")
+    start("done")
     return report
 
 
@@ -259,11 +248,11 @@ def _read_record(
 
 
 def _evaluate_baselines(
-    evaluator: scores.PairEvaluator, content: Audio, style: Array, steps: _Steps
+    evaluator: scores.PairEvaluator, content: Audio, style: Array, start: Callable[[str], None]
 ) -> list[OutputScores]:
     found = []
     for name, y in make_baselines(content.y, style, content.sr).items():
-        steps.start(f"evaluating the baseline {name}")
+        start(f"evaluating the baseline {name}")
         measures = {"sound_consistency": None, **evaluator.evaluate(y)}
         found.append(OutputScores(name, content.start, content.y.shape[1], measures))
     return found

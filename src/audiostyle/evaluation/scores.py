@@ -5,12 +5,8 @@ pair. Style: 0 is the content itself, 1 is as close to the style as two halves o
 each other. Content: 0 is an unrelated clip (the style in the content's place), 1 is identical. The
 network that measures style takes part in no loss.
 
-References
-----------
-.. [1] O. Cífka, A. Ozerov, U. Şimşekli, G. Richard, "Self-supervised VQ-VAE for one-shot music
-   style transfer", ICASSP 2021, arXiv:2102.05749: timbre and pitch against trivial outputs.
-.. [2] J. Pons, X. Serra, "musicnn: pre-trained convolutional neural networks for music audio
-   tagging", ISMIR late-breaking demo 2019, arXiv:1909.06654.
+The design follows O. Cífka, A. Ozerov, U. Şimşekli, G. Richard, "Self-supervised VQ-VAE for
+one-shot music style transfer", ICASSP 2021, arXiv:2102.05749: timbre and pitch against baselines.
 """
 
 from __future__ import annotations
@@ -39,57 +35,50 @@ BAND_ENERGY = 0.999  # of a clip lies below the upper edge of its band
 BAND_FLOOR_DB = -90.0
 
 
-class ClipAnalysis:
+class _ClipAnalysis:
     """The analysis of a prepared clip [shape=(n,)]; each part is computed when first needed."""
 
     def __init__(self, y: Array) -> None:
         self.y = y
 
     @cached_property
-    def _resampled(self) -> Array:
-        return style_metrics.to_timbre_rate(self.y)
-
-    @cached_property
     def mfcc(self) -> tuple[Array, Array]:
-        """Mean and covariance of the MFCC frames."""
         return style_metrics.mfcc_gaussian(self._resampled)
 
     @cached_property
     def network(self) -> Array:
-        """Embedding by the independent network [2]_."""
         return tagger.embed(self._resampled)
 
     @cached_property
     def texture(self) -> dict[str, Array]:
-        """Level-free texture statistics."""
         return style_metrics.texture_statistics(self.y)
+
+    @cached_property
+    def pitch(self) -> Array:
+        return content_metrics.chroma(self._constant_q)
+
+    @cached_property
+    def notes(self) -> Array:
+        return content_metrics.note_frames(self._constant_q)
+
+    @cached_property
+    def onsets(self) -> Array:
+        return content_metrics.onset_times(self.y)
+
+    @cached_property
+    def envelope(self) -> Array:
+        return style_metrics.log_envelope(self.y)
+
+    @cached_property
+    def _resampled(self) -> Array:
+        return style_metrics.to_timbre_rate(self.y)
 
     @cached_property
     def _constant_q(self) -> Array:
         return content_metrics.constant_q(self.y)
 
-    @cached_property
-    def pitch(self) -> Array:
-        """Chroma of each frame."""
-        return content_metrics.chroma(self._constant_q)
 
-    @cached_property
-    def notes(self) -> Array:
-        """Notes of each frame."""
-        return content_metrics.note_frames(self._constant_q)
-
-    @cached_property
-    def onsets(self) -> Array:
-        """Onset times in seconds."""
-        return content_metrics.onset_times(self.y)
-
-    @cached_property
-    def envelope(self) -> Array:
-        """Level of each frame in dB."""
-        return style_metrics.log_envelope(self.y)
-
-
-# Each compares an attribute of `ClipAnalysis`, after which its measure is named.
+# Each compares an attribute of `_ClipAnalysis`, after which its measure is named.
 STYLE_DISTANCES: dict[str, Callable[[Any, Any], float]] = {
     "mfcc": lambda a, b: style_metrics.bures_distance(*a, *b),
     "network": style_metrics.cosine_distance,
@@ -151,12 +140,12 @@ class PairEvaluator:
     def __init__(self, content: Array, style: Array, sr: float) -> None:
         self._sr = sr
         self._raw = np.atleast_2d(content), np.atleast_2d(style)
-        self._content = ClipAnalysis(style_metrics.prepare(content, sr, "content"))
-        self._style = ClipAnalysis(style_metrics.prepare(style, sr, "style"))
+        self._content = _ClipAnalysis(style_metrics.prepare(content, sr, "content"))
+        self._style = _ClipAnalysis(style_metrics.prepare(style, sr, "style"))
         size, y = self._content.y.size, self._style.y
         # An output without any content.
-        self._unrelated = self._style if y.size == size else ClipAnalysis(np.resize(y, size))
-        halves = [ClipAnalysis(half) for half in np.array_split(y, 2)]
+        self._unrelated = self._style if y.size == size else _ClipAnalysis(np.resize(y, size))
+        halves = [_ClipAnalysis(half) for half in np.array_split(y, 2)]
         self._style_scales = {
             name: (
                 distance(getattr(self._content, name), getattr(self._style, name)),
@@ -181,7 +170,7 @@ class PairEvaluator:
         output = np.atleast_1d(output)[..., : self._raw[0].shape[-1]]
         y = style_metrics.prepare(output, self._sr, "output")
         size = self._content.y.size
-        result = ClipAnalysis(np.pad(y[:size], (0, max(0, size - y.size))))
+        result = _ClipAnalysis(np.pad(y[:size], (0, max(0, size - y.size))))
         measures: dict[str, float] = {}
         for name, distance in STYLE_DISTANCES.items():
             before, floor = self._style_scales[name]
@@ -200,7 +189,7 @@ class PairEvaluator:
         measures["score"] = joint_score(*(measures[n] for n in ("style", "content", "copying")))
         return {**measures, **sound_measures(output, *self._raw, self._sr)}
 
-    def _copying(self, result: ClipAnalysis) -> dict[str, float]:
+    def _copying(self, result: _ClipAnalysis) -> dict[str, float]:
         match = content_metrics.waveform_match(result.y, self._style.y)
         waveform = content_metrics.waveform_copying(match, self._chance_matches)
         notes = content_metrics.note_copying(

@@ -37,9 +37,7 @@ def check_arrays(
     checks these. `made_by` is the version of audiostyle that wrote the file.
     """
     layers = {name: term.bands for term in style_terms(config) for name, _ in term.layers}
-    shapes = _shapes(config) | {
-        f"{kind}/{name}": axes for name, n in layers.items() for kind, axes in _of_layer(n)
-    }
+    shapes = _shapes(config, layers)
     for name, shape in shapes.items():
         if name not in arrays:
             raise AudioFileError(
@@ -54,15 +52,15 @@ def check_arrays(
         _check_statistics(path, layer, *(arrays[f"{kind}/{layer}"] for kind in BY_LAYER))
 
 
-def _shapes(config: TransferConfig) -> dict[str, tuple[range, ...]]:
-    """Return the allowed sizes of each axis of the arrays that belong to no layer."""
+def _shapes(config: TransferConfig, layers: Mapping[str, int]) -> dict[str, tuple[range, ...]]:
+    """Return the allowed sizes of each axis of each array; `layers` gives the bands of a layer."""
 
     def exactly(n: int) -> range:
         return range(n, n + 1)
 
     seconds = int(EXAMPLE_SECONDS * config.sr)
     mel, any_size = exactly(config.n_mels), range(1, 1 << 40)
-    return {
+    shapes = {
         "S": (mel, range(1, 2 + seconds // config.hop_length)),
         "statistics/mel_mean": (mel,),
         "statistics/temporal": (any_size,),
@@ -72,12 +70,11 @@ def _shapes(config: TransferConfig) -> dict[str, tuple[range, ...]]:
         "samples/frames": (exactly(config.n_fft // 2 + 1), range(1, mosaic.MAX_FRAMES + 1)),
         "samples/y": (exactly(1), range(1, 1 + seconds)),
     }
-
-
-def _of_layer(bands: int) -> list[tuple[str, tuple[range, ...]]]:
-    """Return the allowed sizes of a layer's statistics; few rows give fewer bands than `bands`."""
-    few, any_size = range(1, bands + 1), range(1, 1 << 40)
-    return [(kind, (few, *[any_size] * (2 - i))) for i, kind in enumerate(BY_LAYER)]
+    for layer, bands in layers.items():
+        few = range(1, bands + 1)  # a layer with few rows has fewer bands
+        shapes[f"statistics/grams/{layer}"] = few, any_size, any_size
+        shapes[f"statistics/means/{layer}"] = few, any_size
+    return shapes
 
 
 def _wrong(path: Path, name: str, found: str, expected: str) -> AudioFileError:

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from audiostyle.audio.reader import FileSource
+from audiostyle.audio.reader import FileSource, find_clips
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.style import AnalyzedStyle, Style
 from audiostyle.dsp.normalized_stream import NormalizedStream
@@ -35,6 +35,11 @@ class StyleSource:
         """Return what a transfer takes; see `open_clips`."""
         clips = () if self.analyzed is not None else open_clips(self, config)
         return Style(clips, self.weight, str(self.path), self.analyzed)
+
+
+def clips_of(path: Path) -> list[Path]:
+    """Return the clips below a folder, or the one clip that `path` is."""
+    return find_clips(path) if os.path.isdir(path) else [path]
 
 
 def open_clips(source: StyleSource, config: TransferConfig) -> Iterator[NormalizedStream]:

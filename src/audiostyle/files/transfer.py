@@ -15,7 +15,7 @@ from typing import Any
 
 from audiostyle.audio import writer
 from audiostyle.audio.buffer import AudioBuffer
-from audiostyle.audio.reader import FileSource, find_clips, loudest_excerpt
+from audiostyle.audio.reader import FileSource, loudest_excerpt
 from audiostyle.audio.streams import summarize_stream
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.transfer import StyleTransfer, TransferResult
@@ -25,7 +25,7 @@ from audiostyle.events import Callback
 from audiostyle.files import style_file
 from audiostyle.files.record import make_record, to_json
 from audiostyle.files.request import TransferRequest
-from audiostyle.files.style_source import StyleSource
+from audiostyle.files.style_source import StyleSource, clips_of
 from audiostyle.nn import device as nn_device
 from audiostyle.nn import weights as nn_weights
 from audiostyle.utils.atomic_files import Staging, file_digest, part_file
@@ -226,7 +226,7 @@ def make_style_file(
         raise ConfigError(f"{output}: a style file must end in {style_file.SUFFIX}")
     nn_device.parse_device(device)
     nn_device.check_threads(threads)
-    clips = StyleSource(source, 1.0, find_clips(source) if source.is_dir() else [source])
+    clips = StyleSource(source, 1.0, clips_of(source))
     _check_output(output, clips.clips, force)
     style = clips.as_style(config)
     style_transfer = _load_transfer(config, device, threads or int(deterministic), deterministic)
@@ -242,7 +242,7 @@ def find_style_source(path: Path, weight: float, config: TransferConfig) -> Styl
         saved = style_file.load_style(path, config)
         used, skipped = saved.about["clips"], saved.about["skipped"]
         return StyleSource(path, weight, [path], used, skipped, [], saved.sha256, saved.restore)
-    return StyleSource(path, weight, find_clips(path) if os.path.isdir(path) else [path])
+    return StyleSource(path, weight, clips_of(path))
 
 
 def _find_sources(request: TransferRequest, config: TransferConfig) -> list[StyleSource]:
