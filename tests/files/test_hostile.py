@@ -98,8 +98,8 @@ def test_a_transfer(name: str, role: str, check: Check) -> None:
     write, outcomes, _ = CLIPS[name]
     path = Path("in", name)
     write(path)
-    sides = [str(path), "good.wav"] if role == "content" else ["good.wav", str(path)]
-    code, lines = check("transfer", *sides, "-o", "out.wav", "--quiet")
+    inputs = [str(path), "good.wav"] if role == "content" else ["good.wav", str(path)]
+    code, lines = check("transfer", *inputs, "-o", "out.wav", "--quiet")
     if code == 0:
         assert "taken" in outcomes and lines == []
         check_sound(Path("out.wav"))

@@ -146,10 +146,10 @@ def test_a_batch_gives_the_same_bytes_as_single_transfers(
 ) -> None:
     """A batch shares one process, one network and one analysis of the style."""
     monkeypatch.chdir(genre)
-    sides = (str(genre / "content*.wav"), str(genre / "genre"))
-    by_folder = audiostyle.run_batch(*sides, tmp_path / "f", tiny, by="genre")
+    inputs = (str(genre / "content*.wav"), str(genre / "genre"))
+    by_folder = audiostyle.run_batch(*inputs, tmp_path / "f", tiny, by="genre")
     assert (by_folder.exit_code, by_folder.count("done")) == (0, 2)
-    by_file = audiostyle.run_batch(sides[0], genre / "genre.style.npz", tmp_path / "s", tiny)
+    by_file = audiostyle.run_batch(inputs[0], genre / "genre.style.npz", tmp_path / "s", tiny)
     assert by_file.exit_code == 0
     assert sounds(tmp_path / "f") == sounds(tmp_path / "s")
     assert len(journal_lines(tmp_path / "f")) > 6

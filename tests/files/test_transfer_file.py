@@ -286,7 +286,7 @@ def test_a_disk_that_is_full_leaves_nothing(
 
 
 def test_a_plot_of_any_name_and_length() -> None:
-    """File names are not parsed as mathematics, and long files are drawn as quickly as short ones."""
+    """File names are not parsed as mathematics; long files are drawn as fast as short ones."""
     rng = np.random.default_rng(0)
     S = rng.uniform(-80, 0, (64, 10 * plots.MAX_COLUMNS + 3)).astype(np.float32)
     result = fake_result(SR, TransferConfig(), AudioBuffer(1), S_content=S, S_result=S)

@@ -69,9 +69,9 @@ def load_sound(path: Path) -> str:
     assert bool(facts.kind) == bool(facts.reason) and "\n" not in facts.reason, facts
 
     def load() -> None:
-        recording = NormalizedStream(FileSource(path), CONFIG)
-        n = sum(block.shape[1] for block in recording.levelled())
-        assert n == recording.n_work
+        stream = NormalizedStream(FileSource(path), CONFIG)
+        n = sum(block.shape[1] for block in stream.levelled())
+        assert n == stream.n_work
 
     return refused(load, AudioFileError) or (facts.kind and f"probe: {facts.kind}")
 

@@ -25,15 +25,9 @@ N_FFT = 2048
 def make_baselines(content: Array, style: Array, sr: float) -> dict[str, Array]:
     """Make the baselines of a pair: mono outputs at the content's length and RMS level.
 
-    Parameters
-    ----------
-    content, style : np.ndarray [shape=(n,) or (channels, n)]
-
-    Returns
-    -------
-    outputs : dict of str to np.ndarray [shape=(n,), dtype=float32]
-        ``"identity"``, the content; ``"style_copy"``, the style, repeated or cut; ``"mix"``, half
-        of each; ``"eq_match"``, the content with the style's long-term third-octave spectrum.
+    Of clips [shape=(n,) or (channels, n)]: ``"identity"``, the content; ``"style_copy"``, the
+    style, repeated or cut; ``"mix"``, half of each; ``"eq_match"``, the content with the style's
+    long-term third-octave spectrum. Outputs have the shape (n,) and are float32.
     """
     source = to_mono(content)
     level = _rms(source)

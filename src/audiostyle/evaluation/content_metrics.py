@@ -80,17 +80,10 @@ def chroma(magnitude: Array) -> Array:
 
 
 def note_frames(magnitude: Array) -> Array:
-    """Estimate the notes that sound in each frame, by harmonic summation and cancellation [1]_.
+    """Estimate the notes [shape=(N_NOTES, t), dtype=bool] in each frame of `constant_q`.
 
-    Parameters
-    ----------
-    magnitude : np.ndarray [shape=(N_OCTAVES * BINS_PER_OCTAVE, t)]
-        As from `constant_q`.
-
-    Returns
-    -------
-    notes : np.ndarray [shape=(N_NOTES, t), dtype=bool]
-        Semitones from C2 upwards; at most `MAX_POLYPHONY` per frame.
+    By harmonic summation and cancellation [1]_: semitones from C2 upwards, at most `MAX_POLYPHONY`
+    per frame.
     """
     left = _partials(magnitude)
     templates = np.zeros((N_NOTES, len(left)))
@@ -190,21 +183,11 @@ def envelope_correlation(reference: Array, estimate: Array) -> float:
 
 
 def waveform_match(y: Array, source: Array) -> Array:
-    """Compute how much of each half second is a piece of another clip [3]_.
+    """Compute how much of each half second [shape=(n,)] is a piece of another clip [shape=(m,)] [3]_.
 
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Audio at `SAMPLE_RATE`.
-    source : np.ndarray [shape=(m,)]
-        Where to look for copies, of any length.
-
-    Returns
-    -------
-    share : np.ndarray [shape=(windows,)]
-        For each window of `COPY_WINDOW_S`, at half that step, the share of its energy that a
-        scaled copy of the best-fitting piece explains (squared cross-correlation), in [0, 1]; NaN
-        where the window is silent.
+    Returns, for each window of `COPY_WINDOW_S` at half that step, the share [shape=(windows,)] of
+    its energy that a scaled copy of the best-fitting piece explains (squared cross-correlation), in
+    [0, 1]; NaN where the window is silent.
     """
     length = int(COPY_WINDOW_S * SAMPLE_RATE)
     source = np.pad(source.astype(np.float64), (0, max(0, length - source.size)))

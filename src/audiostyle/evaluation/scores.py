@@ -122,20 +122,7 @@ def joint_score(style: float, content: float, copying: float) -> float:
 
 
 class PairEvaluator:
-    """Evaluates outputs of one pair, which is analysed only once.
-
-    Parameters
-    ----------
-    content, style : np.ndarray [shape=(n,) or (channels, n)]
-        Of any length and level; channels are averaged.
-    sr : float > 0, in Hz
-        Sampling rate of the pair and of its outputs.
-
-    Raises
-    ------
-    AudioFileError
-        If a clip is silent, shorter than half a second or not finite.
-    """
+    """Evaluates outputs of one pair, which is analysed only once; see the function `evaluate`."""
 
     def __init__(self, content: Array, style: Array, sr: float) -> None:
         self._sr = sr
@@ -165,7 +152,7 @@ class PairEvaluator:
         )
 
     def evaluate(self, output: Array) -> dict[str, float]:
-        """Evaluate an output [shape=(n,) or (channels, n)]; see the function `evaluate`."""
+        """Return the measures of an output [shape=(n,) or (channels, n)]."""
         # Cut first: sound after the content's end must not change the level, nor hide silence.
         output = np.atleast_1d(output)[..., : self._raw[0].shape[-1]]
         y = style_metrics.prepare(output, self._sr, "output")
@@ -205,18 +192,10 @@ class PairEvaluator:
 def sound_measures(output: Array, content: Array, style: Array, sr: float) -> dict[str, float]:
     """Measure faults of the sound that have nothing to do with style.
 
-    Parameters
-    ----------
-    output, content, style : np.ndarray [shape=(n,) or (channels, n)]
-        At their own levels.
-
-    Returns
-    -------
-    measures : dict of str to float
-        ``sound_clipping``, share of samples at full scale; ``sound_loudness``, K-weighted
-        loudness relative to the content in dB (of the averaged channels if their numbers differ);
-        ``sound_added_noise``, share of the output's energy above the band of both clips, in dB
-        above the larger share of theirs.
+    Of clips [shape=(n,) or (channels, n)] at their own levels: ``sound_clipping``, share of samples
+    at full scale; ``sound_loudness``, K-weighted loudness relative to the content in dB (of the
+    averaged channels if their numbers differ); ``sound_added_noise``, share of the output's energy
+    above the band of both clips, in dB above the larger share of theirs.
     """
     clips = [to_mono(y) for y in (output, content, style)]
     pair = [np.atleast_2d(y) for y in (output, content)]

@@ -43,24 +43,10 @@ TEXTURE_SCALES = {"variation": 0.61, "modulation": 0.23, "correlation": 0.55}
 
 
 def prepare(y: Array, sr: float, name: str = "audio") -> Array:
-    """Average the channels, remove DC, resample to `SAMPLE_RATE` and normalise the level.
+    """Average the channels [shape=(n,) or (channels, n)], remove DC, resample, set the level.
 
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,) or (channels, n)]
-    sr : float > 0, in Hz
-
-    Returns
-    -------
-    y : np.ndarray [shape=(m,), dtype=float32]
-        Mono audio of root mean square `RMS_LEVEL`.
-
-    Raises
-    ------
-    AudioFileError
-        If the clip is silent, shorter than half a second or not finite; `name` is its name.
-    ConfigError
-        If `sr` is not positive.
+    Returns mono audio [shape=(m,), float32] at `SAMPLE_RATE` of root mean square `RMS_LEVEL`. An
+    `AudioFileError` names the clip if it is silent, shorter than half a second or not finite.
     """
     import librosa
 
@@ -111,17 +97,9 @@ def moving_average(x: Array, length: int) -> Array:
 
 
 def mfcc_gaussian(y: Array) -> tuple[Array, Array]:
-    """Fit a Gaussian to MFCC 2 to 13 of the frames that are not silent.
+    """Fit a Gaussian to MFCC 2 to 13 of the frames that are not silent, at `TIMBRE_RATE`.
 
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Audio at `TIMBRE_RATE`.
-
-    Returns
-    -------
-    mean : np.ndarray [shape=(12,)]
-    covariance : np.ndarray [shape=(12, 12)]
+    Returns the mean [shape=(12,)] and the covariance [shape=(12, 12)].
     """
     import librosa
 
@@ -136,11 +114,7 @@ def bures_distance(mean_a: Array, covariance_a: Array, mean_b: Array, covariance
 
     .. math:: W_2^2 = |m_a - m_b|^2 + \mathrm{tr}(A + B - 2 (A^{1/2} B A^{1/2})^{1/2})
 
-    Parameters
-    ----------
-    mean_a, mean_b : np.ndarray [shape=(d,)]
-    covariance_a, covariance_b : np.ndarray [shape=(d, d)]
-        Positive semi-definite.
+    Means have the shape (d,), covariances (d, d).
     """
     values, vectors = np.linalg.eigh(covariance_a)
     root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
@@ -180,11 +154,6 @@ def texture_statistics(y: Array) -> dict[str, Array]:
     neighbouring bands. The third and fourth moments of [1]_ are left out: they differ too much
     between two halves of a clip.
 
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Audio at `SAMPLE_RATE`.
-
     Returns
     -------
     statistics : dict of str to np.ndarray
@@ -217,17 +186,10 @@ def _smooth_bands(values: Array) -> Array:
 
 
 def modulation_shares(envelopes: Array) -> Array:
-    """Split the variance of envelopes by modulation frequency.
+    """Split the variance of zero-mean envelopes [shape=(bands, t)] by modulation frequency.
 
-    Parameters
-    ----------
-    envelopes : np.ndarray [shape=(bands, t)]
-        Of zero mean and any scale, one frame per `TEXTURE_HOP` samples.
-
-    Returns
-    -------
-    shares : np.ndarray [shape=(bands, 6)]
-        log10 of the share of the variance in each octave of `MODULATION_EDGES_HZ`, floored at -2.5.
+    Returns log10 of the share of the variance [shape=(bands, 6)] in each octave of
+    `MODULATION_EDGES_HZ`, floored at -2.5. There is one frame per `TEXTURE_HOP` samples.
     """
     frames = envelopes.shape[1]
     spectrum = np.abs(np.fft.rfft(envelopes * np.hanning(frames), axis=1)) ** 2
