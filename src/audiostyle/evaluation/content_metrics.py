@@ -183,7 +183,7 @@ def envelope_correlation(reference: Array, estimate: Array) -> float:
 
 
 def waveform_match(y: Array, source: Array) -> Array:
-    """Compute how much of each half second [shape=(n,)] is a piece of another clip [shape=(m,)] [3]_.
+    """Compute how much of each half second of a clip [shape=(n,)] is a piece of a source [3]_.
 
     Returns, for each window of `COPY_WINDOW_S` at half that step, the share [shape=(windows,)] of
     its energy that a scaled copy of the best-fitting piece explains (squared cross-correlation), in
