@@ -28,7 +28,7 @@ from audiostyle.audio.reader import FileSource, find_clips
 from audiostyle.audio.streams import AudioSource
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.synthesis import SpectrogramSegment, Synthesizer
-from audiostyle.dsp import inversion, spectrogram
+from audiostyle.dsp import spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import AudioStyleError
 from audiostyle.evaluation import content_metrics, style_metrics

@@ -1,4 +1,4 @@
-"""The measures of content and of copying, against closed forms, mir_eval and a slow search."""
+"""Content metrics, against closed forms, mir_eval and a slow search."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ from tests.conftest import CHORDS, ORGAN, REED, make_chords
 Array = npt.NDArray[Any]
 
 SR = style_metrics.SAMPLE_RATE
-
-
-# --- similarity of content ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("partials", [ORGAN, REED])
@@ -50,7 +47,7 @@ def test_a_missing_mir_eval_is_named_with_its_remedy(monkeypatch: pytest.MonkeyP
         content_metrics.onset_f_measure(np.ones(1), np.ones(1))
 
 
-def test_chroma_and_envelope_at_their_ends() -> None:
+def test_extremes_of_chroma_and_envelope() -> None:
     frames = np.eye(12)[:, [0, 4, 7]]
     assert content_metrics.chroma_similarity(frames, frames) == 1.0
     assert content_metrics.chroma_similarity(frames, np.roll(frames, 1, axis=0)) == 0.0
@@ -59,10 +56,7 @@ def test_chroma_and_envelope_at_their_ends() -> None:
     assert content_metrics.envelope_correlation(ramp, np.ones(10)) == 0.0
 
 
-# --- copying -----------------------------------------------------------------------------------
-
-
-def test_a_copied_piece_is_found_wherever_it_was() -> None:
+def test_a_copied_piece_is_found_anywhere() -> None:
     rng = np.random.default_rng(9)
     source = rng.standard_normal(3 * SR)
     y = np.concatenate([-0.3 * source[12_345 : 12_345 + SR], rng.standard_normal(SR), np.zeros(SR)])
@@ -72,14 +66,14 @@ def test_a_copied_piece_is_found_wherever_it_was() -> None:
     assert np.isnan(match[-1])
 
 
-def test_a_match_is_that_of_a_slow_search_whatever_the_blocks(
+def test_waveform_match_is_that_of_a_slow_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(content_metrics, "COPY_BLOCK", 1 << 14)
     rng = np.random.default_rng(13)
     length = int(content_metrics.COPY_WINDOW_S * SR)
     source = rng.standard_normal(3 * length) * np.linspace(0.1, 1.0, 3 * length)
-    # The piece lies across the edge of two blocks.
+    # The piece lies across the border of two blocks.
     y = source[3_000 : 3_000 + length] + 0.7 * rng.standard_normal(length)
     correlation = np.correlate(source, y, "valid")
     norms = np.convolve(source**2, np.ones(length), "valid")
@@ -96,7 +90,7 @@ def test_half_of_a_piece_is_half_copied() -> None:
     assert content_metrics.waveform_copying(match, unrelated) == pytest.approx(0.5, abs=0.03)
 
 
-def test_copied_notes_are_those_of_the_style_that_the_content_has_not() -> None:
+def test_copied_notes_are_notes_of_the_style_only() -> None:
     rng = np.random.default_rng(11)
     content, style, other = rng.random((3, content_metrics.N_NOTES, 200)) < 0.05
     assert content_metrics.note_copying(content, content, style) == 0.0

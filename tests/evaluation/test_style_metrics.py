@@ -1,4 +1,4 @@
-"""The measures of style, against closed forms and slow re-computations."""
+"""Style metrics and the tagger, against closed forms and slow re-computations."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from audiostyle.evaluation import style_metrics, tagger
 Array = npt.NDArray[Any]
 
 SR = style_metrics.SAMPLE_RATE
-
-
-# --- distances of style ------------------------------------------------------------------------
 
 
 def test_bures_distance_of_diagonal_gaussians_is_that_of_means_and_deviations() -> None:
@@ -42,7 +39,7 @@ def test_bures_distance_is_symmetric_and_zero_only_for_equals() -> None:
     assert forth > 0.1
 
 
-def test_texture_does_not_hear_level_and_hears_modulation() -> None:
+def test_texture_depends_on_modulation_but_not_on_level() -> None:
     rng = np.random.default_rng(4)
     t = np.arange(3 * SR) / SR
     noise = rng.standard_normal(t.size)
@@ -71,10 +68,7 @@ def test_moving_average_against_a_loop() -> None:
     np.testing.assert_allclose(style_metrics.moving_average(np.ones((2, 9)), 4), np.ones((2, 9)))
 
 
-# --- the network -------------------------------------------------------------------------------
-
-
-def test_the_front_end_is_that_of_a_slow_recomputation() -> None:
+def test_the_front_end_against_a_slow_computation() -> None:
     rng = np.random.default_rng(6)
     patch = rng.uniform(0.0, 3.0, (1, tagger.PATCH_FRAMES, tagger.N_MELS)).astype(np.float32)
     front = tagger.forward(patch)["front"][0]
@@ -89,7 +83,7 @@ def test_the_front_end_is_that_of_a_slow_recomputation() -> None:
         np.testing.assert_allclose(front[frame, :204], rectified.max(axis=0), atol=1e-3)
 
 
-def test_patches_are_judged_independently_and_tags_are_probabilities() -> None:
+def test_patches_are_independent_and_tags_are_probabilities() -> None:
     rng = np.random.default_rng(7)
     patches = rng.uniform(0.0, 3.0, (2, tagger.PATCH_FRAMES, tagger.N_MELS))
     both, second = tagger.forward(patches), tagger.forward(patches[1:])

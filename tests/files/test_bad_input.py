@@ -1,4 +1,4 @@
-"""Every bad input: one line that names file, value and remedy, and nothing written or begun."""
+"""Bad input to a transfer: one line that names file, value and remedy; nothing is written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Cli = Callable[..., "tuple[int, str]"]
 
 
 def listing(folder: Path) -> dict[str, Any]:
-    """Everything below a folder: names, kinds, contents and times."""
+    """List everything below a folder: names, kinds, contents and times."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         info = path.lstat()
@@ -45,13 +45,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def refused(
     folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Cli:
-    """Run the command line; expect that it refuses before the work and leaves no trace."""
+    """Run the command line; expect an error before the work starts, and no change of files."""
 
-    def begun(*_: Any, **__: Any) -> None:
-        pytest.fail("the work has begun")
+    def fail(*_: Any, **__: Any) -> None:
+        pytest.fail("the work was started")
 
-    monkeypatch.setattr(transfer, "StyleTransfer", begun)
-    monkeypatch.setattr(transfer.nn_device, "load_tensorflow", begun)
+    monkeypatch.setattr(transfer, "StyleTransfer", fail)
+    monkeypatch.setattr(transfer.nn_device, "load_tensorflow", fail)
 
     def run(*arguments: str) -> tuple[int, str]:
         before = listing(folder)
@@ -194,7 +194,7 @@ def test_an_output_that_is_a_folder(force: list[str], folder: Path, refused: Cli
         (["-o", "out.wav", "--weights", "style.wav"], "style.wav is neither a converted .npz nor"),
     ],
 )
-def test_what_cannot_be_done_is_a_failure(arguments: list[str], message: str, refused: Cli) -> None:
+def test_an_impossible_task_is_a_failure(arguments: list[str], message: str, refused: Cli) -> None:
     code, error = refused("content.wav", "style.wav", *arguments)
     assert code == 1
     assert message in error
@@ -259,13 +259,13 @@ def test_a_wrong_option_is_a_usage_error(arguments: list[str], message: str, ref
 
 
 @pytest.mark.parametrize("name", ["missing.wav", "genre"])
-def test_a_content_that_is_no_file(name: str, refused: Cli) -> None:
+def test_a_content_that_is_not_a_file(name: str, refused: Cli) -> None:
     code, error = refused(name, "style.wav", "-o", "out.wav")
     assert code == 1
     assert error.startswith(f"{name}: ")
 
 
-def test_a_folder_of_nothing_but_broken_clips(folder: Path, refused: Cli) -> None:
+def test_a_folder_of_broken_clips_only(folder: Path, refused: Cli) -> None:
     for path in (folder / "genre").iterdir():
         path.write_text("la")
     code, error = refused("content.wav", "genre", "-o", "out.wav")

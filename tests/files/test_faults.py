@@ -1,6 +1,6 @@
-"""What the machine does to a run: full disks, lost rights, no memory, kills, clocks, lost journals.
+"""Faults of the machine during a run: full disks, lost permissions, no memory, kills, clocks.
 
-Nothing is lost, nothing is half-written, no input is touched: `untouched` sees to the last.
+Nothing is lost, nothing is half-written, and no input is touched (see `untouched`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ import pytest
 import soundfile as sf
 
 from audiostyle.batch import journal
+from audiostyle.files import transfer
 from tests.conftest import make_tones
 from tests.support.fakes import (
     SIDES,
+    call,
     computed,
     fill_folder,
+    install,
     journal_lines,
     rounds,
     rows,
@@ -41,6 +44,7 @@ BATCH = ("batch", *SIDES, "-o", "out", "--quiet")
 LITTLE = (2 << 30) - 1  # bytes
 LONG = int(os.environ.get("AUDIOSTYLE_FUZZ", "0")) >= 20_000
 
+slow = pytest.mark.slow
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such limits")
 needs_rights = pytest.mark.skipif(
     os.name == "nt" or (os.geteuid() == 0 and sys.platform != "linux"),
@@ -53,16 +57,14 @@ needs_proc = pytest.mark.skipif(
 
 def start(folder: Path, fault: str, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(WORKER), fault, *arguments]
-    # What may write no more cannot write which lines it ran, either: `make coverage` would stumble.
+    # A process that may not write cannot write its coverage data either.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
-    out, said = subprocess.DEVNULL, subprocess.PIPE
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=out, stderr=said, text=True
-    )
+    out, err = subprocess.DEVNULL, subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=err, text=True)
 
 
 def finish(folder: Path, fault: str, *arguments: str) -> tuple[int, list[str]]:
-    """Run a command with a fault; return its exit code and what it said."""
+    """Run a command with a fault; return its exit code and the lines of standard error."""
     process = start(folder, fault, *arguments)
     said = process.communicate(timeout=120)[1]
     assert "Traceback" not in said and "internal error" not in said, said
@@ -71,7 +73,7 @@ def finish(folder: Path, fault: str, *arguments: str) -> tuple[int, list[str]]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Make a folder that other users may enter, too."""
+    """Make a folder that other users may enter."""
     root = Path(tempfile.mkdtemp(prefix="audiostyle-faults-"))
     root.chmod(0o755)
     yield fill_folder(root, SR)
@@ -80,7 +82,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def untouched(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compare all inputs with what they were."""
+    """Check that no input is changed."""
     if "folder" not in request.fixturenames:
         yield
         return
@@ -93,51 +95,57 @@ def untouched(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Make what the transfer and the batch give if nothing happens."""
+    """Make the outputs of the transfer and of the batch without a fault."""
     root = fill_folder(tmp_path_factory.mktemp("undisturbed"), SR)
-    assert finish(root, "none", *TRANSFER)[0] == 0
-    made = sounds(root / "out")
-    shutil.rmtree(root / "out")
-    assert finish(root, "none", *BATCH)[0] == 0
+    with pytest.MonkeyPatch.context() as patch:
+        fake = install(patch.setattr)
+        patch.setattr(transfer, "StyleTransfer", fake)
+        patch.chdir(root)
+        assert call(*TRANSFER, "--quiet") == 0
+        made = sounds(root / "out")
+        shutil.rmtree(root / "out")
+        assert call(*BATCH) == 0
     return {**made, **sounds(root / "out")}
 
 
-def goes_on(folder: Path, undisturbed: dict[str, bytes]) -> None:
-    """Run the batch once more without a fault: as if nothing had happened."""
+def resumes(folder: Path, undisturbed: dict[str, bytes]) -> None:
+    """Run the batch again without a fault, and expect what it makes without any."""
     code, said = finish(folder, "none", *BATCH)
     assert code == 0, said
     made = sounds(folder / "out")
     assert made == {name: undisturbed[name] for name in made} and len(made) == 9
     assert not list((folder / "out").rglob(".audiostyle-*"))
     ends = [e["pair"] for e in journal_lines(folder / "out") if e["event"] == "done"]
-    assert len(ends) == len(set(ends)) == 9, "what was done was done again"
+    assert len(ends) == len(set(ends)) == 9, "a finished pair was computed again"
 
 
-def is_whole(folder: Path, undisturbed: dict[str, bytes]) -> None:
-    """Whatever sound is there is the one that belongs there."""
+def is_complete(folder: Path, undisturbed: dict[str, bytes]) -> None:
+    """Expect that each sound that exists is the right one."""
     made = sounds(folder / "out")
     assert made == {name: undisturbed[name] for name in made}
 
 
 @needs_posix
-@pytest.mark.parametrize("size", [0, 100, 1500, 5000, 19_000, 19_243, 1 << 20])
-def test_a_transfer_that_may_write_no_more(
+@pytest.mark.parametrize(
+    "size", [1500, *(pytest.param(n, marks=slow) for n in (0, 100, 5000, 19_000, 19_243, 1 << 20))]
+)
+def test_a_transfer_at_the_limit_of_file_sizes(
     size: int, folder: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    """RLIMIT_FSIZE: both files appear, or none."""
     code, said = finish(folder, f"fsize={size}", *TRANSFER, "--quiet")
     left = {path.name for path in (folder / "out").iterdir()}
     if code == 0:
         assert left == {"out.wav", "out.wav.json"} and size > 19_243
-        return is_whole(folder, undisturbed)
+        return is_complete(folder, undisturbed)
     assert (code, left) == (1, set())
     (line,) = said
     assert "File too large" in line or "cannot be written" in line or "reads back" in line
 
 
+@slow
 @needs_posix
 @pytest.mark.parametrize("extension", ["flac", "ogg", "mp3", "caf"])
-def test_no_format_is_published_half(extension: str, folder: Path) -> None:
+def test_no_format_is_published_incomplete(extension: str, folder: Path) -> None:
     output = f"out/out.{extension}"
     assert finish(folder, "none", *TRANSFER[:3], "-o", output, "--quiet") == (0, [])
     size = (folder / output).stat().st_size
@@ -149,15 +157,16 @@ def test_no_format_is_published_half(extension: str, folder: Path) -> None:
         assert not list((folder / "out").iterdir())
 
 
+@slow
 @needs_posix
 @pytest.mark.parametrize("size", [0, 600, 3000, 8000, 20_000, 26_503])
-def test_a_batch_that_may_write_no_more(
+def test_a_batch_at_the_limit_of_file_sizes(
     size: int, folder: Path, undisturbed: dict[str, bytes]
 ) -> None:
     code, said = finish(folder, f"fsize={size}", *BATCH)
     assert code in (1, 3, 4), said
-    is_whole(folder, undisturbed)
-    goes_on(folder, undisturbed)
+    is_complete(folder, undisturbed)
+    resumes(folder, undisturbed)
 
 
 @pytest.fixture
@@ -174,20 +183,22 @@ def small_disk(folder: Path) -> Iterator[Path]:
     subprocess.run(["umount", out], check=True)
 
 
+@slow
 def test_a_disk_that_others_fill_stops_a_batch_and_loses_nothing(
     folder: Path, small_disk: Path, undisturbed: dict[str, bytes]
 ) -> None:
     code, said = finish(folder, f"fill={small_disk}/ballast", *BATCH)
     assert code == 4, said
     assert sum("No space left" in line or "disk is full" in line for line in said) == 1
-    is_whole(folder, undisturbed)
-    code, said = finish(folder, "none", *BATCH)  # as long as it is full
+    is_complete(folder, undisturbed)
+    code, said = finish(folder, "none", *BATCH)  # while it is full
     assert code == 4 and len(said) == 1
     (small_disk / "ballast").unlink()
-    goes_on(folder, undisturbed)
+    resumes(folder, undisturbed)
 
 
-def test_a_disk_that_is_full_stops_a_transfer(folder: Path, small_disk: Path) -> None:
+@slow
+def test_a_full_disk_stops_a_transfer(folder: Path, small_disk: Path) -> None:
     sf.write(folder / "long.wav", make_tones(600, SR), SR, subtype="FLOAT")
     code, said = finish(folder, "none", "transfer", "long.wav", *TRANSFER[2:], "--quiet")
     assert code == 1
@@ -197,9 +208,9 @@ def test_a_disk_that_is_full_stops_a_transfer(folder: Path, small_disk: Path) ->
     assert list(small_disk.iterdir()) == []
 
 
+@slow
 @needs_rights
-def test_a_folder_that_may_not_be_written(folder: Path) -> None:
-    """Also if the tests are root's."""
+def test_a_folder_without_write_permission(folder: Path) -> None:
     (folder / "out").chmod(0o555)
     code, said = finish(folder, "stopped", *TRANSFER, "--quiet")
     assert code == 1 and len(said) == 1
@@ -209,20 +220,23 @@ def test_a_folder_that_may_not_be_written(folder: Path) -> None:
     assert list((folder / "out").iterdir()) == []
 
 
+@slow
 @needs_rights
-def test_rights_that_are_lost_in_mid_run(folder: Path, undisturbed: dict[str, bytes]) -> None:
+def test_permissions_that_are_lost_during_a_batch(
+    folder: Path, undisturbed: dict[str, bytes]
+) -> None:
     code, said = finish(folder, "lock=out", *BATCH)
     assert code == 4, said
     assert any("out" in line and "Permission denied" in line for line in said)
-    is_whole(folder, undisturbed)
+    is_complete(folder, undisturbed)
     assert len(sounds(folder / "out")) < 9
     (folder / "out").chmod(0o777)
-    goes_on(folder, undisturbed)
+    resumes(folder, undisturbed)
 
 
+@slow
 @needs_proc
-def test_memory_that_ends(folder: Path, undisturbed: dict[str, bytes]) -> None:
-    """RLIMIT_AS: the system refuses, not a stand-in for it."""
+def test_the_system_refuses_memory(folder: Path, undisturbed: dict[str, bytes]) -> None:
     code, said = finish(folder, "memory=1", *TRANSFER, "--quiet")
     assert code == 1
     assert said == [
@@ -232,12 +246,12 @@ def test_memory_that_ends(folder: Path, undisturbed: dict[str, bytes]) -> None:
     code, said = finish(folder, "memory=3", *BATCH)
     assert code == 1 and "out_of_memory" in said[0]
     assert len(sounds(folder / "out")) == 8
-    goes_on(folder, undisturbed)
+    resumes(folder, undisturbed)
 
 
 @needs_posix
-@pytest.mark.parametrize("seed", range(rounds(6)))
-def test_a_transfer_that_is_killed_leaves_a_whole_output_or_none(
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=slow) for n in range(1, rounds(6)))])
+def test_a_killed_transfer_leaves_a_complete_output_or_none(
     seed: int, folder: Path, undisturbed: dict[str, bytes]
 ) -> None:
     rng = random.Random(seed)
@@ -247,7 +261,7 @@ def test_a_transfer_that_is_killed_leaves_a_whole_output_or_none(
     time.sleep(rng.random() * 0.12)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    is_whole(folder, undisturbed)
+    is_complete(folder, undisturbed)
     code, said = finish(folder, "none", *TRANSFER, "--force", "--quiet")
     assert (code, said) == (0, [])
     assert sounds(folder / "out") == {"out.wav": undisturbed["out.wav"]}
@@ -255,13 +269,14 @@ def test_a_transfer_that_is_killed_leaves_a_whole_output_or_none(
     assert record["status"] == "complete"
 
 
+@slow
 @needs_posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_both_signals_end_a_transfer_in_the_same_way(number: int, folder: Path) -> None:
     process = start(folder, "pause=0.3", *TRANSFER)
     assert process.stderr is not None
-    assert "listening" in process.stderr.readline()
-    assert process.stderr.readline()  # of the descent
+    assert "style.wav" in process.stderr.readline()
+    assert process.stderr.readline()  # of the optimisation
     process.send_signal(number)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + number
@@ -269,15 +284,18 @@ def test_both_signals_end_a_transfer_in_the_same_way(number: int, folder: Path) 
     assert {path.name for path in (folder / "out").iterdir()} == {"out.wav", "out.wav.json"}
 
 
-def test_two_batches_at_once(folder: Path, undisturbed: dict[str, bytes]) -> None:
-    """One does the work, and the other says so and does nothing."""
+@slow
+def test_the_second_of_two_batches_in_a_folder_stops(
+    folder: Path, undisturbed: dict[str, bytes]
+) -> None:
     runs = [start(folder, "pause=0.05", *BATCH) for _ in range(2)]
     said = [process.communicate(timeout=120)[1] for process in runs]
     assert sorted(process.returncode for process in runs) == [0, 4]
     assert sum("another process works in this folder" in text for text in said) == 1
-    goes_on(folder, undisturbed)
+    resumes(folder, undisturbed)
 
 
+@slow
 def test_two_transfers_to_one_output_at_once(folder: Path, undisturbed: dict[str, bytes]) -> None:
     runs = [start(folder, "pause=0.05", *TRANSFER, "--force", "--quiet") for _ in range(2)]
     assert [process.wait(timeout=120) for process in runs] == [0, 0]
@@ -288,7 +306,7 @@ def test_two_transfers_to_one_output_at_once(folder: Path, undisturbed: dict[str
 def test_a_clock_that_is_set_back_changes_nothing(
     gtzan_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The shard comes later, whatever the clock says: its outputs are not taken for the whole's."""
+    """The order of runs is that of the journal: later outputs of a shard do not count for all."""
     now = [2e9]
     monkeypatch.setattr(journal.time, "time", lambda: now[0])
     assert run("--strength=0.5") == 0
@@ -318,10 +336,10 @@ def test_a_clock_that_runs_backwards_all_the_time(
     assert {row["status"] for row in rows().values()} == {"done"}
 
 
-def test_a_journal_that_was_cut_at_any_byte(
-    gtzan_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cut_everywhere", [False, pytest.param(True, marks=slow)])
+def test_a_batch_resumes_from_a_journal_that_is_cut_at_any_byte(
+    cut_everywhere: bool, gtzan_folder: Path, tmp_path: Path
 ) -> None:
-    """The next run computes what is missing, and gives what there was before."""
     assert run("--limit=2") == 0
     whole = sounds(Path("out"))
     data = Path("out/journal.jsonl").read_bytes()
@@ -330,6 +348,8 @@ def test_a_journal_that_was_cut_at_any_byte(
     near = {min(max(end + off, 0), len(data)) for end in [0, *ends] for off in (-1, 0, 1, 5)}
     rng = random.Random(0)
     cuts = range(len(data) + 1) if LONG else near | {rng.randrange(len(data)) for _ in range(40)}
+    if not cut_everywhere:
+        cuts = {0, ends[0], *rng.sample(range(len(data)), 2)}
     for cut in sorted(cuts):
         shutil.rmtree("out")
         shutil.copytree("kept", "out")
@@ -345,8 +365,8 @@ def test_a_journal_that_was_cut_at_any_byte(
         assert run("--limit=2", "--quiet") == 0, cut
 
 
-def test_an_input_that_is_gone_between_plan_and_run(gtzan_folder: Path, fake: Any) -> None:
-    """Its pairs fail; as soon as it is there again, they are made, as it was never at fault."""
+def test_an_input_that_disappears_between_plan_and_run(gtzan_folder: Path, fake: Any) -> None:
+    """Its pairs fail, and are made by the next run after it is restored."""
     clip = Path("genres/jazz/jazz.00002.wav")
 
     def remove(content: Any) -> None:
@@ -365,7 +385,7 @@ def test_an_input_that_is_gone_between_plan_and_run(gtzan_folder: Path, fake: An
     assert len(computed()) == len(set(computed())) == 9
 
 
-def test_an_input_that_goes_while_it_is_used(gtzan_folder: Path, fake: Any) -> None:
+def test_an_input_that_disappears_while_it_is_used(gtzan_folder: Path, fake: Any) -> None:
     clip = Path("genres/jazz/jazz.00000.wav")
     fake.watch = staticmethod(lambda result: clip.unlink(missing_ok=True))
     assert run("--limit=1") == 3
@@ -375,7 +395,7 @@ def test_an_input_that_goes_while_it_is_used(gtzan_folder: Path, fake: Any) -> N
     assert not list(Path("out").glob(".audiostyle-*"))
 
 
-def test_a_folder_of_outputs_that_is_removed_in_mid_run(gtzan_folder: Path, fake: Any) -> None:
+def test_an_output_folder_that_is_removed_during_a_batch(gtzan_folder: Path, fake: Any) -> None:
     if os.name == "nt":
         pytest.skip("Windows does not remove what is open")
     fake.watch = staticmethod(lambda result: shutil.rmtree("out", ignore_errors=True))
@@ -386,11 +406,12 @@ def test_a_folder_of_outputs_that_is_removed_in_mid_run(gtzan_folder: Path, fake
 
 
 @needs_proc
-@pytest.mark.parametrize(("command", "code"), [(TRANSFER, 1), (BATCH[:-1], 4)])
-def test_a_limit_that_tensorflow_would_die_of_is_said_before(
+@pytest.mark.parametrize(
+    ("command", "code"), [(TRANSFER, 1), pytest.param(BATCH[:-1], 4, marks=slow)]
+)
+def test_a_memory_limit_that_tensorflow_does_not_survive_is_reported_before(
     command: tuple[str, ...], code: int, folder: Path
 ) -> None:
-    """The real one, under a limit of the system: a C library would end the process otherwise."""
     import resource
 
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A hostile collection: every file gives a result or one line of a known class, in no time."""
+"""Hostile files and names: each gives a result or one line of a known kind, quickly."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import soundfile as sf
 
 import audiostyle
 from audiostyle.audio.probe import probe_clip
-from audiostyle.batch import worker
+from audiostyle.audio.reader import FileSource, find_clips
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import AudioFileError
 from audiostyle.files import transfer
 from tests.conftest import make_noise
@@ -28,7 +29,7 @@ HANG_SECONDS = 20
 
 
 class Hangs(BaseException):
-    """Caught by nobody."""
+    """Raised after `HANG_SECONDS`; not caught by `except Exception`."""
 
 
 Check = Callable[..., tuple[int, list[str]]]
@@ -36,7 +37,7 @@ Check = Callable[..., tuple[int, list[str]]]
 
 @pytest.fixture(autouse=True)
 def no_hang() -> Iterator[None]:
-    """End a test that hangs, be it in a system call, as of a pipe that nobody writes to."""
+    """End a test that hangs, even in a system call."""
     if not hasattr(signal, "setitimer"):
         yield
         return
@@ -53,8 +54,8 @@ def no_hang() -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: Any) -> Path:
-    """Work in a folder with a good clip, and let transfers take no time."""
-    monkeypatch.setattr(transfer, "StyleTransfer", worker.StyleTransfer)
+    """Work in a folder with a valid clip, with instant transfers."""
+    monkeypatch.setattr(transfer, "StyleTransfer", fake)
     monkeypatch.chdir(tmp_path)
     sf.write("good.wav", make_noise(0.6, SR), SR)
     (tmp_path / "in").mkdir()
@@ -63,7 +64,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: Any) -> Path:
 
 @pytest.fixture
 def check(folder: Path, capfd: pytest.CaptureFixture[str]) -> Check:
-    """Run a command; see that it says one line of error at most, and touches no input."""
+    """Run a command, and check that it changes no input and leaves no temporary file."""
 
     def run(*arguments: str) -> tuple[int, list[str]]:
         before = contents(folder / "in")
@@ -97,8 +98,8 @@ def test_a_transfer(name: str, role: str, check: Check) -> None:
     write, outcomes, _ = CLIPS[name]
     path = Path("in", name)
     write(path)
-    sides = [str(path), "good.wav"] if role == "content" else ["good.wav", str(path)]
-    code, lines = check("transfer", *sides, "-o", "out.wav", "--quiet")
+    inputs = [str(path), "good.wav"] if role == "content" else ["good.wav", str(path)]
+    code, lines = check("transfer", *inputs, "-o", "out.wav", "--quiet")
     if code == 0:
         assert "taken" in outcomes and lines == []
         check_sound(Path("out.wav"))
@@ -108,7 +109,7 @@ def test_a_transfer(name: str, role: str, check: Check) -> None:
     assert outcomes != "taken", lines
     if path.is_file():
         with pytest.raises(AudioFileError) as error:
-            transfer.NormalizedStream(transfer.reader.FileSource(path), TransferConfig())
+            NormalizedStream(FileSource(path), TransferConfig())
         assert error.value.kind in outcomes.split()
 
 
@@ -132,10 +133,10 @@ def test_a_batch(name: str, check: Check) -> None:
         assert not list(Path("out").glob("*.wav*"))
 
 
-def test_the_whole_collection_with_the_real_network(
+@pytest.mark.slow
+def test_a_batch_of_all_files_with_the_real_network(
     tmp_path: Path, tiny_config: TransferConfig
 ) -> None:
-    """What is taken gives sound, and what is not costs nothing else."""
     (tmp_path / "in").mkdir()
     for name, (write, *_) in CLIPS.items():
         write(tmp_path / "in" / name)
@@ -194,14 +195,14 @@ def test_odd_names_in_a_batch(name: str, check: Check) -> None:
     check_sound(made)
     before = made.stat().st_mtime_ns
     assert check("batch", "in", "good.wav", "-o", "out")[0] == 0
-    assert made.stat().st_mtime_ns == before, "known by its name"
+    assert made.stat().st_mtime_ns == before, "recognised by its name"
     assert check("status", "out")[0] == 0
     assert os.fsencode(made.name).replace(b'"', b'""') in Path("out/results.csv").read_bytes()
     made.write_bytes(b"")
     assert check("status", "out")[0] == 0
 
 
-def test_a_leading_dash_is_an_option_unless_it_is_said(check: Check) -> None:
+def test_a_leading_dash_is_an_option_before_two_dashes(check: Check) -> None:
     Path("-x.wav").write_bytes(clip())
     code, lines = check("transfer", "-x.wav", "good.wav", "-o", "out.wav")
     assert (code, len(lines)) == (2, 1)
@@ -222,7 +223,7 @@ def test_a_leading_dash_is_an_option_unless_it_is_said(check: Check) -> None:
         (["batch", "good.wav", "good.wav", "-o", "out", "--pair=csv:pipe"], 2),
     ],
 )
-def test_no_pipe_is_waited_for(
+def test_pipes_are_refused_without_waiting(
     arguments: list[str], code: int, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("pipe", "pipe.style.npz"):
@@ -243,10 +244,9 @@ def test_outputs_behind_a_loop_of_links(out: str, check: Check) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="this system has no such permissions")
-def test_a_clip_that_may_not_be_looked_at_is_not_passed_over(
+def test_a_clip_without_permission_is_not_left_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also for root, whom permissions do not stop."""
     Path("in/a.wav").write_bytes(clip())
     real = Path.is_file
 
@@ -256,4 +256,4 @@ def test_a_clip_that_may_not_be_looked_at_is_not_passed_over(
         return real(path)
 
     monkeypatch.setattr(Path, "is_file", is_file)
-    assert transfer.reader.find_clips("in") == [Path("in/a.wav")]
+    assert find_clips("in") == [Path("in/a.wav")]

@@ -1,4 +1,4 @@
-"""Styles in files, with the real analysis: small spectrograms, and seconds of sound."""
+"""Style files, with the real analysis: small spectrograms, seconds of sound."""
 
 from __future__ import annotations
 
@@ -10,62 +10,39 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile as sf
 
 import audiostyle
-from audiostyle.cli.main import main
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.transfer import StyleTransfer
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.files import style_file
-from audiostyle.files.transfer import make_style_file, transfer_file
-from tests.conftest import SR, TINY_OPTIONS, make_noise, make_tones
-from tests.support.fakes import journal_lines, sounds
-
-TINY = TransferConfig(
-    precision="float32",
-    n_fft=1024,
-    hop_length=256,
-    n_mels=64,
-    bands=4,
-    iterations=2,
-    inversion_iterations=2,
-    style_layers=(("block1_conv1", 1.0), ("block2_conv1", 1.0)),
-)
+from audiostyle.files.request import TransferRequest
+from audiostyle.files.transfer import make_style_file, run_transfer, transfer_file
+from tests.conftest import TINY_OPTIONS
+from tests.support.fakes import call, journal_lines, sounds
 
 
-@pytest.fixture(scope="module")
-def genre(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Save the style of a folder of three clips, one of them broken, beside a content."""
-    root = tmp_path_factory.mktemp("style")
-    (root / "genre").mkdir()
-    sf.write(root / "genre" / "a.wav", make_noise(1.2), SR)
-    sf.write(root / "genre" / "b.wav", make_noise(0.8, 16_000, seed=1), 16_000)
-    (root / "genre" / "c.wav").write_text("no sound")
-    for i, base in enumerate((220.0, 330.0)):
-        sf.write(root / f"content{i}.wav", make_tones(1.0, base=base), SR)
-    make_style_file(root / "genre", root / "genre.style.npz", TINY)
-    return root
-
-
-def test_a_style_file_gives_what_its_folder_gives(genre: Path, tmp_path: Path) -> None:
-    made = []
+def test_a_style_file_gives_the_same_result_as_its_folder(
+    genre: Path, tmp_path: Path, tiny: TransferConfig, tiny_transfer: StyleTransfer
+) -> None:
+    records = []
     for i, style in enumerate((genre / "genre", genre / "genre.style.npz")):
-        _, record = transfer_file(genre / "content0.wav", style, tmp_path / f"{i}.wav", TINY)
-        made.append(record)
-    folder, saved = (tmp_path / f"{i}.wav" for i in range(2))
-    assert folder.read_bytes() == saved.read_bytes()
-    clips = [[Path(c["path"]).name for c in r["styles"][0]["clips"]] for r in made]
+        request = TransferRequest(genre / "content0.wav", [style], tmp_path / f"{i}.wav", [1.0])
+        records.append(run_transfer(request, tiny, style_transfer=tiny_transfer)[1])
+    assert (tmp_path / "0.wav").read_bytes() == (tmp_path / "1.wav").read_bytes()
+    clips = [[Path(c["path"]).name for c in r["styles"][0]["clips"]] for r in records]
     assert clips == [["a.wav", "b.wav"]] * 2
-    assert [c["path"] for c in made[1]["styles"][0]["skipped"]] == [str(genre / "genre" / "c.wav")]
-    assert len(made[1]["styles"][0]["sha256"]) == 64
+    skipped = records[1]["styles"][0]["skipped"]
+    assert [c["path"] for c in skipped] == [str(genre / "genre" / "c.wav")]
+    assert len(records[1]["styles"][0]["sha256"]) == 64
 
 
-def test_what_was_saved_is_what_is_restored(genre: Path) -> None:
-    saved = style_file.load_style(genre / "genre.style.npz", TINY)
-    heard = saved.restore()
-    for part, start in ((heard.statistics, "statistics"), (heard.samples, "samples")):
+def test_the_style_is_restored_as_it_was_saved(genre: Path, tiny: TransferConfig) -> None:
+    saved = style_file.load_style(genre / "genre.style.npz", tiny)
+    style = saved.restore()
+    for part, start in ((style.statistics, "statistics"), (style.samples, "samples")):
         for field in dataclasses.fields(part):
-            if field.metadata.get("derived"):  # computed where they are needed
+            if field.metadata.get("derived"):
                 continue
             value = getattr(part, field.name)
             stored = saved.arrays
@@ -76,13 +53,15 @@ def test_what_was_saved_is_what_is_restored(genre: Path) -> None:
                 pairs = [(value, stored[f"{start}/{field.name}"])]
             for ours, theirs in pairs:
                 np.testing.assert_array_equal(np.asarray(ours), theirs)
-    assert isinstance(heard.statistics.n_frames, int)
+    assert isinstance(style.statistics.n_frames, int)
     assert saved.about["audiostyle"] == audiostyle.__version__
     assert saved.about["seconds"] == pytest.approx(2.0)
 
 
-def test_the_same_clips_make_the_same_file(genre: Path, tmp_path: Path) -> None:
-    make_style_file(genre / "genre", tmp_path / "again.style.npz", TINY)
+def test_the_same_clips_make_the_same_file(
+    genre: Path, tmp_path: Path, tiny: TransferConfig
+) -> None:
+    make_style_file(genre / "genre", tmp_path / "again.style.npz", tiny)
     assert (tmp_path / "again.style.npz").read_bytes() == (genre / "genre.style.npz").read_bytes()
 
 
@@ -109,16 +88,18 @@ def test_the_same_clips_make_the_same_file(genre: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_style_that_does_not_fit_is_refused(
-    change: dict[str, Any], message: str, genre: Path
+    change: dict[str, Any], message: str, genre: Path, tiny: TransferConfig
 ) -> None:
-    config = dataclasses.replace(TINY, **change)
+    config = dataclasses.replace(tiny, **change)
     with pytest.raises(ConfigError, match=re.escape(message)):
         style_file.load_style(genre / "genre.style.npz", config)
 
 
-def test_what_a_style_does_not_depend_on_fits(genre: Path) -> None:
+def test_parameters_that_the_analysis_does_not_use_may_differ(
+    genre: Path, tiny: TransferConfig
+) -> None:
     config = dataclasses.replace(
-        TINY,
+        tiny,
         strength=0.3,
         iterations=99,
         seed=7,
@@ -128,27 +109,23 @@ def test_what_a_style_does_not_depend_on_fits(genre: Path) -> None:
     style_file.load_style(genre / "genre.style.npz", config)
 
 
-def test_damaged_bytes_are_refused_and_pickles_are_never_run(genre: Path, tmp_path: Path) -> None:
+def test_damaged_files_are_refused_and_pickles_are_not_loaded(
+    genre: Path, tmp_path: Path, tiny: TransferConfig
+) -> None:
     data = (genre / "genre.style.npz").read_bytes()
     path = tmp_path / "x.style.npz"
     for broken in (b"", b"PK", data[: len(data) // 2], b"x" * 100):
         path.write_bytes(broken)
-        with pytest.raises(AudioFileError, match="is no style file, or is damaged"):
-            style_file.load_style(path, TINY)
+        with pytest.raises(AudioFileError, match="is damaged or not a style file"):
+            style_file.load_style(path, tiny)
     np.savez(path, about=np.array([{"made_with": 1}], dtype=object))
-    with pytest.raises(AudioFileError, match="is no style file"):
-        style_file.load_style(path, TINY)
+    with pytest.raises(AudioFileError, match="is damaged or not a style file"):
+        style_file.load_style(path, tiny)
     with pytest.raises(AudioFileError, match="cannot be read"):
-        style_file.load_style(tmp_path / "none.style.npz", TINY)
+        style_file.load_style(tmp_path / "none.style.npz", tiny)
 
 
-def call(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as exit_info:
-        main(list(arguments))
-    return int(exit_info.value.code or 0)
-
-
-def test_the_command_makes_it_once_and_says_so(
+def test_the_command_writes_the_file_once(
     genre: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["style", str(genre / "genre"), "-o", str(tmp_path / "g.style.npz"), *TINY_OPTIONS]
@@ -163,23 +140,23 @@ def test_the_command_makes_it_once_and_says_so(
     assert "must end in .style.npz" in capsys.readouterr().err
 
 
-def test_a_batch_gives_byte_for_byte_what_single_transfers_give(
-    genre: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+def test_a_batch_gives_the_same_bytes_as_single_transfers(
+    genre: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: TransferConfig
 ) -> None:
-    """One process, one network and one analysis of the style: nothing of it can be heard."""
+    """A batch shares one process, one network and one analysis of the style."""
     monkeypatch.chdir(genre)
-    sides = (str(genre / "content*.wav"), str(genre / "genre"))
-    by_folder = audiostyle.run_batch(*sides, tmp_path / "f", TINY, by="genre")
+    inputs = (str(genre / "content*.wav"), str(genre / "genre"))
+    by_folder = audiostyle.run_batch(*inputs, tmp_path / "f", tiny, by="genre")
     assert (by_folder.exit_code, by_folder.count("done")) == (0, 2)
-    by_file = audiostyle.run_batch(sides[0], genre / "genre.style.npz", tmp_path / "s", TINY)
+    by_file = audiostyle.run_batch(inputs[0], genre / "genre.style.npz", tmp_path / "s", tiny)
     assert by_file.exit_code == 0
     assert sounds(tmp_path / "f") == sounds(tmp_path / "s")
     assert len(journal_lines(tmp_path / "f")) > 6
     for i in range(2):
-        transfer_file(genre / f"content{i}.wav", genre / "genre", tmp_path / "one.wav", TINY,
-                      force=True)  # fmt: skip
-        made = sounds(tmp_path / "f")[f"content{i}__genre.wav"]
-        assert (tmp_path / "one.wav").read_bytes() == made
+        output = tmp_path / f"{i}.wav"
+        transfer_file(genre / f"content{i}.wav", genre / "genre", output, tiny)
+        assert output.read_bytes() == sounds(tmp_path / "f")[f"content{i}__genre.wav"]
     row = by_folder.rows[0]
     assert row["loss_total"] < row["start_loss_total"]
-    assert row["seconds_style"] < 0.1  # it was heard before the transfer began
+    assert row["seconds_style"] < 0.1  # it was analysed before the transfer

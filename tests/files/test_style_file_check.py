@@ -1,4 +1,4 @@
-"""Style files that are whole and cannot be right: every damage has its line."""
+"""Style files with invalid arrays: each is refused in one line that names the array."""
 
 from __future__ import annotations
 
@@ -11,43 +11,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile as sf
 import tensorflow as tf
 
+from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.errors import AudioFileError
 from audiostyle.files import style_file
-from audiostyle.files.transfer import make_style_file, transfer_file
+from audiostyle.files.transfer import transfer_file
 from audiostyle.nn.backbones import build_network
 from audiostyle.nn.features import FeatureAnalyzer
-from tests.conftest import SR, make_noise, make_tones
-from tests.files.test_style_file import TINY
+from tests.conftest import make_noise
 
-
-@pytest.fixture(scope="module")
-def genre(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Save a style beside a content."""
-    root = tmp_path_factory.mktemp("style")
-    sf.write(root / "style.wav", make_noise(1.2), SR)
-    sf.write(root / "content0.wav", make_tones(1.0), SR)
-    make_style_file(root / "style.wav", root / "genre.style.npz", TINY)
-    return root
-
-
-Spoil = Callable[[dict[str, Any]], None]
+Change = Callable[[dict[str, Any]], None]
 GRAMS, MEANS = "statistics/grams/block1_conv1", "statistics/means/block1_conv1"
 
 
-def without(name: str) -> Spoil:
+def without(name: str) -> Change:
     return lambda arrays: arrays.pop(name)
 
 
-def changed(name: str, change: Callable[[Any], Any]) -> Spoil:
-    """Spoil an array, which keeps its type unless the change says otherwise."""
+def changed(name: str, change: Callable[[Any], Any]) -> Change:
+    """Change an array, which keeps its type unless the change converts it."""
     return lambda arrays: arrays.update({name: change(arrays[name].copy())})
 
 
-def put(name: str, value: float, index: Any = 0) -> Spoil:
+def put(name: str, value: float, index: Any = 0) -> Change:
     def change(array: Any) -> Any:
         array[index] = value
         return array
@@ -55,36 +43,39 @@ def put(name: str, value: float, index: Any = 0) -> Spoil:
     return changed(name, change)
 
 
-def saying(**changes: Any) -> Spoil:
-    """Spoil what a file says about itself."""
+def saying(**changes: Any) -> Change:
+    """Change entries of `about`."""
 
-    def spoil(arrays: dict[str, Any]) -> None:
+    def change(arrays: dict[str, Any]) -> None:
         about = {**json.loads(arrays["about"].tobytes()), **changes}
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
 
-    return spoil
+    return change
 
 
-def spoilt(genre: Path, folder: Path, *spoils: Spoil) -> Path:
+def repacked(genre: Path, folder: Path, *changes: Change) -> Path:
     with np.load(genre / "genre.style.npz") as archive:
         arrays = dict(archive)
-    for spoil in spoils:
-        spoil(arrays)
-    path = folder / "spoilt.style.npz"
+    for change in changes:
+        change(arrays)
+    path = folder / "repacked.style.npz"
     np.savez(path, **arrays)
     return path
 
 
-NO_STYLE = "is no style file, or is damaged; make it with: audiostyle style"
+NO_STYLE = "is damaged or not a style file; make one with audiostyle style"
 CLIP = {"path": "a.wav", "sr": 22050, "samples": 9}
-DAMAGE: dict[str, tuple[Spoil, str]] = {
+DAMAGE: dict[str, tuple[Change, str]] = {
     "no header": (without("about"), NO_STYLE),
     "no clips": (saying(clips=5), NO_STYLE),
     "a clip that is none": (saying(clips=["a.wav"]), NO_STYLE),
     "a clip without a rate": (saying(clips=[{**CLIP, "sr": 0}]), NO_STYLE),
     "skipped without a path": (saying(skipped=[{"path": 1}]), NO_STYLE),
-    "older statistics": (saying(schema=2), "has layout 2, this audiostyle reads 3; make it anew"),
-    "a later layout": (saying(schema=99), "has layout 99, this audiostyle reads 3"),
+    "an older layout": (
+        saying(schema=3),
+        "has layout 3, but this audiostyle reads layout 4; make it again with audiostyle style",
+    ),
+    "a later layout": (saying(schema=99), "has layout 99, but this audiostyle reads layout 4"),
     "no S": (without("S"), "lacks S, as it was made by audiostyle"),
     "no peak": (without("statistics/peak"), "lacks statistics/peak, as it was made by audiostyle"),
     "no layer": (without(MEANS), f"lacks {MEANS}, as"),
@@ -92,62 +83,62 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
         lambda arrays: arrays.update({"statistics/grams/block9_conv9": arrays[GRAMS]}),
         "holds 'statistics/grams/block9_conv9', which no style has",
     ),
-    "S of NaN": (put("S", np.nan, (3, 4)), "S holds a value that is not finite, it must be finite"),
+    "S of NaN": (put("S", np.nan, (3, 4)), "S holds a value that is not finite, must be finite"),
     "infinite means": (put(MEANS, np.inf), f"{MEANS} holds a value that is not finite"),
     "S of text": (
         changed("S", lambda S: S.astype("U9")),
-        "S is of type <U9, it must be float32",
+        "S is of type <U9, must be float32",
     ),
     "complex grams": (
         changed(GRAMS, lambda G: G.astype(np.complex64)),
-        f"{GRAMS} is of type complex64, it must be float32",
+        f"{GRAMS} is of type complex64, must be float32",
     ),
     "longer numbers": (
         changed(GRAMS, lambda G: G.astype(np.float64)),
-        f"{GRAMS} is of type float64, it must be float32",
+        f"{GRAMS} is of type float64, must be float32",
     ),
     "bytes the other way": (
         changed("statistics/temporal", lambda t: t.astype(">f8")),
-        "statistics/temporal is of type >f8, it must be float64",
+        "statistics/temporal is of type >f8, must be float64",
     ),
     "a broken count": (
         changed("statistics/n_frames", lambda n: np.float32(n)),
-        "statistics/n_frames is of type float32, it must be a whole number",
+        "statistics/n_frames is of type float32, must be an integer",
     ),
     "counts": (
         changed("statistics/n_frames", lambda n: np.repeat(n, 2)),
-        "statistics/n_frames has the shape (2,), it must be ()",
+        "statistics/n_frames has the shape (2,), must be ()",
     ),
     "count of nothing": (
         changed("statistics/n_frames", lambda n: 0 * n),
-        "statistics/n_frames is 0, it must be at least 1",
+        "statistics/n_frames is 0, must be at least 1",
     ),
     "S of other bands": (
         changed("S", lambda S: S[:60]),
         "S has the shape (60, ",
     ),
-    "S of no frames": (changed("S", lambda S: S[:, :0]), "S has the shape (64, 0), it must be (64"),
-    "S of a row": (changed("S", lambda S: S[:, 0]), "S has the shape (64,), it must be (64, 1 to"),
-    "S too low": (put("S", -81.0, (0, 0)), "S holds -81 dB, it must be at least -80 dB"),
+    "S of no frames": (changed("S", lambda S: S[:, :0]), "S has the shape (64, 0), must be (64"),
+    "S of a row": (changed("S", lambda S: S[:, 0]), "S has the shape (64,), must be (64, 1 to"),
+    "S too low": (put("S", -81.0, (0, 0)), "S holds -81 dB, must be at least -80 dB"),
     "peak of other bands": (
         changed("statistics/peak", lambda p: p[1:]),
-        "statistics/peak has the shape (63,), it must be (64)",
+        "statistics/peak has the shape (63,), must be (64)",
     ),
     "peak too low": (
         put("statistics/peak", -1e9),
-        "statistics/peak holds -1e+09 dB, it must be at least",
+        "statistics/peak holds -1e+09 dB, must be at least",
     ),
     "no envelope": (
         changed("statistics/temporal", lambda t: t[:0]),
-        "statistics/temporal has the shape (0,), it must be (1 or more)",
+        "statistics/temporal has the shape (0,), must be (1 or more)",
     ),
     "negative power": (
         put("statistics/mel_mean", -1.5),
-        "statistics/mel_mean holds the power -1.5, it must be at least 0",
+        "statistics/mel_mean holds the power -1.5, must be at least 0",
     ),
     "other bands of the sound": (
         changed("samples/mel_mean", lambda m: m[:-1]),
-        "samples/mel_mean has the shape (63,), it must be (64)",
+        "samples/mel_mean has the shape (63,), must be (64)",
     ),
     "frames of another n_fft": (
         changed("samples/frames", lambda f: f[:-1]),
@@ -155,11 +146,11 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
     ),
     "no frames": (
         changed("samples/frames", lambda f: f[:, :0]),
-        "samples/frames has the shape (513, 0), it must be (513, 1 to 300)",
+        "samples/frames has the shape (513, 0), must be (513, 1 to 300)",
     ),
     "negative frames": (
         put("samples/frames", -1.0, (0, 0)),
-        "samples/frames holds the power -1, it",
+        "samples/frames holds the power -1, must",
     ),
     "a sound of two channels": (
         changed("samples/y", lambda y: np.concatenate([y, y])),
@@ -167,31 +158,31 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
     ),
     "no sound": (
         changed("samples/y", lambda y: y[:, :0]),
-        "samples/y has the shape (1, 0), it must be (1, 1 to 1323000)",
+        "samples/y has the shape (1, 0), must be (1, 1 to 1323000)",
     ),
     "grams not square": (
         changed(GRAMS, lambda G: G[:, :, :-1]),
-        f"{GRAMS} has the shape (4, 64, 63), it must be square",
+        f"{GRAMS} has the shape (4, 64, 63), must be square",
     ),
     "grams of one band": (
         changed(GRAMS, lambda G: G[0]),
-        f"{GRAMS} has the shape (64, 64), it must be (1 to 4, 1 or more, 1 or more)",
+        f"{GRAMS} has the shape (64, 64), must be (1 to 4, 1 or more, 1 or more)",
     ),
     "grams of more bands than asked for": (
         changed(GRAMS, lambda G: np.concatenate([G, G])),
-        f"{GRAMS} has the shape (8, 64, 64), it must be (1 to 4, ",
+        f"{GRAMS} has the shape (8, 64, 64), must be (1 to 4, ",
     ),
     "means of fewer channels": (
         changed(MEANS, lambda m: m[:, :-1]),
-        f"{MEANS} has the shape (4, 63), it must be (4, 64)",
+        f"{MEANS} has the shape (4, 63), must be (4, 64)",
     ),
     "means of fewer bands": (
         changed(MEANS, lambda m: m[:-1]),
-        f"{MEANS} has the shape (3, 64), it must be (4, 64)",
+        f"{MEANS} has the shape (3, 64), must be (4, 64)",
     ),
     "not symmetric": (
         put(GRAMS, 1e6, (0, 0, 1)),
-        f"{GRAMS} is not symmetric, it must be equal to its transpose",
+        f"{GRAMS} is not symmetric, must be equal to its transpose",
     ),
     "a negative variance": (
         changed(GRAMS, lambda G: -G),
@@ -209,35 +200,36 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_spoilt_file_is_refused(damage: str, genre: Path, tmp_path: Path) -> None:
-    """In one line that says the file, the array, what was found and what must be there."""
-    spoil, message = DAMAGE[damage]
-    path = spoilt(genre, tmp_path, spoil)
+def test_an_invalid_file_is_refused_in_one_line(
+    damage: str, genre: Path, tmp_path: Path, tiny: TransferConfig
+) -> None:
+    change, message = DAMAGE[damage]
+    path = repacked(genre, tmp_path, change)
     with pytest.raises(AudioFileError, match=re.escape(message)) as error:
-        style_file.load_style(path, TINY)
+        style_file.load_style(path, tiny)
     said = str(error.value)
     assert said.startswith(f"{path}: ") and "\n" not in said and len(said) < 400
-    assert "; make it " in said
+    assert said.endswith("with audiostyle style")
 
 
-def every(*spoils: Spoil) -> Spoil:
-    def spoil(arrays: dict[str, Any]) -> None:
-        for one in spoils:
+def every(*changes: Change) -> Change:
+    def change(arrays: dict[str, Any]) -> None:
+        for one in changes:
             one(arrays)
 
-    return spoil
+    return change
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("change", "message"),
     [
         (
             every(changed(GRAMS, lambda G: G[:, :9, :9]), changed(MEANS, lambda m: m[:, :9])),
-            "statistics/grams/block1_conv1 has the shape (4, 9, 9), the networks give (4, 64, 64)",
+            f"{GRAMS} has the shape (4, 9, 9), the networks give (4, 64, 64)",
         ),
         (
             every(changed(GRAMS, lambda G: G[:3]), changed(MEANS, lambda m: m[:3])),
-            "statistics/grams/block1_conv1 has the shape (3, 64, 64), the networks give (4, 64, 64)",
+            f"{GRAMS} has the shape (3, 64, 64), the networks give (4, 64, 64)",
         ),
         (
             changed("statistics/temporal", lambda t: t[:5]),
@@ -246,31 +238,34 @@ def every(*spoils: Spoil) -> Spoil:
     ],
     ids=["channels", "bands", "envelope"],
 )
-def test_what_only_the_networks_know_is_refused_before_the_descent(
-    spoil: Spoil, message: str, genre: Path, tmp_path: Path
+def test_shapes_that_only_the_networks_know_are_checked_before_the_optimization(
+    change: Change, message: str, genre: Path, tmp_path: Path, tiny: TransferConfig
 ) -> None:
-    path = spoilt(genre, tmp_path, spoil)
-    with pytest.raises(AudioFileError, match=re.escape(f"{path}: {message}; make it anew")):
-        transfer_file(genre / "content0.wav", path, tmp_path / "o.wav", TINY)
-    assert [p.name for p in tmp_path.iterdir()] == ["spoilt.style.npz"]
+    path = repacked(genre, tmp_path, change)
+    with pytest.raises(AudioFileError, match=re.escape(f"{path}: {message}; ")):
+        transfer_file(genre / "content0.wav", path, tmp_path / "o.wav", tiny)
+    assert [p.name for p in tmp_path.iterdir()] == ["repacked.style.npz"]
 
 
-def test_an_intact_file_that_was_packed_anew_is_taken(genre: Path, tmp_path: Path) -> None:
-    """The checks of the tests above refuse the damage, and not what writes it."""
-    saved = style_file.load_style(spoilt(genre, tmp_path), TINY)
-    for name, array in style_file.load_style(genre / "genre.style.npz", TINY).arrays.items():
+def test_a_file_that_was_only_repacked_is_accepted(
+    genre: Path, tmp_path: Path, tiny: TransferConfig
+) -> None:
+    saved = style_file.load_style(repacked(genre, tmp_path), tiny)
+    for name, array in style_file.load_style(genre / "genre.style.npz", tiny).arrays.items():
         np.testing.assert_array_equal(saved.arrays[name], array)
 
 
 @pytest.mark.parametrize("changes", [
     {},
-    {"bands": 60},  # more than there are rows
+    {"bands": 60},  # more than rows
     {"music_weight": 0.0, "texture_weight": 0.0, "bands": 1},
     {"network": "random-1d", "style_layers": (("width11", 1.0),), "content_layers":
      (("width11", 1.0),), "bands": 1, "music_weight": 0.0},
 ])  # fmt: skip
-def test_the_shapes_that_are_asked_for_are_those_that_are_given(changes: dict[str, Any]) -> None:
-    config = dataclasses.replace(TINY, **changes)
+def test_target_shapes_are_the_shapes_of_the_statistics(
+    changes: dict[str, Any], tiny: TransferConfig
+) -> None:
+    config = dataclasses.replace(tiny, **changes)
     analyzer = FeatureAnalyzer(build_network(config), config)
     y = make_noise(1.0)[None]
     target = analyzer.window_target(spectrogram.mel_spectrogram(y, config))
@@ -280,8 +275,8 @@ def test_the_shapes_that_are_asked_for_are_those_that_are_given(changes: dict[st
     assert analyzer.target_shapes() == found
 
 
-def test_to_ask_for_the_shapes_traces_nothing_that_is_not_needed_anyway() -> None:
-    analyzer = FeatureAnalyzer(build_network(TINY), TINY)
+def test_target_shapes_trace_no_graph_of_their_own(tiny: TransferConfig) -> None:
+    analyzer = FeatureAnalyzer(build_network(tiny), tiny)
     traces = []
     compute = analyzer._analyse.python_function
     analyzer._analyse = tf.function(
@@ -289,7 +284,7 @@ def test_to_ask_for_the_shapes_traces_nothing_that_is_not_needed_anyway() -> Non
         input_signature=analyzer._analyse.input_signature,
         autograph=False,
     )
-    S = spectrogram.mel_spectrogram(make_noise(1.0)[None], TINY)
+    S = spectrogram.mel_spectrogram(make_noise(1.0)[None], tiny)
     for _ in range(2):
         analyzer.target_shapes()
         analyzer.window_target(S)

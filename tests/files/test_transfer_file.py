@@ -1,4 +1,4 @@
-"""From files to files, with the transfer itself replaced: what is read, written and recorded."""
+"""Transfer of files, with the transfer itself replaced: what is read, written and recorded."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ HISTORY = [
 ]
 
 
-class FakeStylist:
-    """Takes the place of `audiostyle.core.transfer.StyleTransfer`: keeps what it got, returns the content."""
+class FakeStyleTransfer:
+    """Stands in for `StyleTransfer`: keeps its inputs, returns the content."""
 
     content: ClassVar[Array] = np.zeros(0)
     styles: ClassVar[list[list[Array]]] = []
@@ -48,27 +48,27 @@ class FakeStylist:
     def __init__(self, config: TransferConfig, device: str, threads: int) -> None:
         self.config = config
 
-    def run(self, recording: Any, styles: Any, spool: Any, callback: Any) -> TransferResult:
+    def run(self, content: Any, styles: Any, buffer: Any, callback: Any) -> TransferResult:
         kind = type(self)
-        kind.content = samples(recording)
+        kind.content = samples(content)
         kind.styles = [[samples(clip) for clip in style.clips] for style in styles]
         kind.weights = [style.weight for style in styles]
-        spool.append(kind.content)
-        return fake_result(recording.sr, self.config, spool, **self.changes)
+        buffer.append(kind.content)
+        return fake_result(content.sr, self.config, buffer, **self.changes)
 
 
 def fake_result(
-    sr: int, config: TransferConfig, spool: AudioBuffer, **changes: Any
+    sr: int, config: TransferConfig, buffer: AudioBuffer, **changes: Any
 ) -> TransferResult:
     S = np.linspace(-80, 0, 64 * 9, dtype=np.float32).reshape(64, 9)
     values: dict[str, Any] = dict(S_content=S, S_style=S, S_result=S, history=HISTORY)
     values |= dict(convergence=-20.0, gain=0.5, timings={})
-    return make_result(sr, config, spool, **{**values, **changes})
+    return make_result(sr, config, buffer, **{**values, **changes})
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeStylist]:
-    class Fresh(FakeStylist):
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeStyleTransfer]:
+    class Fresh(FakeStyleTransfer):
         pass
 
     monkeypatch.setattr(transfer, "StyleTransfer", Fresh)
@@ -92,7 +92,7 @@ def listing(folder: Path) -> set[str]:
 INPUTS = {"content.wav", "style.wav"}
 
 
-def test_the_output_and_its_record(folder: Path, fake: type[FakeStylist]) -> None:
+def test_the_output_and_its_record(folder: Path, fake: type[FakeStyleTransfer]) -> None:
     config = TransferConfig(iterations=2, seed=3)
     result, record = transfer_file("content.wav", "style.wav", "o.wav", config, preset="fast")
     assert listing(folder) == INPUTS | {"o.wav", "o.wav.json"}
@@ -125,7 +125,7 @@ def test_the_output_and_its_record(folder: Path, fake: type[FakeStylist]) -> Non
     assert result.history == HISTORY
 
 
-def test_what_json_has_no_number_for_becomes_null(folder: Path, fake: type[FakeStylist]) -> None:
+def test_non_finite_numbers_become_null(folder: Path, fake: type[FakeStyleTransfer]) -> None:
     fake.changes = {"convergence": -math.inf, "gain": np.float32(1.5)}
     _, record = transfer_file("content.wav", "style.wav", "o.wav")
     text = Path("o.wav.json").read_text()
@@ -134,14 +134,14 @@ def test_what_json_has_no_number_for_becomes_null(folder: Path, fake: type[FakeS
     assert record["loudness_gain_db"] == 1.5
 
 
-def test_an_interrupted_descent_is_marked(folder: Path, fake: type[FakeStylist]) -> None:
+def test_an_interrupted_transfer_is_marked(folder: Path, fake: type[FakeStyleTransfer]) -> None:
     fake.changes = {"stopped": "interrupted"}
     _, record = transfer_file("content.wav", "style.wav", "o.wav")
     assert record["status"] == record["stopped"] == "interrupted"
 
 
-def test_notes_say_what_was_resampled_limited_and_repaired(
-    folder: Path, fake: type[FakeStylist]
+def test_notes_name_what_was_resampled_limited_and_repaired(
+    folder: Path, fake: type[FakeStyleTransfer]
 ) -> None:
     sf.write("content.wav", make_tones(1.0, 44_100), 44_100)
     sf.write("style.wav", make_noise(1.0, 8000), 8000)
@@ -154,11 +154,11 @@ def test_notes_say_what_was_resampled_limited_and_repaired(
         "style resampled from 8000 Hz to 22050 Hz",
         "style.wav: was cut off: its header claims 16000 bytes of audio, it holds 14000",
         "peaks limited by up to 1.23 dB",
-        "a loss was not finite once; the descent began again with smaller steps",
+        "a loss was not finite; the optimisation was restarted with smaller steps",
     ]
 
 
-def test_start_and_duration_reach_the_transfer(folder: Path, fake: type[FakeStylist]) -> None:
+def test_start_and_duration_reach_the_transfer(folder: Path, fake: type[FakeStyleTransfer]) -> None:
     _, record = transfer_file("content.wav", "style.wav", "o.wav", start=0.5, duration=0.75)
     first, n = round(0.5 * SR), round(0.75 * SR)
     np.testing.assert_array_equal(fake.content, make_tones(2.0)[None, first : first + n])
@@ -167,27 +167,27 @@ def test_start_and_duration_reach_the_transfer(folder: Path, fake: type[FakeStyl
     assert record["request"] == {"start": 0.5, "duration": 0.75, "preview": None, "subtype": None}
 
 
-def test_a_preview_takes_the_loudest_excerpt(folder: Path, fake: type[FakeStylist]) -> None:
+def test_a_preview_takes_the_loudest_excerpt(folder: Path, fake: type[FakeStyleTransfer]) -> None:
     y = 0.01 * np.random.default_rng(0).standard_normal(4 * SR)
     y[round(2.2 * SR) : round(2.8 * SR)] *= 30
     sf.write("content.wav", y, SR)
     _, record = transfer_file("content.wav", "style.wav", "o.wav", preview=1.0, start=1.0)
     assert sf.info("o.wav").frames == SR
     first = record["content"]["start_sample"]
-    assert round(1.8 * SR) <= first <= round(2.2 * SR)  # all of what is loud lies inside
+    assert round(1.8 * SR) <= first <= round(2.2 * SR)  # all of the loud part is inside
     whole = sf.read("content.wav", dtype="float32")[0]
     np.testing.assert_array_equal(fake.content[0], whole[first : first + SR])
     assert record["notes"] == [f"a preview: the loudest 1 s, from {first / SR:.2f} s on"]
 
 
 def test_a_preview_longer_than_the_content_is_the_content(
-    folder: Path, fake: type[FakeStylist]
+    folder: Path, fake: type[FakeStyleTransfer]
 ) -> None:
     transfer_file("content.wav", "style.wav", "o.wav", preview=60.0)
     assert sf.info("o.wav").frames == 2 * SR
 
 
-def test_nan_outside_the_preview_is_found_too(folder: Path, fake: type[FakeStylist]) -> None:
+def test_nan_outside_the_preview_is_found(folder: Path, fake: type[FakeStyleTransfer]) -> None:
     y = make_tones(2.0)
     y[-1] = np.nan
     sf.write("content.wav", y, SR, subtype="FLOAT")
@@ -197,7 +197,7 @@ def test_nan_outside_the_preview_is_found_too(folder: Path, fake: type[FakeStyli
 
 
 def test_a_broken_clip_in_a_folder_is_skipped_and_noted(
-    folder: Path, fake: type[FakeStylist]
+    folder: Path, fake: type[FakeStyleTransfer]
 ) -> None:
     Path("genre/sub").mkdir(parents=True)
     Path("genre/a.wav").write_text("no sound")
@@ -213,7 +213,9 @@ def test_a_broken_clip_in_a_folder_is_skipped_and_noted(
     assert record["notes"][1].startswith("skipped genre/c.wav: 0.3 s is too short")
 
 
-def test_several_styles_are_blended_in_their_order(folder: Path, fake: type[FakeStylist]) -> None:
+def test_several_styles_are_blended_in_their_order(
+    folder: Path, fake: type[FakeStyleTransfer]
+) -> None:
     sf.write("other.wav", make_noise(0.7, seed=5), SR)
     styles = ["style.wav", Path("other.wav")]
     _, record = transfer_file("content.wav", styles, "o.wav", style_weights=[2.0, 1.0])
@@ -234,7 +236,7 @@ def test_several_styles_are_blended_in_their_order(folder: Path, fake: type[Fake
     ],
 )
 def test_python_callers_get_the_same_checks(
-    options: dict[str, Any], message: str, folder: Path, fake: type[FakeStylist]
+    options: dict[str, Any], message: str, folder: Path, fake: type[FakeStyleTransfer]
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         transfer_file("content.wav", "style.wav", "o.wav", **options)
@@ -243,7 +245,9 @@ def test_python_callers_get_the_same_checks(
     assert listing(folder) == INPUTS
 
 
-def test_force_replaces_everything_of_an_older_run(folder: Path, fake: type[FakeStylist]) -> None:
+def test_force_replaces_everything_of_an_older_run(
+    folder: Path, fake: type[FakeStyleTransfer]
+) -> None:
     for name in ("o.wav", "o.wav.json", "o.png"):
         Path(name).write_text("old")
     transfer_file("content.wav", "style.wav", "o.wav", plot="o.png", force=True)
@@ -253,7 +257,7 @@ def test_force_replaces_everything_of_an_older_run(folder: Path, fake: type[Fake
 
 
 def test_a_failing_transfer_leaves_nothing(
-    folder: Path, fake: type[FakeStylist], monkeypatch: pytest.MonkeyPatch
+    folder: Path, fake: type[FakeStyleTransfer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise OptimizationError("the loss is not finite")
@@ -266,41 +270,40 @@ def test_a_failing_transfer_leaves_nothing(
 
 @pytest.mark.parametrize("name", ["o.wav", "o.wav.json", "o.png"])
 def test_a_disk_that_is_full_leaves_nothing(
-    name: str, folder: Path, fake: type[FakeStylist], monkeypatch: pytest.MonkeyPatch
+    name: str, folder: Path, fake: type[FakeStyleTransfer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All three files appear or none, whichever of them fails."""
-    original = transfer.atomic_files.Staging.add
+    original = transfer.Staging.add
 
     def add(self: Any, path: Path) -> Path:
         if path.name == name:
             raise OutputError(f"{path}: cannot be written (No space left on device)")
         return original(self, path)
 
-    monkeypatch.setattr(transfer.atomic_files.Staging, "add", add)
+    monkeypatch.setattr(transfer.Staging, "add", add)
     with pytest.raises(OutputError, match="No space left on device"):
         transfer_file("content.wav", "style.wav", "o.wav", plot="o.png")
     assert listing(folder) == INPUTS
 
 
-def test_a_picture_of_any_name_and_length() -> None:
-    """Names of files are no mathematics, and hours of sound are no reason to draw for hours."""
+def test_a_plot_of_any_name_and_length() -> None:
+    """File names are not parsed as mathematics; long files are drawn as fast as short ones."""
     rng = np.random.default_rng(0)
     S = rng.uniform(-80, 0, (64, 10 * plots.MAX_COLUMNS + 3)).astype(np.float32)
     result = fake_result(SR, TransferConfig(), AudioBuffer(1), S_content=S, S_result=S)
     figure = plots.transfer_figure(result, "$x_^{$ in the style of 日本 \udc80 " + 200 * "n")
     png = plots.transfer_png(result, "$x_^{$ in the style of 日本 \udc80 " + 200 * "n")
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
-    content, style, _, _, losses = figure.axes  # with the result and the colour bar between
+    content, style, _, _, losses = figure.axes  # the result and the colour bar are between
     assert content.get_title() == "content"
     mesh = content.collections[0]
     assert mesh.get_array().shape[1] <= plots.MAX_COLUMNS
-    # The columns that are left are means over the ones that were there, and so is the last.
+    # Each drawn column is a mean over columns of the spectrogram, the last one included.
     step = -(-S.shape[1] // plots.MAX_COLUMNS)
     drawn = np.asarray(mesh.get_array())
     np.testing.assert_allclose(drawn[:, 0], S[:, :step].mean(axis=1), rtol=1e-4)
     last = S[:, (drawn.shape[1] - 1) * step :]
     np.testing.assert_allclose(drawn[:, -1], last.mean(axis=1), rtol=1e-4)
-    # The whole length is on the axis, to a frame.
+    # The axis covers the whole length.
     seconds = S.shape[1] * 512 / SR
     assert content.get_xlim()[1] == pytest.approx(seconds, rel=0.01)
     assert style.collections[0].get_array().shape[1] == 9

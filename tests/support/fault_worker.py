@@ -1,17 +1,17 @@
-"""The command line with a transfer that takes no time, in a process with a fault.
+"""The command line with an instant transfer, in a process with a fault.
 
-python tests/fault_worker.py FAULT COMMAND ...
+python tests/support/fault_worker.py FAULT COMMAND ...
 
 FAULT is one of
 
 - ``none``;
-- ``pause=SECONDS``: between steps;
+- ``pause=SECONDS``: between iterations;
 - ``fsize=BYTES``: no file may become longer;
-- ``fill=FILE``: after two results FILE takes what is left of the disk;
-- ``lock=FOLDER``: after two results nothing more can be made in FOLDER;
-- ``memory=N``: the Nth transfer finds no memory, which the system says, not this file;
+- ``fill=FILE``: after two results FILE takes the rest of the disk;
+- ``lock=FOLDER``: after two results nothing can be created in FOLDER;
+- ``memory=N``: the system refuses memory to the Nth transfer;
 - ``group=FOLDER``: the limits of control groups are those below FOLDER, and the transfer is real;
-- ``stopped``: by permissions, from the beginning, even if root runs it.
+- ``stopped``: permissions apply from the start, even to root.
 """
 
 from __future__ import annotations
@@ -27,18 +27,17 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from audiostyle.batch import worker
 from audiostyle.cli.main import main
 from audiostyle.files import transfer
 from audiostyle.utils import memory
 from tests.support.fakes import install
 
-CAPABILITIES = 0x20080522  # the layout that the two calls below shall use
+CAPABILITIES = 0x20080522  # the version of the structures below
 DAC_OVERRIDE, DAC_READ_SEARCH = 1, 2
 
 
 def drop_rights() -> None:
-    """Let permissions stop root, too: as another user it could not even read its own Python."""
+    """Make permissions apply to root (another user might not be able to read this Python)."""
     if os.geteuid() != 0:
         return
     libc = ctypes.CDLL(None, use_errno=True)
@@ -69,7 +68,7 @@ def fill(file: str) -> None:
 
 
 def starve() -> None:
-    """Have the system refuse the next large array."""
+    """Make the system refuse the next large array."""
     import resource
 
     saved = resource.getrlimit(resource.RLIMIT_AS)
@@ -83,7 +82,7 @@ def starve() -> None:
 
 
 def later(n: int, act: Callable[[], None]) -> Callable[[Any], None]:
-    """Act at the nth call."""
+    """Call `act` at the nth call."""
     calls: list[Any] = []
 
     def call(thing: Any) -> None:
@@ -114,19 +113,19 @@ def prepare(fault: str, fake: Any) -> None:
 
 
 def main_in_group(root: Path) -> None:
-    """Run the real command where a control group says how much memory there is."""
+    """Run the real command under the memory limit of a control group."""
     memory.CGROUPS = root / "self"
     memory.CGROUP_TREES = {"": (root,), "memory": ()}
     try:
         main(sys.argv[2:])
     finally:
-        assert "tensorflow" not in sys.modules, "it was loaded, and would have been killed"
+        assert "tensorflow" not in sys.modules, "it was loaded, and the process would be killed"
 
 
 if __name__ == "__main__":
     if sys.argv[1].startswith("group="):
         main_in_group(Path(sys.argv[1].removeprefix("group=")))
-    stylist = install(setattr)
-    transfer.StyleTransfer = worker.StyleTransfer  # type: ignore[misc]
-    prepare(sys.argv[1], stylist)
+    fake = install(setattr)
+    transfer.StyleTransfer = fake  # type: ignore[misc,assignment]
+    prepare(sys.argv[1], fake)
     main(sys.argv[2:])

@@ -1,9 +1,10 @@
-"""Thousands of broken files, in a process that may die of one of them.
+"""Broken files, used in a process that may die of one of them.
 
-python tests/fuzz_worker.py KIND SEED COUNT FOLDER
+python tests/support/fuzz_worker.py KINDS SEED COUNT FOLDER
 
-Every case is written to FOLDER before it is used, so that whoever started this has it if the
-process crashes, or takes longer than `SECONDS`: then it prints where, and ends.
+KINDS are separated by commas. Every case is written to FOLDER before it is used: it can be found
+there if the process crashes, or ends because a case took longer than `SECONDS`. Prints the number
+of each outcome for each kind, as JSON.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ Case = Callable[[Path], str]
 
 
 def refused(call: Callable[[], Any], *kinds: type[AudioStyleError]) -> str:
-    """Call, and return the name of the error; it must be one of `kinds`, in one line."""
+    """Return the name of the error of a call, which must be one of `kinds`, in one line."""
     try:
         call()
     except kinds as error:
@@ -62,7 +63,7 @@ def refused(call: Callable[[], Any], *kinds: type[AudioStyleError]) -> str:
 
 
 def load_sound(path: Path) -> str:
-    """Do what a batch does before a pair, and a transfer before its descent."""
+    """Do what a batch does before a pair, and a transfer before its optimisation."""
     facts = probe_clip(path)
     assert facts.kind in ("", *batch_plan.INPUT_KINDS), facts
     assert bool(facts.kind) == bool(facts.reason) and "\n" not in facts.reason, facts
@@ -91,7 +92,7 @@ def load_weights(path: Path) -> str:
 
 
 def load_journal(path: Path) -> str:
-    """Do all that reads a journal: the plan of a batch, its results, and its status."""
+    """Do everything that reads a journal: plan a batch, write its results, show its status."""
     folder = path.parent
     request = BatchRequest(str(folder / "content.wav"), str(folder / "style.wav"), folder)
     state = journal.read(folder)
@@ -106,13 +107,13 @@ def load_journal(path: Path) -> str:
         json.dumps(status, allow_nan=False)
         batch_status.render_status(status)
 
-    # Damage may make up an input of any size, or forget whose the output is.
+    # Damage may invent an input of any size, or forget which pair an output belongs to.
     found = [refused(plan, OutputError), refused(show, AudioFileError)]
     return ", ".join(filter(None, found)) or f"unreadable {min(state.unreadable, 1)}"
 
 
 def cases(kind: str, folder: Path) -> tuple[st.SearchStrategy[bytes], str, Case]:
-    """Broken files of a kind, what they are called, and what is done with them."""
+    """Return the broken files of a kind, their name, and what to do with one."""
     if kind in mutations.FORMATS:
         return mutations.broken(mutations.sound(kind)), f"case.{kind}", load_sound
     if kind == "toml":
@@ -131,8 +132,8 @@ def cases(kind: str, folder: Path) -> tuple[st.SearchStrategy[bytes], str, Case]
     return mutations.journals((folder / journal.NAME).read_bytes()), journal.NAME, load_journal
 
 
-def main(kind: str, number: int, count: int, folder: Path) -> None:
-    """Run the cases, and print how many there were and what became of them."""
+def run(kind: str, number: int, count: int, folder: Path) -> Counter[str]:
+    """Run the cases of a kind, and count the outcomes."""
     strategy, name, case = cases(kind, folder)
     outcomes: Counter[str] = Counter()
 
@@ -142,15 +143,17 @@ def main(kind: str, number: int, count: int, folder: Path) -> None:
         outcomes[case(folder / name) or "taken"] += 1
         faulthandler.cancel_dump_traceback_later()
 
-    run = settings(
+    test = settings(
         max_examples=count,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )(given(strategy)(check))
-    seed(number)(run)()
-    print(json.dumps(outcomes))
+    seed(number)(test)()
+    return outcomes
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    _, kinds, number, count, folder = sys.argv
+    found = {kind: run(kind, int(number), int(count), Path(folder)) for kind in kinds.split(",")}
+    print(json.dumps(found))

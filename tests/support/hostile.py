@@ -1,7 +1,7 @@
-"""Files that a collection may hold and nobody wants: each is made here, none is kept anywhere.
+"""Broken and odd files that a collection may hold.
 
-`CLIPS` maps a name to what writes the file and what may come of it: the kinds of
-`audiostyle.errors.AudioFileError`, or ``taken``, first by `transfer`, then by `batch`.
+`CLIPS` maps a name to a function that writes the file, and to the possible outcomes: kinds of
+`audiostyle.errors.AudioFileError`, or ``taken``, first in a transfer, then in a batch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def encoded(y: Array, sr: int = SR, format: str = "WAV", subtype: str | None = N
 
 
 def clip(**options: object) -> bytes:
-    """Encode a clip that nothing is wrong with."""
+    """Encode a valid clip."""
     return encoded(make_tones(0.6, SR), **options)  # type: ignore[arg-type]
 
 
@@ -44,14 +44,14 @@ def holding(data: bytes) -> Write:
 
 
 def sized(riff: int, data: int) -> bytes:
-    """Let the headers of a WAV file claim sizes that it does not have."""
+    """Put wrong sizes into the headers of a WAV file."""
     whole = clip()
     assert whole[36:40] == b"data"
     return whole[:4] + struct.pack("<I", riff) + whole[8:40] + struct.pack("<I", data) + whole[44:]
 
 
 def miscounted(factor: float) -> bytes:
-    """Let the header of an MP3 file claim another number of frames."""
+    """Put a wrong number of frames into the header of an MP3 file."""
     whole = clip(format="MP3")
     at = max(whole.find(b"Info"), whole.find(b"Xing"))
     assert at > 0, "the encoder wrote no header"
@@ -133,4 +133,4 @@ NAMES: dict[str, str] = {
     "glob": "a[1]*?.wav",
     "at": "@list.wav",
 }
-"""Names that a file can have on Linux; elsewhere not all of them can be made."""
+"""Names that a file can have on Linux; other systems do not allow all of them."""

@@ -88,7 +88,7 @@ plain = st.recursive(
 
 
 def to_toml(value: Any) -> str:
-    """Write a value as TOML, as far as TOML can hold it; the rest makes the file invalid."""
+    """Write a value as TOML; one that TOML cannot hold makes the file invalid."""
     if isinstance(value, dict):
         inside = ", ".join(f"{json.dumps(k)} = {to_toml(v)}" for k, v in value.items())
         return f"{{ {inside} }}"
@@ -100,7 +100,7 @@ def to_toml(value: Any) -> str:
 
 
 def settings_files() -> st.SearchStrategy[bytes]:
-    """Make configurations: a good one damaged, good keys with odd values, and depths."""
+    """Make configurations: a valid one damaged, valid keys with odd values, deep nesting."""
     fields = dataclasses.fields(TransferConfig)
     names = st.sampled_from([field.name for field in fields] + ["preset", "nonsense"])
     layers = st.dictionaries(st.sampled_from(("block1_conv1", "width²", "width11", "")), numbers)
@@ -117,7 +117,7 @@ def settings_files() -> st.SearchStrategy[bytes]:
 
 
 def about_style(config: TransferConfig) -> dict[str, Any]:
-    """Say what a style file of nothing says about itself."""
+    """Return the `about` of a style file without clips."""
     made_with = style_file.essentials(config)
     rest = {"clips": [], "skipped": [], "notes": [], "audiostyle": "0"}
     return {"schema": style_file.SCHEMA, "made_with": made_with, **rest}
@@ -131,28 +131,30 @@ def archive(arrays: dict[str, Any], compressed: bool = True) -> bytes:
 
 
 def style_archive(config: TransferConfig, compressed: bool = True, **arrays: Any) -> bytes:
-    """Make a style file that can be loaded, or one whose arrays are changed."""
+    """Make a valid style file, or one with changed arrays."""
     about = np.frombuffer(json.dumps(about_style(config)).encode(), np.uint8)
     return archive({"about": about, **style_arrays(config), **arrays}, compressed)
 
 
 def style_arrays(config: TransferConfig) -> dict[str, Any]:
-    """Make arrays that go together, of layers with three channels."""
+    """Make consistent arrays, of layers with three channels."""
     mel = np.zeros(config.n_mels)
     made: dict[str, Any] = {
         "S": np.zeros((config.n_mels, 4), np.float32),
-        "target/mel_mean": mel,
-        "target/temporal": np.zeros(64),
-        "target/peak": mel.astype(np.float32),
-        "target/n_frames": np.int64(4),
-        "sound/mel_mean": mel,
-        "sound/frames": np.zeros((config.n_fft // 2 + 1, 4), np.float32),
-        "sound/y": np.zeros((1, 999), np.float32),
+        "statistics/mel_mean": mel,
+        "statistics/temporal": np.zeros(64),
+        "statistics/peak": mel.astype(np.float32),
+        "statistics/n_frames": np.int64(4),
+        "samples/mel_mean": mel,
+        "samples/frames": np.zeros((config.n_fft // 2 + 1, 4), np.float32),
+        "samples/y": np.zeros((1, 999), np.float32),
     }
     for source in style_statistics.style_terms(config):
         for layer, _ in source.layers:
-            made[f"target/grams/{layer}"] = np.stack([np.eye(3, dtype=np.float32)] * source.bands)
-            made[f"target/means/{layer}"] = np.zeros((source.bands, 3), np.float32)
+            made[f"statistics/grams/{layer}"] = np.stack(
+                [np.eye(3, dtype=np.float32)] * source.bands
+            )
+            made[f"statistics/means/{layer}"] = np.zeros((source.bands, 3), np.float32)
     return made
 
 
@@ -164,7 +166,7 @@ arrays = st.builds(
 
 
 def style_files(config: TransferConfig) -> st.SearchStrategy[bytes]:
-    """Make style files: a good one damaged, packed and not, and archives of anything."""
+    """Make style files: valid ones damaged, compressed and not, and archives of anything."""
     abouts = st.one_of(plain, st.fixed_dictionaries(dict.fromkeys(about_style(config), plain)))
     odd = st.builds(
         lambda about, S, rest: style_archive(
@@ -175,13 +177,13 @@ def style_files(config: TransferConfig) -> st.SearchStrategy[bytes]:
         ),
         abouts,
         arrays,
-        st.dictionaries(st.sampled_from(("target/peak", "sound/x", "../x", "/x")), arrays),
+        st.dictionaries(st.sampled_from(("statistics/peak", "samples/x", "../x", "/x")), arrays),
     )
     return st.one_of(broken(style_archive(config), style_archive(config, False)), odd)
 
 
 def musicnn_archive(compressed: bool = True, **changes: Any) -> bytes:
-    """Make weights of zeros that fit `musicnn-vgg`, but for what is changed."""
+    """Make weights of zeros for `musicnn-vgg`, with some arrays changed."""
     from audiostyle.nn.weights import _expected_shapes
 
     shapes = _expected_shapes("musicnn-vgg")
@@ -190,7 +192,7 @@ def musicnn_archive(compressed: bool = True, **changes: Any) -> bytes:
 
 
 def keras_file() -> bytes:
-    """Make weights as Keras lays them out, of two layers."""
+    """Make weights of two layers in the layout of Keras."""
     import h5py
 
     stream = io.BytesIO()
@@ -204,7 +206,7 @@ def keras_file() -> bytes:
 
 
 def weights_files() -> st.SearchStrategy[bytes]:
-    """Make weights: good ones damaged, and archives of anything."""
+    """Make weights: valid ones damaged, and archives of anything."""
     odd = st.builds(
         lambda changes: musicnn_archive(**changes),
         st.dictionaries(

@@ -16,8 +16,9 @@ from audiostyle.core.transfer import StyleTransfer
 from audiostyle.errors import AudioFileError
 from audiostyle.events import Callback
 from audiostyle.files import transfer
-from audiostyle.files.request import StyleSource, TransferRequest
+from audiostyle.files.request import TransferRequest
 from audiostyle.files.style_file import is_style_file
+from audiostyle.files.style_source import StyleSource
 from audiostyle.nn import device, weights
 from audiostyle.utils import atomic_files
 
@@ -82,7 +83,7 @@ class PairWorker:
         )
         if report.failed:
             raise AudioFileError(report.failed[0]["reason"])
-        return report.verdicts[0].measures
+        return report.scores[0].measures
 
     def clear(self) -> None:
         """Free the memory of the styles, which can be analysed again."""

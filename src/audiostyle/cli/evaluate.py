@@ -81,11 +81,11 @@ def evaluate_command(
     request = EvaluationRequest(content, style, list(outputs), **options)
     with Interrupt(console.echo), contextlib.closing(progress):
         report = run_evaluation(request, functools.partial(progress.show, "step"))
-    for note in [*report.notes, *(note for one in report.verdicts for note in one.notes)]:
+    for note in [*report.notes, *(note for one in report.scores for note in one.notes)]:
         console.echo(note)
     if as_json:
         console.publish(to_json(report.to_record()))
-    elif report.verdicts:
+    elif report.scores:
         console.publish(render_table(report))
     for failure in report.failed:
         console.echo(f"audiostyle: error: {failure['reason']}", always=True)

@@ -1,9 +1,9 @@
-"""The trivial outputs that any style transfer has to beat, as [1]_ measured them.
+"""Baselines: trivial outputs that a style transfer has to beat, as in [1]_.
 
 References
 ----------
 .. [1] O. Cífka, A. Ozerov, U. Şimşekli, G. Richard, "Self-supervised VQ-VAE for one-shot music
-   style transfer", ICASSP 2021, arXiv:2102.05749: returning the content, or the style, sets the
+   style transfer", ICASSP 2021, arXiv:2102.05749: the content or the style as the output mark the
    ends of the scale.
 """
 
@@ -23,21 +23,11 @@ N_FFT = 2048
 
 
 def make_baselines(content: Array, style: Array, sr: float) -> dict[str, Array]:
-    """Make the trivial outputs of a pair.
+    """Make the baselines of a pair: mono outputs at the content's length and RMS level.
 
-    Parameters
-    ----------
-    content, style : np.ndarray [shape=(n,) or (channels, n)]
-        Any lengths; channels are averaged.
-    sr : float > 0
-        Sampling rate in Hz.
-
-    Returns
-    -------
-    outputs : dict of str to np.ndarray [shape=(n,), dtype=float32]
-        ``"identity"``, the content; ``"style_copy"``, the style repeated or cut to the content's
-        length; ``"mix"``, half of each at equal level; ``"eq_match"``, the content with the
-        style's long-term third-octave spectrum. All have the content's RMS level.
+    Of clips [shape=(n,) or (channels, n)]: ``"identity"``, the content; ``"style_copy"``, the
+    style, repeated or cut; ``"mix"``, half of each; ``"eq_match"``, the content with the style's
+    long-term third-octave spectrum. Outputs have the shape (n,) and are float32.
     """
     source = to_mono(content)
     level = _rms(source)
@@ -53,18 +43,9 @@ def make_baselines(content: Array, style: Array, sr: float) -> dict[str, Array]:
 
 
 def match_third_octaves(content: Array, style: Array, sr: float) -> Array:
-    """Give a clip the long-term spectrum of another, third octave by third octave.
+    """Equalise the content [shape=(n,)] to the style's long-term third-octave spectrum.
 
-    Parameters
-    ----------
-    content, style : np.ndarray [shape=(n,)]
-    sr : float > 0
-        Sampling rate in Hz.
-
-    Returns
-    -------
-    y : np.ndarray [shape=(n,)]
-        The content with one gain a frequency, at most `EQ_LIMIT_DB` either way.
+    The result [shape=(n,)] has one gain per frequency, at most `EQ_LIMIT_DB` up or down.
     """
     import librosa
 
@@ -72,7 +53,7 @@ def match_third_octaves(content: Array, style: Array, sr: float) -> Array:
     frequencies = np.maximum(librosa.fft_frequencies(sr=sr, n_fft=N_FFT), 1.0)
     centres = THIRD_OCTAVE_CENTRES_HZ[sr / 2 > THIRD_OCTAVE_CENTRES_HZ]
     octaves = np.abs(np.log2(frequencies[None, :] / centres[:, None]))
-    # The low bands are narrower than a bin: such a band takes the bin nearest to it.
+    # Low bands are narrower than a bin: such a band takes the nearest bin.
     member = (octaves <= 1.0 / 6.0) | (octaves == octaves.min(axis=1, keepdims=True))
 
     def levels_db(transform: Array) -> Array:
@@ -82,21 +63,12 @@ def match_third_octaves(content: Array, style: Array, sr: float) -> Array:
     gains = levels_db(librosa.stft(style, n_fft=N_FFT)) - levels_db(spectrum)
     gains = np.clip(gains, -EQ_LIMIT_DB, EQ_LIMIT_DB)
     curve = np.interp(np.log2(frequencies), np.log2(centres), gains)
-    equalised = spectrum * 10.0 ** (curve[:, None] / 20.0)
-    return np.asarray(librosa.istft(equalised, n_fft=N_FFT, length=content.size))
+    equalized = spectrum * 10.0 ** (curve[:, None] / 20.0)
+    return np.asarray(librosa.istft(equalized, n_fft=N_FFT, length=content.size))
 
 
 def to_mono(y: Array) -> Array:
-    """Average the channels.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,) or (channels, n)]
-
-    Returns
-    -------
-    y : np.ndarray [shape=(n,), dtype=float32]
-    """
+    """Average the channels of a clip [shape=(n,) or (channels, n)] to float32 [shape=(n,)]."""
     y = np.asarray(y, np.float32)
     return y if y.ndim == 1 else np.asarray(y.mean(axis=0))
 

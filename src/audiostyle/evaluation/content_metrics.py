@@ -1,16 +1,16 @@
-"""What a clip says: its notes, onsets and dynamics, and how much of another clip turned up in it.
+"""Content metrics: notes, onsets and dynamics of a clip, and how much of it is a copy of another.
 
-Everything here takes mono audio as from `audiostyle.evaluation.style_metrics.prepare`, returns plain NumPy arrays,
-and knows nothing of scores. librosa and mir_eval are imported only when a function needs them.
+All functions take mono audio as from `audiostyle.evaluation.style_metrics.prepare`, and return
+NumPy arrays or numbers. librosa and mir_eval are imported lazily.
 
 References
 ----------
 .. [1] A. Klapuri, "Multiple fundamental frequency estimation by summing harmonic amplitudes",
-   ISMIR 2006: harmonic summation, then cancellation of the note that was found.
+   ISMIR 2006: harmonic summation, then cancellation of the note found.
 .. [2] C. Raffel et al., "mir_eval: a transparent implementation of common MIR metrics",
    ISMIR 2014.
 .. [3] S. Barry, Y. Kim, "Style transfer for musical audio using multiple time-frequency
-   representations", 2018: the largest cross-correlation with the source tells copies.
+   representations", 2018: the largest cross-correlation with the source reveals copies.
 """
 
 from __future__ import annotations
@@ -41,17 +41,9 @@ COPY_BLOCK = 1 << 16  # samples of the source that are searched at once: they fi
 
 
 def constant_q(y: Array) -> Array:
-    """Compute the magnitude of the constant-Q transform that the pitch measures share.
+    """Compute the constant-Q magnitude [shape=(N_OCTAVES * BINS_PER_OCTAVE, t)] from C2 upwards.
 
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Audio at `SAMPLE_RATE`.
-
-    Returns
-    -------
-    magnitude : np.ndarray [shape=(N_OCTAVES * BINS_PER_OCTAVE, t)]
-        One frame each `HOP_LENGTH` samples, from C2 upwards.
+    One frame per `HOP_LENGTH` samples of the audio [shape=(n,)].
     """
     import librosa
 
@@ -64,22 +56,15 @@ def constant_q(y: Array) -> Array:
         fmin=FMIN_HZ,
         n_bins=N_OCTAVES * BINS_PER_OCTAVE,
         bins_per_octave=BINS_PER_OCTAVE,
-        tuning=0.0,  # a tuning estimate may differ between clips that should be compared
+        tuning=0.0,  # an estimate may differ between the clips to compare
     )
     return np.asarray(np.abs(transform[:, : 1 + y.size // HOP_LENGTH]))
 
 
 def chroma(magnitude: Array) -> Array:
-    """Fold a constant-Q transform into twelve pitch classes.
+    """Fold a constant-Q magnitude into pitch classes [shape=(12, t)].
 
-    Parameters
-    ----------
-    magnitude : np.ndarray [shape=(N_OCTAVES * BINS_PER_OCTAVE, t)]
-
-    Returns
-    -------
-    chroma : np.ndarray [shape=(12, t)]
-        Each frame of unit Euclidean norm, or zero where it is silent.
+    Frames have unit Euclidean norm, or are zero where the clip is silent.
     """
     import librosa
 
@@ -95,17 +80,10 @@ def chroma(magnitude: Array) -> Array:
 
 
 def note_frames(magnitude: Array) -> Array:
-    """Estimate the notes that sound in each frame, by harmonic summation and cancellation [1]_.
+    """Estimate the notes [shape=(N_NOTES, t), dtype=bool] in each frame of `constant_q`.
 
-    Parameters
-    ----------
-    magnitude : np.ndarray [shape=(N_OCTAVES * BINS_PER_OCTAVE, t)]
-        As from `constant_q`.
-
-    Returns
-    -------
-    notes : np.ndarray [shape=(N_NOTES, t), dtype=bool]
-        Semitones from C2 upwards; at most `MAX_POLYPHONY` in a frame.
+    By harmonic summation and cancellation [1]_: semitones from C2 upwards, at most `MAX_POLYPHONY`
+    per frame.
     """
     left = _partials(magnitude)
     templates = np.zeros((N_NOTES, len(left)))
@@ -120,22 +98,24 @@ def note_frames(magnitude: Array) -> Array:
         strength = salience[best, frames]
         found = strength > least
         notes[best[found], frames[found]] = True
-        least = np.maximum(least, LEAST_SHARE * strength)  # of the first, the strongest note
+        least = np.maximum(
+            least, LEAST_SHARE * strength
+        )  # relative to the strongest note, the first
         left = left * (1.0 - 0.9 * (templates[best].T > 0))
-    # A note holds in most of the frames around: what flickers is no note.
+    # A note lasts through most of the neighbouring frames.
     return np.asarray(moving_average(notes, STEADY_FRAMES) > 0.5)
 
 
 def _partials(magnitude: Array) -> Array:
-    """Semitones [shape=(12 * N_OCTAVES, t)] in dB above the octave around, whatever the timbre."""
+    """Compute semitones [shape=(12 * N_OCTAVES, t)] in dB above the surrounding octave."""
     spectrum = 10.0 * np.log10(np.mean(magnitude**2, axis=1) + 1e-20)
     envelope = moving_average(spectrum, BINS_PER_OCTAVE)
-    # Whitening undoes an equaliser; a limit keeps the noise of an empty band down.
+    # Whitening undoes an equaliser; the limit keeps the noise of empty bands low.
     envelope = np.maximum(envelope, envelope.max() - 40.0)
     white = magnitude / 10.0 ** (envelope[:, None] / 20.0)
     level = 20.0 * np.log10(np.maximum(white / (white.max() + 1e-20), 10.0**-2.5))
     raised = np.maximum(0.0, level - moving_average(level.T, BINS_PER_OCTAVE).T)
-    # Bin 0 is C2 itself: move it to the middle of the bins of its semitone.
+    # Bin 0 is C2: move it to the middle of its semitone's bins.
     per_note = BINS_PER_OCTAVE // 12
     centred = np.roll(raised, per_note // 2, axis=0)
     semitones = centred.reshape(-1, per_note, centred.shape[1]).max(axis=1)
@@ -143,35 +123,18 @@ def _partials(magnitude: Array) -> Array:
 
 
 def note_f_measure(reference: Array, estimate: Array) -> float:
-    """Compare the notes of two clips frame by frame.
+    """Compare two clips' notes [shape=(N_NOTES, t), dtype=bool] frame by frame, in [0, 1].
 
-    Parameters
-    ----------
-    reference, estimate : np.ndarray [shape=(N_NOTES, t), dtype=bool]
-        As from `note_frames`.
-
-    Returns
-    -------
-    f_measure : float in [0, 1]
-        Harmonic mean of precision and recall over all notes of all frames; 1 where neither
-        clip has a note.
+    Harmonic mean of precision and recall over all notes of all frames; 1 if there are none.
     """
     together = int(reference.sum() + estimate.sum())
     return 2.0 * int((reference & estimate).sum()) / together if together else 1.0
 
 
 def chroma_similarity(reference: Array, estimate: Array) -> float:
-    """Compare the pitch classes of two clips frame by frame.
+    """Compare two clips' chroma [shape=(12, t)] frame by frame, in [0, 1].
 
-    Parameters
-    ----------
-    reference, estimate : np.ndarray [shape=(12, t)]
-        As from `chroma`.
-
-    Returns
-    -------
-    similarity : float in [0, 1]
-        Mean cosine over the frames in which the reference sounds; 1 where it never does.
+    Mean cosine over the frames in which the reference is not silent; 1 if it always is.
     """
     sounding = np.any(reference > 0, axis=0)
     if not sounding.any():
@@ -180,18 +143,7 @@ def chroma_similarity(reference: Array, estimate: Array) -> float:
 
 
 def onset_times(y: Array) -> Array:
-    """Detect onsets.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Audio at `SAMPLE_RATE`.
-
-    Returns
-    -------
-    times : np.ndarray [shape=(k,)]
-        In seconds, ascending.
-    """
+    """Detect onsets; return their times [shape=(k,)] in seconds, ascending."""
     from librosa.onset import onset_detect
 
     times = onset_detect(y=y, sr=SAMPLE_RATE, hop_length=HOP_LENGTH // 2, units="time")
@@ -199,17 +151,7 @@ def onset_times(y: Array) -> Array:
 
 
 def require_mir_eval() -> Any:
-    """Import mir_eval, or say how to get it.
-
-    Returns
-    -------
-    module
-
-    Raises
-    ------
-    MissingPackageError
-        An `ImportError`: mir_eval comes with the extra ``evaluate``.
-    """
+    """Import mir_eval, or raise a `MissingPackageError` that says how to install it."""
     try:
         import mir_eval
     except ImportError as error:
@@ -221,65 +163,31 @@ def require_mir_eval() -> Any:
 
 
 def onset_f_measure(reference: Array, estimate: Array) -> float:
-    """Compare onsets with a tolerance of 50 ms [2]_.
+    """Compare onset times [shape=(k,)] with a tolerance of 50 ms [2]_, in [0, 1].
 
-    Parameters
-    ----------
-    reference, estimate : np.ndarray [shape=(k,)]
-        In seconds, ascending.
-
-    Returns
-    -------
-    f_measure : float in [0, 1]
-        1 where neither clip has an onset.
-
-    Raises
-    ------
-    MissingPackageError
-        An `ImportError`: mir_eval is not installed.
+    1 if neither clip has an onset.
     """
     mir_eval = require_mir_eval()
     if not reference.size and not estimate.size:
-        return 1.0  # mir_eval calls two empty lists a failure
+        return 1.0  # mir_eval gives 0 for two empty lists
     if not reference.size or not estimate.size:
         return 0.0
     return float(mir_eval.onset.f_measure(reference, estimate, window=ONSET_WINDOW_S)[0])
 
 
 def envelope_correlation(reference: Array, estimate: Array) -> float:
-    """Compute Pearson's correlation between the level curves of two clips.
-
-    Parameters
-    ----------
-    reference, estimate : np.ndarray [shape=(t,)]
-        In dB.
-
-    Returns
-    -------
-    correlation : float in [-1, 1]
-        0 where a curve is flat: it says nothing then.
-    """
+    """Compute Pearson's correlation between two level curves [shape=(t,), dB]; 0 if one is flat."""
     a, b = reference - reference.mean(), estimate - estimate.mean()
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / norm if norm > 1e-9 else 0.0
 
 
 def waveform_match(y: Array, source: Array) -> Array:
-    """Find how much of each half second is a piece of another clip [3]_.
+    """Compute how much of each half second of a clip [shape=(n,)] is a piece of a source [3]_.
 
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Audio at `SAMPLE_RATE`.
-    source : np.ndarray [shape=(m,)]
-        Where to look for copies, any length.
-
-    Returns
-    -------
-    share : np.ndarray [shape=(windows,)]
-        For windows of `COPY_WINDOW_S` at half that step, the squared cross-correlation with the
-        best-fitting piece of the source, that is the share of the window's energy which a scaled
-        copy of the piece explains: between 0 and 1, NaN where the window is silent.
+    Returns, for each window of `COPY_WINDOW_S` at half that step, the share [shape=(windows,)] of
+    its energy that a scaled copy of the best-fitting piece explains (squared cross-correlation), in
+    [0, 1]; NaN where the window is silent.
     """
     length = int(COPY_WINDOW_S * SAMPLE_RATE)
     source = np.pad(source.astype(np.float64), (0, max(0, length - source.size)))
@@ -287,7 +195,7 @@ def waveform_match(y: Array, source: Array) -> Array:
     power = np.concatenate([[0.0], np.cumsum(source**2)])
     quiet = 1e-4 * length  # 40 dB below the mean of the clip
     pieces = np.maximum(power[length:] - power[:-length], quiet * np.mean(source**2))
-    # Circular, block by block, but only lags at which the window lies within the block are read.
+    # Circular correlation per block; only lags at which the window lies in the block are read.
     step = COPY_BLOCK - length + 1
     starts = range(0, pieces.size, step)
     blocks = [np.fft.rfft(source[at : at + COPY_BLOCK], COPY_BLOCK) for at in starts]
@@ -309,17 +217,10 @@ def waveform_match(y: Array, source: Array) -> Array:
 
 
 def waveform_copying(output: Array, content: Array) -> float:
-    """Judge from waveforms how much of an output was copied.
+    """Compute how much of an output was copied, from its and the content's matches with the style.
 
-    Parameters
-    ----------
-    output, content : np.ndarray [shape=(windows,)]
-        Matches of the output and of the content with the style, as from `waveform_match`. What
-        the content has in common with the style is no copy.
-
-    Returns
-    -------
-    copying : float in [0, 1]
+    The matches [shape=(windows,)] are those of `waveform_match`, the result is in [0, 1]. What the
+    content has in common with the style is not a copy.
     """
     if not np.isfinite(output).any():
         return 0.0
@@ -328,19 +229,11 @@ def waveform_copying(output: Array, content: Array) -> float:
 
 
 def note_copying(output: Array, content: Array, style: Array) -> float:
-    """Judge from notes how much of an output was copied.
+    """Compute how much of an output was copied, from notes [shape=(N_NOTES, t), dtype=bool].
 
-    Parameters
-    ----------
-    output, content, style : np.ndarray [shape=(N_NOTES, t), dtype=bool]
-        Notes of clips of one length, as from `note_frames`, the style's repeated to fill it.
-
-    Returns
-    -------
-    copying : float in [0, 1]
-        Share of the output's notes that the style has in the same frame and the content has
-        not, less the share that a style at another time would have by coincidence; as a part of
-        what a perfect copy of the style reaches.
+    The style's notes are repeated to the length of the others. The measure, in [0, 1], is the share
+    of the output's notes that the style has in the same frame and the content has not, less the
+    share by coincidence (the style shifted in time), relative to that of a perfect copy.
     """
 
     def excess(notes: Array) -> float:
@@ -350,5 +243,5 @@ def note_copying(output: Array, content: Array, style: Array) -> float:
         return float(np.sum(foreign & style) - chance) / max(1, int(notes.sum()))
 
     most = excess(style)
-    # Where the style's notes never change, or are the content's own, this measure is blind.
+    # A style whose notes never change, or are those of the content, cannot be recognised.
     return float(np.clip(excess(output) / most, 0.0, 1.0)) if most > 0.05 else 0.0

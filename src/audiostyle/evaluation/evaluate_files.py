@@ -1,65 +1,51 @@
-"""An evaluation from files: which part of which file is compared to what, then the ruler.
+"""Evaluation of files: find what each output was made from, compare at one rate, say what was done.
 
-Arrays and numbers are the business of `audiostyle.evaluation.scores`. This module finds out what an output
-was made from (its sidecar may say), brings everything to the content's rate, and says what it did.
+The measures themselves take arrays: see `audiostyle.evaluation.scores`.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.audio import reader
+from audiostyle.audio.reader import Audio, load_audio
 from audiostyle.audio.resampling import resample
 from audiostyle.audio.streams import check_clip
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import AudioFileError
-from audiostyle.evaluation import baselines as evaluation_baselines
 from audiostyle.evaluation import content_metrics, scores
+from audiostyle.evaluation.baselines import make_baselines, to_mono
 from audiostyle.evaluation.types import EvaluationReport, EvaluationRequest, Excerpt, OutputScores
-from audiostyle.files.request import StyleSource, describe_clip
+from audiostyle.files.style_source import StyleSource, clips_of, describe_clip, open_clips
 from audiostyle.nn import device
 from audiostyle.utils.atomic_files import record_path
 
 Array = npt.NDArray[Any]
 Callback = Callable[[int, int, str], Any]
-"""Gets the steps that are done, how many there are, and what comes next."""
+"""Gets the number of steps done, the number of all steps, and what the next one is."""
 
 STYLE_SECONDS = 120.0
-"""So much of a style is compared: the search for copies takes time in proportion to it."""
+"""How much of a style is compared: the search for copies takes time in proportion to it."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Candidate:
-    """An output that can be read, and what its sidecar says."""
+    """An output that can be read, and what its record says about it."""
 
     path: Path
     file: dict[str, Any]
     excerpt: Excerpt
-    consistency: float | None = None
-    notes: list[str] = field(default_factory=list)
-
-
-class _Steps:
-    """Count the steps for a callback."""
-
-    def __init__(self, callback: Callback | None, total: int) -> None:
-        self._callback = callback
-        self._total = total
-        self._begun = 0
-
-    def begin(self, what: str) -> None:
-        if self._callback is not None:
-            self._callback(self._begun, self._total, what)
-        self._begun += 1
+    consistency: float | None
+    notes: list[str]
 
 
 def evaluate_files(
@@ -77,22 +63,23 @@ def evaluate_files(
     Parameters
     ----------
     content : str or Path
+        The file that the outputs were made from.
     style : str or Path
-        A file, or a folder whose clips together are the style; the first `STYLE_SECONDS` count.
+        A file, or a folder whose clips together are the style; its first 120 s are used.
     outputs : str or Path, or a sequence of them
-        Brought to the content's rate; cut, or padded with silence, to its length.
+        Resampled to the content's rate; cut, or padded with silence, to its length.
     baselines : bool
-        Evaluate the trivial outputs too.
+        Evaluate the baselines as well.
     start, duration : float, in seconds, optional
-        The part of the content that the outputs were made from. Unless one of them is given, the
-        sidecar beside an output says it.
+        The part of the content that the outputs were made from; by default what the record beside
+        each output says.
     callback : callable, optional
-        Gets the steps that are done, how many there are, and what comes next.
+        Gets the number of steps done, the number of all steps, and what the next one is.
 
     Returns
     -------
-    Report
-        An output that cannot be judged is listed in `Report.failed`.
+    EvaluationReport
+        Outputs that cannot be evaluated are listed in its `failed`.
 
     Raises
     ------
@@ -104,190 +91,192 @@ def evaluate_files(
         An `ImportError`: mir_eval, from the extra ``evaluate``, is not installed.
     """
     paths = [outputs] if isinstance(outputs, (str, Path)) else list(outputs)
-    question = EvaluationRequest(
+    request = EvaluationRequest(
         Path(content), Path(style), [Path(p) for p in paths], baselines, start, duration
     )
-    return run_evaluation(question, callback)
+    return run_evaluation(request, callback)
 
 
 def run_evaluation(
-    question: EvaluationRequest, callback: Callback | None = None
+    request: EvaluationRequest, callback: Callback | None = None
 ) -> EvaluationReport:
-    """Answer a `Question`; see `evaluate_files`."""
-    question.check()
+    """Carry out a request; see `evaluate_files`."""
+    request.check()
     content_metrics.require_mir_eval()
-    content = _load(question.content, question.excerpt)
-    folder = os.path.isdir(question.style)
-    clips = reader.find_clips(question.style) if folder else [question.style]
-    style = StyleSource(question.style, 1.0, clips)
-    style.check(TransferConfig())
-    about = _describe(question.content, content)
-    report = EvaluationReport(
-        {name: about[name] for name in ("path", "sha256", "sr", "channels")}, {}
-    )
+    content = _load(request.content, request.excerpt)
+    source = StyleSource(request.style, 1.0, clips_of(request.style))
+    clips = open_clips(source, TransferConfig())
+    about = _describe(request.content, content)
+    report = EvaluationReport({key: about[key] for key in ("path", "sha256", "sr", "channels")}, {})
     report.notes += content.notes
-    candidates = _find_candidates(question, about["sha256"], report)
+    candidates = _find_candidates(request, about["sha256"], report.failed)
     if not candidates:
         return report  # before anything slow
     excerpts = list(dict.fromkeys(candidate.excerpt for candidate in candidates))
-    n_steps = 1 + len(candidates) + len(excerpts) * (5 if question.baselines else 1)
-    steps = _Steps(callback, n_steps)
-    steps.begin(f"reading {question.style}")
-    samples = _load_style(style, content.sr, report)
-    device.load_tensorflow(quiet=not question.verbose)
+    n_steps = 1 + len(candidates) + len(excerpts) * (5 if request.baselines else 1)
+    counter = itertools.count()
+
+    def start(step: str) -> None:
+        if callback is not None:
+            callback(next(counter), n_steps, step)
+
+    start(f"reading {request.style}")
+    style, report.style, notes = _load_style(source, clips, content.sr)
+    report.notes += notes
+    device.load_tensorflow(quiet=not request.verbose)
     found: dict[int, OutputScores] = {}
-    trivial_ones: list[OutputScores] = []
+    baselines: list[OutputScores] = []
     for excerpt in excerpts:
-        steps.begin("listening to content and style")
-        content = _load(question.content, excerpt)
+        start("analysing content and style")
+        content = _load(request.content, excerpt)
         try:
-            judge = scores.PairEvaluator(content.y, samples, content.sr)
-        except AudioFileError as error:  # as of channels that cancel out
-            raise AudioFileError(f"{question.content}, {question.style}: {error}") from None
+            evaluator = scores.PairEvaluator(content.y, style, content.sr)
+        except AudioFileError as error:  # for example of channels that cancel each other
+            raise AudioFileError(f"{request.content}, {request.style}: {error}") from None
         for index, candidate in enumerate(candidates):
-            if candidate.excerpt == excerpt:
-                steps.begin(f"judging {candidate.path}")
-                try:
-                    found[index] = _evaluate(judge, candidate, content)
-                except AudioFileError as error:
-                    reason = f"{candidate.path}: {error}"
-                    report.failed.append({"path": str(candidate.path), "reason": reason})
-        if question.baselines:
-            trivial_ones += _evaluate_baselines(judge, content, samples, steps)
-    report.verdicts = [found[index] for index in sorted(found)] + trivial_ones
-    steps.begin("done")
+            if candidate.excerpt != excerpt:
+                continue
+            start(f"evaluating {candidate.path}")
+            try:
+                found[index] = _evaluate(evaluator, candidate, content)
+            except AudioFileError as error:
+                reason = f"{candidate.path}: {error}"
+                report.failed.append({"path": str(candidate.path), "reason": reason})
+        if request.baselines:
+            baselines += _evaluate_baselines(evaluator, content, style, start)
+    report.scores = [found[index] for index in sorted(found)] + baselines
+    start("done")
     return report
 
 
-def _load(path: Path, excerpt: Excerpt = Excerpt()) -> reader.Audio:  # noqa: B008 (frozen)
-    clip = reader.load_audio(path, start=excerpt.start, duration=excerpt.duration)
+def _load(path: Path, excerpt: Excerpt = Excerpt()) -> Audio:  # noqa: B008 (frozen)
+    clip = load_audio(path, start=excerpt.start, duration=excerpt.duration)
     clip.y = check_clip(clip.y, clip.sr, str(path))
     return clip
 
 
-def _describe(path: Path, clip: reader.Audio) -> dict[str, Any]:
+def _describe(path: Path, clip: Audio) -> dict[str, Any]:
     return describe_clip(path, clip.sr, len(clip.y), clip.y.shape[1])
 
 
-def _load_style(style: StyleSource, sr: int, report: EvaluationReport) -> Array:
-    """Put the clips of a style [shape=(n,)] one after the other, up to `STYLE_SECONDS`."""
+def _load_style(
+    source: StyleSource, clips: Iterator[NormalizedStream], sr: int
+) -> tuple[Array, dict[str, Any], list[str]]:
+    """Join the clips of a style [shape=(n,)] up to `STYLE_SECONDS`; return an entry and notes."""
     limit = round(STYLE_SECONDS * sr)
     parts: list[Array] = []
     total = 0
-    for recording in style.load(TransferConfig()):
-        y = np.concatenate(list(recording.blocks()), axis=1)
-        part = resample(np.atleast_2d(evaluation_baselines.to_mono(y)), recording.sr, sr)[0]
-        if len(style.clips) > 1:  # as in a transfer, no clip of a folder is louder than another
+    for clip in clips:
+        y = np.concatenate(list(clip.blocks()), axis=1)
+        part = resample(np.atleast_2d(to_mono(y)), clip.sr, sr)[0]
+        if len(source.clips) > 1:  # as in a transfer, all clips of a folder are equally loud
             part = part * (0.1 / max(float(np.sqrt(np.mean(part**2))), 1e-6))
         parts.append(part)
         total += part.size
         if total >= limit:
             break
-    unread = len(style.clips) - len(style.used) - len(style.skipped)
+    unread = len(source.clips) - len(source.used) - len(source.skipped)
+    notes = [*source.notes, *(f"skipped {clip['reason']}" for clip in source.skipped)]
     if total > limit or unread:
-        of = f" ({len(style.used)} of {len(style.clips)} clips)" if len(style.clips) > 1 else ""
-        report.notes.append(f"{style.path}: only its first {STYLE_SECONDS:g} s count{of}")
-    report.notes += [*style.notes, *(f"skipped {clip['reason']}" for clip in style.skipped)]
-    report.style = {
-        "path": str(style.path),
-        "clips": style.used,
-        "skipped": style.skipped,
+        of = f" ({len(source.used)} of {len(source.clips)} clips)" if len(source.clips) > 1 else ""
+        notes.insert(0, f"{source.path}: only its first {STYLE_SECONDS:g} s count{of}")
+    about = {
+        "path": str(source.path),
+        "clips": source.used,
+        "skipped": source.skipped,
         "seconds": min(total, limit) / sr,
         "cut": total > limit or unread > 0,
     }
-    return np.concatenate(parts)[:limit]
+    return np.concatenate(parts)[:limit], about, notes
 
 
 def _find_candidates(
-    question: EvaluationRequest, digest: str, report: EvaluationReport
+    request: EvaluationRequest, content_digest: str, failed: list[dict[str, str]]
 ) -> list[_Candidate]:
-    """Find the outputs that can be judged; the others are noted as failed."""
+    """Find the outputs that can be evaluated; add the others to `failed`."""
     candidates = []
-    for path in question.outputs:
+    for path in request.outputs:
         try:
             clip = _load(path)
-            candidate = _Candidate(path, _describe(path, clip), question.excerpt, notes=clip.notes)
-            _consult_sidecar(question, candidate, digest)
-            if candidate.excerpt != question.excerpt:
-                _load(question.content, candidate.excerpt)
+            file = _describe(path, clip)
+            excerpt, consistency, notes = _read_record(
+                request, path, file["sha256"], content_digest
+            )
+            if excerpt != request.excerpt:
+                _load(request.content, excerpt)
         except AudioFileError as error:
-            report.failed.append({"path": str(path), "reason": str(error)})
+            failed.append({"path": str(path), "reason": str(error)})
         else:
-            candidates.append(candidate)
+            notes = [*clip.notes, *notes]
+            candidates.append(_Candidate(path, file, excerpt, consistency, notes))
     return candidates
 
 
-def _consult_sidecar(question: EvaluationRequest, candidate: _Candidate, digest: str) -> None:
-    """Learn how an output was made, if the record beside it is about this very file."""
-    path = record_path(candidate.path)
+def _read_record(
+    request: EvaluationRequest, output: Path, digest: str, content_digest: str
+) -> tuple[Excerpt, float | None, list[str]]:
+    """Return the excerpt to compare an output to, its consistency in dB, and notes.
+
+    The entries that are used have the same meaning in all layouts of records, 1 and 2.
+    """
+    path = record_path(output)
     if not path.is_file():
-        return
+        return request.excerpt, None, []
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        source, asked = record["content"], record["request"]
-        whole = not asked["start"] and asked["duration"] is None and asked["preview"] is None
+        source, options = record["content"], record["request"]
+        whole = not options["start"] and options["duration"] is None and options["preview"] is None
         start, length = (float(source[n]) / source["sr"] for n in ("start_sample", "samples"))
         if not (0 <= start < math.inf and 0 < length < math.inf):
             raise ValueError
         made, origin, name = record["output"]["sha256"], source["sha256"], source["path"]
         consistency = record["inversion_convergence_db"]
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
-        candidate.notes.append(f"{path}: is no record of a transfer; ignored")
-        return
-    if made != candidate.file["sha256"]:
-        candidate.notes.append(f"{path}: is the record of another file; ignored")
-        return
-    candidate.consistency = consistency if isinstance(consistency, float) else None
-    if origin != digest:
-        candidate.notes.append(
-            f"{candidate.path}: was made from another content ({name}); compared to "
-            f"{question.content} all the same"
+        return request.excerpt, None, [f"{path}: is no record of a transfer; ignored"]
+    if made != digest:
+        return request.excerpt, None, [f"{path}: is the record of another file; ignored"]
+    consistency = consistency if isinstance(consistency, float) else None
+    if origin != content_digest:
+        note = (
+            f"{output}: was made from another content ({name}), but compared to {request.content}"
         )
-    elif not whole and question.start is None and question.duration is None:
-        candidate.excerpt = Excerpt(start, length)
-        candidate.notes.append(
-            f"{candidate.path}: compared to {length:g} s of the content from {start:.2f} s on, as "
-            "its record says"
-        )
+        return request.excerpt, consistency, [note]
+    if whole or request.start is not None or request.duration is not None:
+        return request.excerpt, consistency, []
+    part = f"{length:g} s of the content from {start:.2f} s on"
+    note = f"{output}: compared to {part}, as its record says"
+    return Excerpt(start, length), consistency, [note]
 
 
 def _evaluate_baselines(
-    judge: scores.PairEvaluator, content: reader.Audio, style: Array, steps: _Steps
+    evaluator: scores.PairEvaluator, content: Audio, style: Array, start: Callable[[str], None]
 ) -> list[OutputScores]:
-    verdicts = []
-    for name, y in scores.make_baselines(content.y, style, content.sr).items():
-        steps.begin(f"judging the baseline {name}")
-        measures = {"sound_consistency": None, **judge.evaluate(y)}
-        verdicts.append(OutputScores(name, content.start, content.y.shape[1], measures))
-    return verdicts
+    found = []
+    for name, y in make_baselines(content.y, style, content.sr).items():
+        start(f"evaluating the baseline {name}")
+        measures = {"sound_consistency": None, **evaluator.evaluate(y)}
+        found.append(OutputScores(name, content.start, content.y.shape[1], measures))
+    return found
 
 
 def _evaluate(
-    judge: scores.PairEvaluator, candidate: _Candidate, content: reader.Audio
+    evaluator: scores.PairEvaluator, candidate: _Candidate, content: Audio
 ) -> OutputScores:
     """Bring an output to the content's rate and length, and measure it."""
-    clip = _load(candidate.path)
-    wanted = content.y.shape[1]
-    y = resample(clip.y, clip.sr, content.sr)
+    clip, path = _load(candidate.path), candidate.path
+    n, sr = content.y.shape[1], content.sr
+    y = resample(clip.y, clip.sr, sr)
     notes = list(candidate.notes)
-    if clip.sr != content.sr:
-        lost = f"; what it has above {content.sr / 2:g} Hz is left out"
-        notes.append(
-            f"{candidate.path}: brought from {clip.sr} Hz to the content's {content.sr} Hz"
-            + (lost if clip.sr > content.sr else "")
-        )
-    # Resampling rounds the length.
-    if abs(y.shape[1] - wanted) > (clip.sr != content.sr):
-        notes.append(
-            f"{candidate.path}: lasts {y.shape[1] / content.sr:.3f} s, what it is compared to "
-            f"{wanted / content.sr:.3f} s: "
-            + ("cut" if y.shape[1] > wanted else "padded with silence")
-        )
+    if clip.sr != sr:
+        lost = f", without what lies above {sr / 2:g} Hz" if clip.sr > sr else ""
+        notes.append(f"{path}: resampled from {clip.sr} Hz to the content's {sr} Hz{lost}")
+    if abs(y.shape[1] - n) > (clip.sr != sr):  # resampling rounds the length
+        change = "cut" if y.shape[1] > n else "padded with silence"
+        seconds = f"{y.shape[1] / sr:.3f} s to the content's {n / sr:.3f} s"
+        notes.append(f"{path}: {change} from {seconds}")
     measures: dict[str, float | None] = {
         "sound_consistency": candidate.consistency,
-        **judge.evaluate(y),
-        "sound_clipping": scores.clipped_share(
-            clip.y[:, : math.ceil(wanted * clip.sr / content.sr)]
-        ),
+        **evaluator.evaluate(y),
+        "sound_clipping": scores.clipped_share(clip.y[:, : math.ceil(n * clip.sr / sr)]),
     }
-    return OutputScores(str(candidate.path), content.start, wanted, measures, candidate.file, notes)
+    return OutputScores(str(path), content.start, n, measures, candidate.file, notes)

@@ -1,103 +1,84 @@
-"""The ruler: how much of the style an output took, and how much of the content it kept.
+"""Scores: how much of the style an output took on, and how much of the content it kept.
 
 Every measure is normalised by the two clips themselves, so that 0 and 1 mean the same for each
 pair. Style: 0 is the content itself, 1 is as close to the style as two halves of the style are to
 each other. Content: 0 is an unrelated clip (the style in the content's place), 1 is identical. The
-network that judges style takes part in no loss.
+network that measures style takes part in no loss.
 
-References
-----------
-.. [1] O. Cífka, A. Ozerov, U. Şimşekli, G. Richard, "Self-supervised VQ-VAE for one-shot music
-   style transfer", ICASSP 2021, arXiv:2102.05749: timbre and pitch against trivial outputs.
-.. [2] J. Pons, X. Serra, "musicnn: pre-trained convolutional neural networks for music audio
-   tagging", ISMIR late-breaking demo 2019, arXiv:1909.06654.
+The design follows O. Cífka, A. Ozerov, U. Şimşekli, G. Richard, "Self-supervised VQ-VAE for
+one-shot music style transfer", ICASSP 2021, arXiv:2102.05749: timbre and pitch against baselines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.audio import loudness
-from audiostyle.evaluation import baselines as evaluation_baselines
+from audiostyle.audio.loudness import loudness
 from audiostyle.evaluation import content_metrics, style_metrics, tagger
-from audiostyle.evaluation.baselines import make_baselines
+from audiostyle.evaluation.baselines import make_baselines, match_third_octaves, to_mono
 
-__all__ = ["PairEvaluator", "make_baselines", "evaluate", "evaluate_many", "joint_score"]
+__all__ = ["PairEvaluator", "evaluate", "joint_score", "make_baselines"]
 
 Array = npt.NDArray[Any]
 
-# A scale may not be shorter than these allow: a pair that hardly differs would turn rounding
-# errors into scores.
+# Limits of the scales: a pair that hardly differs would turn rounding errors into scores.
 LARGEST_FLOOR = 0.75  # distance between halves of the style, as a share of that to the content
-LARGEST_CHANCE = 0.9
+LARGEST_CHANCE = 0.9  # similarity of an unrelated clip to the content
 
 FULL_SCALE = 0.9999
 BAND_ENERGY = 0.999  # of a clip lies below the upper edge of its band
 BAND_FLOOR_DB = -90.0
 
 
-class ClipAnalysis:
-    """All that the measures need of one clip; each part is computed once, when it is asked for.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Audio as from `audiostyle.evaluation.style_metrics.prepare`.
-    """
+class _ClipAnalysis:
+    """The analysis of a prepared clip [shape=(n,)]; each part is computed when first needed."""
 
     def __init__(self, y: Array) -> None:
         self.y = y
 
     @cached_property
-    def _slow(self) -> Array:
-        return style_metrics.to_timbre_rate(self.y)
-
-    @cached_property
     def mfcc(self) -> tuple[Array, Array]:
-        """Mean and covariance of the MFCC frames."""
-        return style_metrics.mfcc_gaussian(self._slow)
+        return style_metrics.mfcc_gaussian(self._resampled)
 
     @cached_property
     def network(self) -> Array:
-        """Embedding by the independent network [2]_."""
-        return tagger.embed(self._slow)
+        return tagger.embed(self._resampled)
 
     @cached_property
     def texture(self) -> dict[str, Array]:
-        """Level-free texture statistics."""
         return style_metrics.texture_statistics(self.y)
+
+    @cached_property
+    def pitch(self) -> Array:
+        return content_metrics.chroma(self._constant_q)
+
+    @cached_property
+    def notes(self) -> Array:
+        return content_metrics.note_frames(self._constant_q)
+
+    @cached_property
+    def onsets(self) -> Array:
+        return content_metrics.onset_times(self.y)
+
+    @cached_property
+    def envelope(self) -> Array:
+        return style_metrics.log_envelope(self.y)
+
+    @cached_property
+    def _resampled(self) -> Array:
+        return style_metrics.to_timbre_rate(self.y)
 
     @cached_property
     def _constant_q(self) -> Array:
         return content_metrics.constant_q(self.y)
 
-    @cached_property
-    def pitch(self) -> Array:
-        """Chroma of each frame."""
-        return content_metrics.chroma(self._constant_q)
 
-    @cached_property
-    def notes(self) -> Array:
-        """Notes of each frame."""
-        return content_metrics.note_frames(self._constant_q)
-
-    @cached_property
-    def onsets(self) -> Array:
-        """Times of the onsets in seconds."""
-        return content_metrics.onset_times(self.y)
-
-    @cached_property
-    def envelope(self) -> Array:
-        """Level of each frame in dB."""
-        return style_metrics.log_envelope(self.y)
-
-
-# Each compares an attribute of `Analysis`, and gives its name to a measure.
+# Each compares an attribute of `_ClipAnalysis`, after which its measure is named.
 STYLE_DISTANCES: dict[str, Callable[[Any, Any], float]] = {
     "mfcc": lambda a, b: style_metrics.bures_distance(*a, *b),
     "network": style_metrics.cosine_distance,
@@ -112,91 +93,46 @@ CONTENT_SIMILARITIES: dict[str, Callable[[Any, Any], float]] = {
 
 
 def style_gap_closed(before: float, after: float, floor: float) -> float:
-    """Normalise a distance to the style.
+    """Normalise distances to the style, in [-1, 1]: 0 for the content, 1 for the style's halves.
 
-    Parameters
-    ----------
-    before : float >= 0
-        Distance of the content to the style.
-    after : float >= 0
-        Distance of the output to the style.
-    floor : float >= 0
-        Distance between two halves of the style; at most `LARGEST_FLOOR` of `before` counts.
-
-    Returns
-    -------
-    closed : float in [-1, 1]
-        0 for the content itself, 1 for an output as close as the halves are.
+    `before` is the content's distance, `after` the output's, `floor` that between two halves of
+    the style, of which at most `LARGEST_FLOOR` of `before` counts.
     """
     if before <= 1e-9:
-        return 0.0  # content and style are the same: there is no gap to close
+        return 0.0  # content and style are the same
     floor = min(floor, LARGEST_FLOOR * before)
     return float(np.clip((before - after) / (before - floor), -1.0, 1.0))
 
 
 def content_kept(similarity: float, chance: float) -> float:
-    """Normalise a similarity to the content.
+    """Normalise a similarity to the content, in [-1, 1]: 0 for chance, 1 for identity.
 
-    Parameters
-    ----------
-    similarity : float <= 1
-        Of the output and the content.
-    chance : float <= 1
-        Of an unrelated clip and the content; at most `LARGEST_CHANCE` counts.
-
-    Returns
-    -------
-    kept : float in [-1, 1]
-        0 for chance, 1 for identity.
+    `chance` is the similarity of an unrelated clip, of which at most `LARGEST_CHANCE` counts.
     """
     chance = min(chance, LARGEST_CHANCE)
     return float(np.clip((similarity - chance) / (1.0 - chance), -1.0, 1.0))
 
 
 def joint_score(style: float, content: float, copying: float) -> float:
-    """Combine three verdicts: the geometric mean of style and content, less what was copied.
+    """Return ``sqrt(max(0, style) max(0, content)) (1 - copying)``, in [0, 1].
 
-    Parameters
-    ----------
-    style, content : float in [-1, 1]
-    copying : float in [0, 1]
-
-    Returns
-    -------
-    score : float in [0, 1]
-        ``sqrt(max(0, style) max(0, content)) (1 - copying)``: 0 for the content itself, for a copy
-        of the style, and for noise.
+    It is 0 for the content itself, for a copy of the style, and for noise.
     """
     return float(np.sqrt(max(0.0, style) * max(0.0, content)) * (1.0 - copying))
 
 
 class PairEvaluator:
-    """Evaluates outputs of one pair; the pair itself is analysed only once.
-
-    Parameters
-    ----------
-    content, style : np.ndarray [shape=(n,) or (channels, n)]
-        The two clips, of any length and level. Channels are averaged.
-    sr : float > 0
-        Their sampling rate in Hz, and that of the outputs.
-
-    Raises
-    ------
-    AudioFileError
-        If a clip is silent, shorter than half a second or not finite.
-    ConfigError
-        If `sr` is not positive.
-    """
+    """Evaluates outputs of one pair, which is analysed only once; see the function `evaluate`."""
 
     def __init__(self, content: Array, style: Array, sr: float) -> None:
         self._sr = sr
         self._raw = np.atleast_2d(content), np.atleast_2d(style)
-        self._content = ClipAnalysis(style_metrics.prepare(content, sr, "content"))
-        self._style = ClipAnalysis(style_metrics.prepare(style, sr, "style"))
+        self._content = _ClipAnalysis(style_metrics.prepare(content, sr, "content"))
+        self._style = _ClipAnalysis(style_metrics.prepare(style, sr, "style"))
         size, y = self._content.y.size, self._style.y
-        # What an output that has nothing of the content would be.
-        self._unrelated = self._style if y.size == size else ClipAnalysis(np.resize(y, size))
-        halves = [ClipAnalysis(half) for half in np.array_split(y, 2)]
+        # An output without any content.
+        self._unrelated = self._style if y.size == size else _ClipAnalysis(np.resize(y, size))
+        halves = [_ClipAnalysis(half) for half in np.array_split(y, 2)]
         self._style_scales = {
             name: (
                 distance(getattr(self._content, name), getattr(self._style, name)),
@@ -208,38 +144,20 @@ class PairEvaluator:
             name: similarity(getattr(self._content, name), getattr(self._unrelated, name))
             for name, similarity in CONTENT_SIMILARITIES.items()
         }
-        # An equaliser makes any waveform resemble the style's more, and copies nothing.
-        equalised = evaluation_baselines.match_third_octaves(
-            self._content.y, y, style_metrics.SAMPLE_RATE
-        )
+        # An equaliser makes any waveform more like the style's, and copies nothing.
+        equalized = match_third_octaves(self._content.y, y, style_metrics.SAMPLE_RATE)
         self._chance_matches = np.fmax(
             content_metrics.waveform_match(self._content.y, y),
-            content_metrics.waveform_match(equalised, y),
+            content_metrics.waveform_match(equalized, y),
         )
 
     def evaluate(self, output: Array) -> dict[str, float]:
-        """Evaluate one output.
-
-        Parameters
-        ----------
-        output : np.ndarray [shape=(n,) or (channels, n)]
-            At the rate of the pair; cut, or padded with silence, to the content's length.
-
-        Returns
-        -------
-        measures : dict of str to float
-            As from `evaluate`.
-
-        Raises
-        ------
-        AudioFileError
-            If the output is silent, shorter than half a second or not finite.
-        """
-        # Cut first: what comes after the content's end sets no level, and may not hide silence.
+        """Return the measures of an output [shape=(n,) or (channels, n)]."""
+        # Cut first: sound after the content's end must not change the level, nor hide silence.
         output = np.atleast_1d(output)[..., : self._raw[0].shape[-1]]
         y = style_metrics.prepare(output, self._sr, "output")
         size = self._content.y.size
-        result = ClipAnalysis(np.pad(y[:size], (0, max(0, size - y.size))))
+        result = _ClipAnalysis(np.pad(y[:size], (0, max(0, size - y.size))))
         measures: dict[str, float] = {}
         for name, distance in STYLE_DISTANCES.items():
             before, floor = self._style_scales[name]
@@ -258,7 +176,7 @@ class PairEvaluator:
         measures["score"] = joint_score(*(measures[n] for n in ("style", "content", "copying")))
         return {**measures, **sound_measures(output, *self._raw, self._sr)}
 
-    def _copying(self, result: ClipAnalysis) -> dict[str, float]:
+    def _copying(self, result: _ClipAnalysis) -> dict[str, float]:
         match = content_metrics.waveform_match(result.y, self._style.y)
         waveform = content_metrics.waveform_copying(match, self._chance_matches)
         notes = content_metrics.note_copying(
@@ -274,29 +192,18 @@ class PairEvaluator:
 def sound_measures(output: Array, content: Array, style: Array, sr: float) -> dict[str, float]:
     """Measure faults of the sound that have nothing to do with style.
 
-    Parameters
-    ----------
-    output : np.ndarray [shape=(n,) or (channels, n)]
-        At the level it would be played at.
-    content, style : np.ndarray [shape=(n,) or (channels, n)]
-    sr : float > 0
-        Sampling rate in Hz.
-
-    Returns
-    -------
-    measures : dict of str to float
-        ``sound_clipping``, share of samples at full scale; ``sound_loudness``, K-weighted
-        loudness relative to the content in dB, of the averaged channels where their numbers
-        differ; ``sound_added_noise``, share of the output's energy above the band of both clips,
-        in dB above the larger share of theirs.
+    Of clips [shape=(n,) or (channels, n)] at their own levels: ``sound_clipping``, share of samples
+    at full scale; ``sound_loudness``, K-weighted loudness relative to the content in dB (of the
+    averaged channels if their numbers differ); ``sound_added_noise``, share of the output's energy
+    above the band of both clips, in dB above the larger share of theirs.
     """
-    clips = [evaluation_baselines.to_mono(y) for y in (output, content, style)]
+    clips = [to_mono(y) for y in (output, content, style)]
     pair = [np.atleast_2d(y) for y in (output, content)]
     if len(pair[0]) != len(pair[1]):
         pair = [np.atleast_2d(y) for y in clips[:2]]
-    # The loudness is a mean over time: compare the same time.
+    # Loudness is a mean over time: compare the same time.
     n = min(y.shape[1] for y in pair)
-    loud = [loudness.loudness(np.asarray(y[:, :n], np.float32), int(sr)) for y in pair]
+    loud = [loudness(np.asarray(y[:, :n], np.float32), int(sr)) for y in pair]
     energies = [_cumulative_energy(y) for y in clips]
     # Frequencies as shares of Nyquist: the clips differ in length.
     edge = max(np.searchsorted(energy, BAND_ENERGY) / energy.size for energy in energies[1:])
@@ -310,17 +217,7 @@ def sound_measures(output: Array, content: Array, style: Array, sr: float) -> di
 
 
 def clipped_share(y: Array) -> float:
-    """Compute the share of samples at full scale.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,) or (channels, n)]
-        Full scale is 1. Resampling moves clipped samples off full scale: pass what the file holds.
-
-    Returns
-    -------
-    share : float in [0, 1]
-    """
+    """Compute the share of samples at full scale, which is 1, before any resampling."""
     return float(np.mean(np.abs(np.asarray(y)) >= FULL_SCALE))
 
 
@@ -328,27 +225,6 @@ def _cumulative_energy(y: Array) -> Array:
     """Share of a clip's energy up to each frequency of its spectrum."""
     energy = np.cumsum(np.abs(np.fft.rfft(y.astype(np.float64))) ** 2)
     return np.asarray(energy / energy[-1])
-
-
-def evaluate_many(
-    content: Array, style: Array, outputs: Mapping[str, Array], sr: float
-) -> dict[str, dict[str, float]]:
-    """Evaluate several outputs of one pair, analysing the pair once.
-
-    Parameters
-    ----------
-    content, style : np.ndarray [shape=(n,) or (channels, n)]
-    outputs : mapping of str to np.ndarray [shape=(n,) or (channels, n)]
-    sr : float > 0
-        Sampling rate of all of them in Hz.
-
-    Returns
-    -------
-    measures : dict of str to dict of str to float
-        Under the name of each output, what `evaluate` returns for it.
-    """
-    judge = PairEvaluator(content, style, sr)
-    return {name: judge.evaluate(output) for name, output in outputs.items()}
 
 
 def evaluate(content: Array, style: Array, output: Array, sr: float) -> dict[str, float]:
@@ -359,8 +235,8 @@ def evaluate(content: Array, style: Array, output: Array, sr: float) -> dict[str
     content, style, output : np.ndarray [shape=(n,) or (channels, n)]
         The two clips and what was made of them. Channels are averaged and levels matched; the
         output is cut, or padded with silence, to the content's length.
-    sr : float > 0
-        Sampling rate of all three in Hz.
+    sr : float > 0, in Hz
+        Sampling rate of all three.
 
     Returns
     -------
@@ -368,7 +244,10 @@ def evaluate(content: Array, style: Array, output: Array, sr: float) -> dict[str
         ``style_mfcc``, ``style_network``, ``style_texture`` and their mean ``style``;
         ``content_pitch``, ``content_notes``, ``content_onsets``, ``content_envelope`` and their
         mean ``content`` (all in [-1, 1]); ``copying_waveform``, ``copying_notes`` and the larger,
-        ``copying`` (in [0, 1]); ``score`` (`joint_score`); and `sound_measures`.
+        ``copying`` (in [0, 1]); ``score``, the geometric mean of style and content, less what was
+        copied; ``sound_clipping``, the share of samples at full scale; ``sound_loudness``, relative
+        to the content in dB; ``sound_added_noise``, the energy above the band of both clips, in dB
+        above theirs.
 
     Raises
     ------

@@ -1,8 +1,7 @@
-"""How a clip sounds: descriptions of its style and the distances between them.
+"""Style metrics: descriptions of how a clip sounds, and distances between them.
 
-Everything here takes mono audio that `prepare` has brought to one rate and level, returns plain
-NumPy arrays, and knows nothing of scores; `audiostyle.evaluation.scores` turns distances into scores.
-librosa is imported only when a function needs it.
+All functions take mono audio that `prepare` has brought to one rate and level, and return NumPy
+arrays. `audiostyle.evaluation.scores` turns distances into scores. librosa is imported lazily.
 
 References
 ----------
@@ -26,15 +25,11 @@ from audiostyle.errors import AudioFileError, ConfigError
 
 Array = npt.NDArray[Any]
 
-SAMPLE_RATE = 22_050
-"""Sampling rate of every analysis but the MFCC and the network, in Hz."""
-
-TIMBRE_RATE = 16_000
-"""Sampling rate of the MFCC and of the network, in Hz."""
-
+SAMPLE_RATE = 22_050  # Hz, of every analysis but the MFCC and the network
+TIMBRE_RATE = 16_000  # Hz, of the MFCC and the network
 HOP_LENGTH = 512
 ACTIVE_DB = -50.0  # frames more than this below the loudest one are silence
-RMS_LEVEL = 0.1  # of every clip that is analysed, 20 dB below full scale
+RMS_LEVEL = 0.1  # of every analysed clip, 20 dB below full scale
 
 N_BANDS = 32
 BAND_LIMITS_HZ = (80.0, 8_000.0)
@@ -48,28 +43,10 @@ TEXTURE_SCALES = {"variation": 0.61, "modulation": 0.23, "correlation": 0.55}
 
 
 def prepare(y: Array, sr: float, name: str = "audio") -> Array:
-    """Average the channels, remove DC, resample to `SAMPLE_RATE` and normalise the level.
+    """Average the channels [shape=(n,) or (channels, n)], remove DC, resample, set the level.
 
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,) or (channels, n)]
-        Audio, any level.
-    sr : float > 0
-        Its sampling rate in Hz.
-    name : str
-        What to call the clip in an error.
-
-    Returns
-    -------
-    y : np.ndarray [shape=(m,), dtype=float32]
-        Mono audio of root mean square `RMS_LEVEL`.
-
-    Raises
-    ------
-    AudioFileError
-        If the clip is silent, shorter than half a second or not finite.
-    ConfigError
-        If `sr` is not positive.
+    Returns mono audio [shape=(m,), float32] at `SAMPLE_RATE` of root mean square `RMS_LEVEL`. An
+    `AudioFileError` names the clip if it is silent, shorter than half a second or not finite.
     """
     import librosa
 
@@ -95,36 +72,14 @@ def prepare(y: Array, sr: float, name: str = "audio") -> Array:
 
 
 def to_timbre_rate(y: Array) -> Array:
-    """Resample prepared audio to `TIMBRE_RATE`.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Audio at `SAMPLE_RATE`.
-
-    Returns
-    -------
-    y : np.ndarray [shape=(m,)]
-        The same at `TIMBRE_RATE`.
-    """
+    """Resample prepared audio [shape=(n,)] to `TIMBRE_RATE`."""
     import librosa
 
     return np.asarray(librosa.resample(y, orig_sr=SAMPLE_RATE, target_sr=TIMBRE_RATE))
 
 
 def log_envelope(y: Array) -> Array:
-    """Compute the level of each frame.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Audio at any rate.
-
-    Returns
-    -------
-    level : np.ndarray [shape=(t,)]
-        RMS level in dB below the loudest frame, floored at `ACTIVE_DB`.
-    """
+    """Compute the level of each frame [shape=(t,), dB], 0 for the loudest, at least `ACTIVE_DB`."""
     import librosa
 
     rms = librosa.feature.rms(y=y, frame_length=4 * HOP_LENGTH, hop_length=HOP_LENGTH)[0]
@@ -132,17 +87,9 @@ def log_envelope(y: Array) -> Array:
 
 
 def moving_average(x: Array, length: int) -> Array:
-    """Average over a window along the last axis, with the ends held.
+    """Average over a centred window along the last axis, with the ends held.
 
-    Parameters
-    ----------
-    x : np.ndarray [shape=(..., n)]
-    length : int > 0
-        Samples in the window, which is centred; even lengths look one sample further back.
-
-    Returns
-    -------
-    y : np.ndarray [shape=(..., n)]
+    A window of even length reaches one sample further back than forward.
     """
     ends = [(0, 0)] * (x.ndim - 1) + [(length // 2 + 1, (length - 1) // 2)]
     total = np.cumsum(np.pad(x.astype(np.float64), ends, mode="edge"), axis=-1)
@@ -150,19 +97,9 @@ def moving_average(x: Array, length: int) -> Array:
 
 
 def mfcc_gaussian(y: Array) -> tuple[Array, Array]:
-    """Fit a Gaussian to the MFCC frames of a clip.
+    """Fit a Gaussian to MFCC 2 to 13 of the frames that are not silent, at `TIMBRE_RATE`.
 
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Audio at `TIMBRE_RATE`.
-
-    Returns
-    -------
-    mean : np.ndarray [shape=(12,)]
-        Mean of coefficients 2 to 13 over the frames that are not silent.
-    covariance : np.ndarray [shape=(12, 12)]
-        Their covariance.
+    Returns the mean [shape=(12,)] and the covariance [shape=(12, 12)].
     """
     import librosa
 
@@ -173,20 +110,11 @@ def mfcc_gaussian(y: Array) -> tuple[Array, Array]:
 
 
 def bures_distance(mean_a: Array, covariance_a: Array, mean_b: Array, covariance_b: Array) -> float:
-    r"""Compute the 2-Wasserstein distance between two Gaussians [2]_.
+    r"""Compute the 2-Wasserstein distance between two Gaussians [2]_, in the unit of the data.
 
     .. math:: W_2^2 = |m_a - m_b|^2 + \mathrm{tr}(A + B - 2 (A^{1/2} B A^{1/2})^{1/2})
 
-    Parameters
-    ----------
-    mean_a, mean_b : np.ndarray [shape=(d,)]
-    covariance_a, covariance_b : np.ndarray [shape=(d, d)]
-        Positive semi-definite.
-
-    Returns
-    -------
-    distance : float >= 0
-        In the unit of the data.
+    Means have the shape (d,), covariances (d, d).
     """
     values, vectors = np.linalg.eigh(covariance_a)
     root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
@@ -198,16 +126,7 @@ def bures_distance(mean_a: Array, covariance_a: Array, mean_b: Array, covariance
 
 
 def cosine_distance(a: Array, b: Array) -> float:
-    """Compute one minus the cosine of the angle between two vectors.
-
-    Parameters
-    ----------
-    a, b : np.ndarray [shape=(d,)]
-
-    Returns
-    -------
-    distance : float in [0, 2]
-    """
+    """Compute one minus the cosine of the angle between two vectors [shape=(d,)], in [0, 2]."""
     return float(1.0 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
@@ -215,10 +134,7 @@ def cosine_distance(a: Array, b: Array) -> float:
 def erb_filters() -> Array:
     """Make triangular filters that are equally spaced on the ERB-rate scale [3]_.
 
-    Returns
-    -------
-    filters : np.ndarray [shape=(N_BANDS, 1 + TEXTURE_FFT // 2)]
-        Weights of the power in each bin of a short-time Fourier transform.
+    They weight the power of each bin of an STFT [shape=(N_BANDS, 1 + TEXTURE_FFT // 2)].
     """
     low, high = (21.4 * np.log10(1.0 + 0.00437 * f) for f in BAND_LIMITS_HZ)
     edges = (10.0 ** (np.linspace(low, high, N_BANDS + 2) / 21.4) - 1.0) / 0.00437
@@ -234,21 +150,16 @@ def erb_filters() -> Array:
 def texture_statistics(y: Array) -> dict[str, Array]:
     """Compute texture statistics that no gain, overall or per band, can change.
 
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Audio at `SAMPLE_RATE`.
+    They describe the compressed envelopes of `N_BANDS` bands [1]_ above about 1 Hz, smoothed over
+    neighbouring bands. The third and fourth moments of [1]_ are left out: they differ too much
+    between two halves of a clip.
 
     Returns
     -------
     statistics : dict of str to np.ndarray
-        Of the compressed envelopes of `N_BANDS` bands [1]_, without what is slower than about
-        1 Hz: ``"variation"`` [shape=(N_BANDS,)], deviation over mean; ``"modulation"``
-        [shape=(6 N_BANDS,)], logarithm of the share of the variance in each octave of
-        `MODULATION_EDGES_HZ`; ``"correlation"`` [shape=(N_BANDS (N_BANDS - 1) / 2,)], between
-        the envelopes of two bands. All are smoothed over neighbouring bands. The third and
-        fourth moments of [1]_ are left out: they differ more between two halves of a clip than
-        is of use.
+        ``"variation"`` [shape=(N_BANDS,)], deviation over mean; ``"modulation"``
+        [shape=(6 * N_BANDS,)], as from `modulation_shares`; ``"correlation"``
+        [shape=(N_BANDS * (N_BANDS - 1) / 2,)], between the envelopes of two bands.
     """
     import librosa
 
@@ -275,17 +186,10 @@ def _smooth_bands(values: Array) -> Array:
 
 
 def modulation_shares(envelopes: Array) -> Array:
-    """Split the variance of envelopes by modulation frequency.
+    """Split the variance of zero-mean envelopes [shape=(bands, t)] by modulation frequency.
 
-    Parameters
-    ----------
-    envelopes : np.ndarray [shape=(bands, t)]
-        Of zero mean and any scale, one frame each `TEXTURE_HOP` samples.
-
-    Returns
-    -------
-    shares : np.ndarray [shape=(bands, 6)]
-        Decimal logarithm of the share of the variance in each octave, floored at -2.5.
+    Returns log10 of the share of the variance [shape=(bands, 6)] in each octave of
+    `MODULATION_EDGES_HZ`, floored at -2.5. There is one frame per `TEXTURE_HOP` samples.
     """
     frames = envelopes.shape[1]
     spectrum = np.abs(np.fft.rfft(envelopes * np.hanning(frames), axis=1)) ** 2
@@ -296,18 +200,10 @@ def modulation_shares(envelopes: Array) -> Array:
 
 
 def texture_distance(a: dict[str, Array], b: dict[str, Array]) -> float:
-    """Compare texture statistics.
+    """Compare texture statistics; about 1 between unrelated recordings.
 
-    Parameters
-    ----------
-    a, b : dict of str to np.ndarray
-        As from `texture_statistics`.
-
-    Returns
-    -------
-    distance : float >= 0
-        About 1 between unrelated recordings. Root mean square, over the groups of statistics, of
-        the Euclidean distance as a share of the clips' norm, in units of `TEXTURE_SCALES`.
+    Root mean square, over the groups of statistics, of the Euclidean distance as a share of the
+    clips' norm, in units of `TEXTURE_SCALES`.
     """
     squares = [
         np.sum((a[name] - b[name]) ** 2) / (0.5 * np.sum(a[name] ** 2 + b[name] ** 2)) / scale**2

@@ -1,4 +1,4 @@
-"""The table of an evaluation, for people: measures as rows, outputs and baselines as columns."""
+"""Text table of an evaluation: measures as rows, outputs and baselines as columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from audiostyle.evaluation.types import EvaluationReport, OutputScores
 
 WIDTH = 88
-LONGEST_NAME = 20  # of a file above a column; longer ones get a number and a key
+LONGEST_NAME = 20  # above a column; with a longer file name, columns are numbered
 
 # Heading, what its numbers mean, and its rows: measure, label, factor, decimals.
 SECTIONS = (
@@ -62,27 +62,18 @@ LABEL_WIDTH = 2 + max(len(label) for _, _, rows in SECTIONS for _, label, _, _ i
 
 
 def render_table(report: EvaluationReport, width: int = WIDTH) -> str:
-    """Draw the table.
+    """Format the table; columns beyond `width` characters go into further blocks below.
 
-    Parameters
-    ----------
-    report : Report
-    width : int
-        Characters in a line; columns that do not fit go into further blocks below.
-
-    Returns
-    -------
-    str
-        Lines, the last one ended; names of files may be longer than `width`. Outputs that were
-        compared to another part of the content than the first one have blocks of their own.
+    Outputs that were compared to another part of the content have their own blocks. Only paths may
+    make a line longer than `width`.
     """
-    labels = column_labels(report.verdicts)
-    columns = list(zip(labels, report.verdicts, strict=True))
+    labels = column_labels(report.scores)
+    columns = list(zip(labels, report.scores, strict=True))
     lines = [f"content  {report.content['path']}", f"style    {report.style['path']}"]
-    for label, verdict in columns:
-        if not verdict.is_baseline and label != verdict.name:
-            lines.append(f"{label if label.isdigit() else 'output':9}{verdict.name}")
-    parts = list(dict.fromkeys((v.start_sample, v.samples) for v in report.verdicts))
+    for label, scores in columns:
+        if not scores.is_baseline and label != scores.name:
+            lines.append(f"{label if label.isdigit() else 'output':9}{scores.name}")
+    parts = list(dict.fromkeys((s.start_sample, s.samples) for s in report.scores))
     legend = True
     for start, samples in parts:
         about = [c for c in columns if (c[1].start_sample, c[1].samples) == (start, samples)]
@@ -95,22 +86,13 @@ def render_table(report: EvaluationReport, width: int = WIDTH) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def column_labels(verdicts: Sequence[OutputScores]) -> list[str]:
-    """Name the columns.
+def column_labels(scores: Sequence[OutputScores]) -> list[str]:
+    """Label the columns with file names, or numbers where names are long or not unique.
 
-    Parameters
-    ----------
-    verdicts : sequence of Verdict
-        Outputs first.
-
-    Returns
-    -------
-    labels : list of str
-        Names of files without their folders, or numbers where these are long or not unique; names
-        of baselines as they are.
+    Baselines, which come last, keep their names.
     """
-    files = [os.path.basename(v.name) for v in verdicts if not v.is_baseline]
-    baselines = [v.name for v in verdicts if v.is_baseline]
+    files = [os.path.basename(s.name) for s in scores if not s.is_baseline]
+    baselines = [s.name for s in scores if s.is_baseline]
     unclear = len(set(files)) < len(files) or not set(files).isdisjoint(baselines)
     if unclear or any(len(name) > LONGEST_NAME for name in files):
         files = [str(number) for number in range(1, len(files) + 1)]
@@ -118,19 +100,7 @@ def column_labels(verdicts: Sequence[OutputScores]) -> list[str]:
 
 
 def format_value(value: float | None, factor: float, decimals: int) -> str:
-    """Write a number, or a dash for one that is not known.
-
-    Parameters
-    ----------
-    value : float or None
-    factor : float
-        From the measure to the unit that is shown.
-    decimals : int
-
-    Returns
-    -------
-    str
-    """
+    """Format a measure in the unit that is shown, which is `factor` per 1; a dash for None."""
     if value is None:
         return "-"
     return f"{round(value * factor, decimals) + 0.0:.{decimals}f}"  # + 0.0: no -0.00
@@ -162,8 +132,8 @@ def _render_block(columns: list[tuple[str, OutputScores]], legend: bool) -> list
         lines.append(f"{heading}: {meaning}" if legend else heading)
         for measure, label, factor, decimals in rows:
             cells = (
-                format_value(verdict.measures[measure], factor, decimals).rjust(_column_width(name))
-                for name, verdict in columns
+                format_value(column.measures[measure], factor, decimals).rjust(_column_width(name))
+                for name, column in columns
             )
             lines.append(f"  {label}".ljust(LABEL_WIDTH) + "".join(cells))
     return lines

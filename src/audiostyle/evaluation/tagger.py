@@ -1,11 +1,10 @@
-"""The independent network of the evaluation: musicnn's music tagger, as a feature extractor.
+"""Tagger: musicnn's music tagging network, the independent feature extractor of the evaluation.
 
-The network judges results and never takes part in a loss, so that what was optimised does not
-mark its own work. The architecture is that of J. Pons and X. Serra, "musicnn: pre-trained
-convolutional neural networks for music audio tagging", ISMIR late-breaking demo 2019,
-arXiv:1909.06654: filters that span much of the frequency axis (timbre) or of the time axis
-(rhythm), three dense convolutions with residual connections, and pooling over time. TensorFlow
-and librosa are imported only when a function needs them.
+It takes part in no loss, so that no result is evaluated by what it was optimised for. Architecture
+of J. Pons and X. Serra, "musicnn: pre-trained convolutional neural networks for music audio
+tagging", ISMIR late-breaking demo 2019, arXiv:1909.06654: filters along the frequency axis (timbre)
+and the time axis (rhythm), three dense convolutions with residual connections, pooling over time.
+TensorFlow and librosa are imported lazily.
 """
 
 from __future__ import annotations
@@ -22,31 +21,21 @@ from audiostyle.errors import WeightsError
 
 Array = npt.NDArray[Any]
 
-SAMPLE_RATE = 16_000
-"""Sampling rate that the network was trained at, in Hz."""
-
+SAMPLE_RATE = 16_000  # Hz, as in training
 N_FFT = 512
 HOP_LENGTH = 256
 N_MELS = 96
-PATCH_FRAMES = 187  # three seconds, the length that the network was trained with
-PATCH_HOP = 62  # one second: three looks at each second of audio steady the mean
+PATCH_FRAMES = 187  # three seconds, as in training
+PATCH_HOP = 62  # one second: overlapping patches steady the mean
 
 
 @lru_cache(maxsize=1)
 def load_weights() -> dict[str, Array]:
-    """Read the tagger's weights from the package.
+    """Read the tagger's weights from the package, or raise a `WeightsError`.
 
-    Returns
-    -------
-    weights : dict of str to np.ndarray
-        ``conv{i}/kernel`` [shape=(time, frequency, in, out)], ``conv{i}/bias``,
-        ``dense{i}/kernel`` [shape=(in, out)], ``dense{i}/bias`` and the affine maps
-        ``norm{i}/scale`` and ``norm{i}/shift`` of the batch normalisations.
-
-    Raises
-    ------
-    WeightsError
-        If the file is missing or damaged.
+    ``conv{i}/kernel`` [shape=(time, frequency, in, out)], ``conv{i}/bias``, ``dense{i}/kernel``
+    [shape=(in, out)], ``dense{i}/bias``, and the batch normalisations as ``norm{i}/scale`` and
+    ``norm{i}/shift``.
     """
     path = resources.files("audiostyle") / "weights" / "musicnn-tagger.npz"
     try:
@@ -57,18 +46,7 @@ def load_weights() -> dict[str, Array]:
 
 
 def log_mel(y: Array) -> Array:
-    """Compute the network's input, ``log10(1 + 10^4 P)`` of a mel power spectrogram.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Mono audio at `SAMPLE_RATE`.
-
-    Returns
-    -------
-    x : np.ndarray [shape=(t, N_MELS)]
-        Log-compressed mel power, time first, non-negative.
-    """
+    """Compute the input [shape=(t, N_MELS)] of audio: ``log10(1 + 10^4 P)`` of mel power."""
     import librosa
 
     power = librosa.feature.melspectrogram(
@@ -78,17 +56,10 @@ def log_mel(y: Array) -> Array:
 
 
 def cut_patches(x: Array) -> Array:
-    """Cut overlapping patches of the length that the network was trained with.
+    """Cut frames [shape=(t, N_MELS)] into patches [shape=(p, PATCH_FRAMES, N_MELS)].
 
-    Parameters
-    ----------
-    x : np.ndarray [shape=(t, N_MELS)]
-        Log-mel frames. Less than a patch is repeated until it fills one.
-
-    Returns
-    -------
-    patches : np.ndarray [shape=(p, PATCH_FRAMES, N_MELS)]
-        Patches one second apart; the last one ends with the last frame.
+    Patches are one second apart; the last one ends with the last frame. A clip shorter than a patch
+    is repeated.
     """
     if len(x) < PATCH_FRAMES:
         x = np.resize(x, (PATCH_FRAMES, x.shape[1]))
@@ -98,18 +69,13 @@ def cut_patches(x: Array) -> Array:
 
 
 def forward(patches: Array) -> dict[str, Array]:
-    """Run the network.
-
-    Parameters
-    ----------
-    patches : np.ndarray [shape=(p, t, N_MELS)]
-        Log-mel patches, as from `cut_patches`.
+    """Run the network on patches [shape=(p, t, N_MELS)].
 
     Returns
     -------
     activations : dict of str to np.ndarray
         ``"front"`` [shape=(p, t, 561)], the timbral and temporal filters; ``"pooled"``
-        [shape=(p, 1506)], the standardised maximum and mean over time of all layers;
+        [shape=(p, 1506)], standardised maximum and mean over time of all layers;
         ``"penultimate"`` [shape=(p, 200)]; ``"tags"`` [shape=(p, 50)], probabilities.
     """
     import tensorflow as tf
@@ -117,7 +83,7 @@ def forward(patches: Array) -> dict[str, Array]:
     weights = load_weights()
     front = _front_end(tf, tf.constant(patches, tf.float32)[..., None], weights)
     layers = _middle(tf, front, weights)
-    # The maximum and the mean of a channel are neighbours: the order of the dense kernel.
+    # Maximum and mean of a channel are neighbours, as the dense kernel has them.
     pooled = tf.stack([tf.reduce_max(layers, 1), tf.reduce_mean(layers, 1)], axis=2)
     pooled = _affine(tf.reshape(pooled, (len(patches), -1)), weights, 9)
     hidden = tf.nn.relu(pooled @ weights["dense0/kernel"] + weights["dense0/bias"])
@@ -143,13 +109,13 @@ def _convolve(tf: Any, x: Any, weights: dict[str, Array], index: int, padding: A
 
 
 def _same_time(kernel: Array) -> list[list[int]]:
-    """Pad so that an odd kernel keeps the time axis; pad nothing along frequency."""
+    """Return padding with which an odd kernel keeps the time axis, and shortens the other."""
     half = kernel.shape[0] // 2
     return [[0, 0], [half, half], [0, 0], [0, 0]]
 
 
 def _front_end(tf: Any, x: Any, weights: dict[str, Array]) -> Any:
-    """Timbral (0, 1) and temporal (2, 3, 4) filters, each pooled over all frequencies."""
+    """Apply the timbral (0, 1) and temporal (2, 3, 4) filters, each pooled over frequency."""
     x = _affine(x, weights, 0)
     bank = []
     for index in range(5):
@@ -160,29 +126,21 @@ def _front_end(tf: Any, x: Any, weights: dict[str, Array]) -> Any:
 
 
 def _middle(tf: Any, front: Any, weights: dict[str, Array]) -> Any:
-    """Three convolutions over all channels, residual from the second, densely concatenated."""
+    """Apply three convolutions over all channels, residual from the second; concatenate them."""
     layers = [front]
     for index in (5, 6, 7):
         padding = _same_time(weights[f"conv{index}/kernel"])
-        # Channels lie along the "frequency" axis, which a kernel covers whole.
+        # The kernel spans the "frequency" axis, along which the channels lie.
         layer = _convolve(tf, layers[-1][..., None], weights, index, padding)[:, :, 0, :]
         layers.append(layer if index == 5 else layer + layers[-1])
     return tf.concat(layers, axis=2)
 
 
 def embed(y: Array) -> Array:
-    """Describe a clip by one vector of the network's pooled features.
+    """Describe a clip by one vector [shape=(1706,)] of pooled and penultimate features.
 
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-        Mono audio at `SAMPLE_RATE`, level-matched: the network hears level as timbre.
-
-    Returns
-    -------
-    embedding : np.ndarray [shape=(1706,)]
-        Mean over patches of the standardised pooled features and of the penultimate layer, each
-        of unit root mean square, so that neither outweighs the other in a cosine.
+    Each part is averaged over patches and has unit norm, so that neither dominates a cosine. The
+    audio [shape=(n,)] must be level-matched: to the network, level is timbre.
     """
     activations = forward(cut_patches(log_mel(y)))
     parts = [activations[name].mean(axis=0) for name in ("pooled", "penultimate")]

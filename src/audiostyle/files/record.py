@@ -1,4 +1,4 @@
-"""The record of a run, which lies beside its output."""
+"""Record of a run: a JSON file beside the output that says how the output was made."""
 
 from __future__ import annotations
 
@@ -8,58 +8,42 @@ import platform
 import sys
 from collections.abc import Collection
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import audiostyle
-from audiostyle.audio import reader
+from audiostyle.audio.reader import FileSource
 from audiostyle.config import loss_specs
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.transfer import TransferResult
 from audiostyle.dsp.normalized_stream import NormalizedStream
-from audiostyle.files.request import StyleSource, TransferRequest, describe_clip
+from audiostyle.files.request import TransferRequest
+from audiostyle.files.style_source import StyleSource, describe_clip
 from audiostyle.nn import weights
-from audiostyle.utils import atomic_files
+from audiostyle.utils.atomic_files import file_digest, record_path
 
-SCHEMA = 2  # 2: timings["optimization"], which was ["descent"]
+SCHEMA = 2  # 2: timings["optimization"], which was timings["descent"]
 
 
 def make_record(
     request: TransferRequest,
     config: TransferConfig,
-    source: reader.FileSource,
-    recording: NormalizedStream,
+    source: FileSource,
+    content: NormalizedStream,
     styles: list[StyleSource],
     result: TransferResult,
 ) -> dict[str, Any]:
-    """Put together everything that is needed to judge a run and to repeat it.
-
-    Parameters
-    ----------
-    request : Request
-    config : TransferConfig
-    source : FileSource
-        The content.
-    recording : Recording
-        As it was read.
-    styles : list of StyleSource
-        After they were read.
-    result : TransferResult
-
-    Returns
-    -------
-    dict
-        Of plain values; what JSON has no number for is None. ``output`` is still empty.
-    """
-    about = describe_clip(request.content, recording.sr, recording.channels, recording.n)
+    """Collect what is needed to evaluate a run and to repeat it; ``output`` is still empty."""
+    clip = describe_clip(request.content, content.sr, content.channels, content.n)
     record = {
         "schema": SCHEMA,
         "audiostyle": audiostyle.__version__,
         "status": "interrupted" if result.stopped == "interrupted" else "complete",
         "output": {},
-        "content": {**about, "start_sample": source.start},
+        "content": {**clip, "start_sample": source.start},
         "styles": [_style_entry(style) for style in styles],
         "preset": request.preset,
         "request": {
@@ -77,12 +61,12 @@ def make_record(
         "stopped": result.stopped,
         "restarts": result.restarts,
         "windows": result.n_windows,
-        "losses": [asdict(iterate) for iterate in result.history],
+        "losses": [asdict(iteration) for iteration in result.history],
         "inversion_convergence_db": result.convergence,
         "loudness_gain_db": result.gain,
         "limiter_reduction_db": result.reduction,
         "timings": result.timings,
-        "notes": _notes(config, source, styles, result),
+        "notes": _notes(config.sr, source, styles, result),
     }
     plain: dict[str, Any] = to_json_value(record)
     return plain
@@ -98,62 +82,52 @@ def _style_entry(style: StyleSource) -> dict[str, Any]:
     return entry if style.sha256 is None else {**entry, "sha256": style.sha256}
 
 
+def _notes(
+    sr: int, source: FileSource, styles: list[StyleSource], result: TransferResult
+) -> list[str]:
+    notes = list(source.notes)
+    if source.sr != sr:
+        notes.append(f"content analysed at {sr} Hz; the output keeps its {source.sr} Hz")
+    rates = {clip["sr"] for style in styles for clip in style.used} - {sr}
+    if rates:
+        shown = ", ".join(str(rate) for rate in sorted(rates))
+        notes.append(f"style resampled from {shown} Hz to {sr} Hz")
+    for style in styles:
+        notes += style.notes
+        notes += [f"skipped {skipped['reason']}" for skipped in style.skipped]
+    if result.reduction > 0:
+        notes.append(f"peaks limited by up to {result.reduction:.2f} dB")
+    if result.restarts:
+        notes.append("a loss was not finite; the optimisation was restarted with smaller steps")
+    return notes
+
+
 def record_matches(output: Path, digests: Collection[str], config: TransferConfig) -> bool:
-    """Tell whether an output is, untouched or gone, what the same run would give again.
+    """Check whether a run with these inputs (SHA-256) and parameters would make this output again.
 
-    Parameters
-    ----------
-    output : Path
-    digests : collection of str
-        SHA-256 of every input.
-    config : TransferConfig
-
-    Returns
-    -------
-    bool
-        False, too, where no record lies beside it, or one that cannot be read.
+    False as well if the output was changed, or if it has no record that can be read.
     """
     try:
-        record = json.loads(atomic_files.record_path(output).read_bytes())
-        found = {record["content"]["sha256"]}
+        record = json.loads(record_path(output).read_bytes())
+        inputs = {record["content"]["sha256"]}
         for style in record["styles"]:
-            parts = [style] if "sha256" in style else style["clips"]
-            found |= {part["sha256"] for part in parts}
-        same = record["audiostyle"] == audiostyle.__version__ and found == set(digests)
+            clips = [style] if "sha256" in style else style["clips"]
+            inputs |= {clip["sha256"] for clip in clips}
+        same = record["audiostyle"] == audiostyle.__version__ and inputs == set(digests)
         same = same and record["parameters"] == config.to_dict()
         digest = record["output"]["sha256"]
-        return bool(same and (not output.exists() or digest == atomic_files.file_digest(output)))
+        return bool(same and (not output.exists() or digest == file_digest(output)))
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
 
 def to_json(record: dict[str, Any]) -> str:
-    """Write a record as JSON, for the sidecar and for standard output alike.
-
-    Parameters
-    ----------
-    record : dict
-
-    Returns
-    -------
-    str
-        Ends with a new line.
-    """
+    """Format a record as JSON text that ends with a newline."""
     return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
 def to_json_value(value: Any) -> Any:
-    """Make a value plain, and replace what JSON has no number for by null.
-
-    Parameters
-    ----------
-    value : object
-        Dicts and lists of numbers, strings and None, to any depth.
-
-    Returns
-    -------
-    object
-    """
+    """Convert NumPy scalars, tuples and non-finite numbers, at any depth, to what JSON can hold."""
     if isinstance(value, dict):
         return {key: to_json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -163,44 +137,8 @@ def to_json_value(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _notes(
-    config: TransferConfig,
-    source: reader.FileSource,
-    styles: list[StyleSource],
-    result: TransferResult,
-) -> list[str]:
-    notes = list(source.notes)
-    if source.sr != config.sr:
-        notes.append(f"content analysed at {config.sr} Hz; the output keeps its {source.sr} Hz")
-    rates = {clip["sr"] for s in styles for clip in s.used} - {config.sr}
-    if rates:
-        shown = ", ".join(str(rate) for rate in sorted(rates))
-        notes.append(f"style resampled from {shown} Hz to {config.sr} Hz")
-    for s in styles:
-        notes += s.notes
-        notes += [f"skipped {skipped['reason']}" for skipped in s.skipped]
-    if result.reduction > 0:
-        notes.append(f"peaks limited by up to {result.reduction:.2f} dB")
-    if result.restarts:
-        notes.append("a loss was not finite once; the descent began again with smaller steps")
-    return notes
-
-
 def package_versions(*packages: str) -> dict[str, str]:
-    """Say with what something was computed.
-
-    Parameters
-    ----------
-    *packages : str
-        Names of distributions.
-
-    Returns
-    -------
-    dict of str to str
-        Versions of Python, the platform, the packages, and TensorFlow if it was imported.
-    """
-    from importlib.metadata import PackageNotFoundError, version
-
+    """Return the versions of Python, the platform, the packages, and TensorFlow if it is loaded."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in packages:
         try:

@@ -1,7 +1,7 @@
-"""A style in a file: what a transfer needs of a whole genre, without its clips.
+"""Style file: an analysed style, which a transfer uses without its clips.
 
-An ``.npz`` of plain arrays (never pickled), of which ``about`` is JSON: where the style comes from,
-and what it was analysed with. A style fits a transfer whose analysis is the same.
+An ``.npz`` of plain arrays (never pickled). Its array ``about`` holds JSON: which clips the style
+comes from, and how they were analysed. A style file fits a transfer whose analysis is the same.
 """
 
 from __future__ import annotations
@@ -22,55 +22,42 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.initialization import StyleSamples
 from audiostyle.core.style import AnalyzedStyle
 from audiostyle.errors import AudioFileError, ConfigError
-from audiostyle.files import record, style_file_check
-from audiostyle.files.request import StyleSource
+from audiostyle.files.record import package_versions, to_json_value
+from audiostyle.files.style_file_check import BY_LAYER, REMEDY, check_arrays
+from audiostyle.files.style_source import StyleSource
 from audiostyle.nn import weights
-from audiostyle.utils import atomic_files, npz, safe_read
+from audiostyle.utils.atomic_files import Staging
+from audiostyle.utils.npz import read_npz
+from audiostyle.utils.safe_read import read_file
 
 Array = npt.NDArray[Any]
 
 SUFFIX = ".style.npz"
-SCHEMA = 4  # 4: arrays are named after AnalyzedStyle; 3: bands overlap by half
+SCHEMA = 4  # 4: arrays are named after the fields of AnalyzedStyle; 3: bands overlap by half
 SPECTROGRAM = ("sr", "n_fft", "hop_length", "n_mels", "mel_scale", "top_db")
 
 
 @dataclass
 class SavedStyle:
-    """A style file that was read, and that fits.
+    """The content of a style file that fits the transfer."""
 
-    Attributes
-    ----------
-    path : Path
-    about : dict
-        As `describe_style` made it.
-    arrays : dict of str to np.ndarray
-    sha256 : str
-        Of the file.
-    """
-
-    path: Path
-    about: dict[str, Any]
+    about: dict[str, Any]  # as from `describe_style`
     arrays: dict[str, Array]
-    sha256: str
+    sha256: str  # of the file
 
     def restore(self) -> AnalyzedStyle:
-        """Put the style together again. Loads TensorFlow.
-
-        Returns
-        -------
-        AnalyzedStyle
-        """
+        """Rebuild the analysed style. Loads TensorFlow."""
         from audiostyle.nn.style_statistics import StyleStatistics
 
-        target: StyleStatistics = self._restore("statistics", StyleStatistics)
-        sound: StyleSamples = self._restore("samples", StyleSamples)
-        return AnalyzedStyle(target, sound, self.arrays["S"])
+        statistics: StyleStatistics = self._restore("statistics", StyleStatistics)
+        samples: StyleSamples = self._restore("samples", StyleSamples)
+        return AnalyzedStyle(statistics, samples, self.arrays["S"])
 
     def _restore(self, owner: str, kind: Any) -> Any:
         values: dict[str, Any] = {}
-        for name in _kept(kind):
+        for name in _saved_fields(kind):
             key = f"{owner}/{name}"
-            if key in style_file_check.BY_LAYER:
+            if key in BY_LAYER:
                 start = key + "/"
                 values[name] = {
                     k.removeprefix(start): v for k, v in self.arrays.items() if k.startswith(start)
@@ -81,37 +68,21 @@ class SavedStyle:
         return kind(**values)
 
 
-def _kept(part: Any) -> list[str]:
+def _saved_fields(part: Any) -> list[str]:
     """Names of the fields that are not computed from the others."""
     return [f.name for f in dataclasses.fields(part) if not f.metadata.get("derived")]
 
 
 def is_style_file(path: str | Path) -> bool:
-    """Tell by its name whether a path is a style file.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    bool
-    """
+    """Check by the name whether a path is a style file."""
     return str(path).lower().endswith(SUFFIX)
 
 
 def essentials(config: TransferConfig) -> dict[str, Any]:
-    """Return the parameters that a style and the transfer that uses it must share.
+    """Return the parameters that a style file and the transfer that uses it must share.
 
-    Parameters
-    ----------
-    config : TransferConfig
-
-    Returns
-    -------
-    dict
-        Of plain values. Weights of layers and of losses are not among them, but for whether those
-        that need statistics of their own are 0.
+    Weights of layers and losses are not among them. Whether a loss with its own statistics is
+    weighted at all is.
     """
     values: dict[str, Any] = {
         "network": config.network,
@@ -119,7 +90,7 @@ def essentials(config: TransferConfig) -> dict[str, Any]:
         "bands": config.bands,
         "weights": weights.provenance(config.network, config.weights).get("sha256"),
     }
-    for name in ("music_weight", "texture_weight"):  # what is not weighed was not listened to
+    for name in ("music_weight", "texture_weight"):
         values[name] = "above 0" if getattr(config, name) > 0 else "0"
     if config.network == "vgg19":
         values["pooling"] = config.pooling
@@ -128,54 +99,31 @@ def essentials(config: TransferConfig) -> dict[str, Any]:
     return values | {name: getattr(config, name) for name in SPECTROGRAM}
 
 
-def describe_style(files: StyleSource, config: TransferConfig) -> dict[str, Any]:
-    """Say what a style is made of, and with what.
-
-    Parameters
-    ----------
-    files : StyleSource
-        After they were read.
-    config : TransferConfig
-
-    Returns
-    -------
-    dict
-    """
-    described: dict[str, Any] = record.to_json_value(
+def describe_style(source: StyleSource, config: TransferConfig) -> dict[str, Any]:
+    """Return what a style file says about itself; the clips have been read by now."""
+    described: dict[str, Any] = to_json_value(
         {
             "schema": SCHEMA,
             "audiostyle": audiostyle.__version__,
-            "source": str(files.path),
-            "clips": files.used,
-            "skipped": files.skipped,
-            "seconds": sum(clip["samples"] / clip["sr"] for clip in files.used),
-            "notes": files.notes,
+            "source": str(source.path),
+            "clips": source.used,
+            "skipped": source.skipped,
+            "seconds": sum(clip["samples"] / clip["sr"] for clip in source.used),
+            "notes": source.notes,
             "made_with": essentials(config),
             "parameters": config.to_dict(),
             "weights": weights.provenance(config.network, config.weights),
-            "versions": record.package_versions("librosa", "numpy", "soundfile"),
+            "versions": package_versions("librosa", "numpy", "soundfile"),
         }
     )
     return described
 
 
-def save_style(path: Path, heard: AnalyzedStyle, about: dict[str, Any]) -> None:
-    """Write a style file; it appears whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-    heard : AnalyzedStyle
-    about : dict
-        From `describe_style`.
-
-    Raises
-    ------
-    OutputError
-    """
-    arrays: dict[str, Array] = {"S": heard.S}
-    for owner, part in (("statistics", heard.statistics), ("samples", heard.samples)):
-        for name in _kept(part):
+def save_style(path: Path, style: AnalyzedStyle, about: dict[str, Any]) -> None:
+    """Write a style file; it appears complete or not at all."""
+    arrays: dict[str, Array] = {"S": style.S}
+    for owner, part in (("statistics", style.statistics), ("samples", style.samples)):
+        for name in _saved_fields(part):
             key, value = f"{owner}/{name}", getattr(part, name)
             if isinstance(value, dict):
                 arrays.update({f"{key}/{layer}": np.asarray(v) for layer, v in value.items()})
@@ -184,75 +132,67 @@ def save_style(path: Path, heard: AnalyzedStyle, about: dict[str, Any]) -> None:
     header = json.dumps(about, allow_nan=False).encode()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, about=np.frombuffer(header, np.uint8), **arrays)  # type: ignore[arg-type]
-    with atomic_files.Staging() as staging:
+    with Staging() as staging:
         staging.write(path, buffer.getvalue())
         staging.publish()
 
 
 def load_style(path: Path, config: TransferConfig) -> SavedStyle:
-    """Read a style file, and make sure that it fits a transfer. Needs no TensorFlow.
-
-    Parameters
-    ----------
-    path : Path
-    config : TransferConfig
-
-    Returns
-    -------
-    SavedStyle
+    """Read a style file and check that it fits a transfer. Needs no TensorFlow.
 
     Raises
     ------
     AudioFileError
-        If it is missing, damaged, or no style file.
+        If it is missing, damaged, of another layout, or not a style file.
     ConfigError
-        If it was made with another network, other layers, bands or another spectrogram.
+        If it was made with another network, other layers or bands, or another spectrogram.
     """
     try:
-        data = safe_read.read_file(path)
+        data = read_file(path)
     except OSError as error:
         raise AudioFileError(f"{path}: cannot be read ({error.strerror}); check its path") from None
     try:
-        arrays = npz.read_npz(data)
+        arrays = read_npz(data)
         about = json.loads(arrays.pop("about").tobytes())
         made_with, schema = dict(about["made_with"]), about["schema"]
         _check_clips(about)
     except Exception:  # on broken bytes, NumPy, zipfile and zlib raise a dozen kinds
         raise AudioFileError(
-            f"{path}: is no style file, or is damaged; make it with: audiostyle style"
+            f"{path}: is damaged or not a style file; make one with audiostyle style"
         ) from None
     if schema != SCHEMA:
         raise AudioFileError(
-            f"{path}: has layout {schema}, this audiostyle reads {SCHEMA}; make it anew"
+            f"{path}: has layout {schema}, but this audiostyle reads layout {SCHEMA}; {REMEDY}"
         )
     _check_fit(path, made_with, essentials(config))
-    style_file_check.check_arrays(path, arrays, config, str(about["audiostyle"])[:20])
-    return SavedStyle(path, about, arrays, hashlib.sha256(data).hexdigest())
+    check_arrays(path, arrays, config, str(about["audiostyle"])[:20])
+    return SavedStyle(about, arrays, hashlib.sha256(data).hexdigest())
 
 
 def _check_clips(about: dict[str, Any]) -> None:
-    """Make sure that what a record says of the clips is there. Raises whatever comes."""
+    """Raise any exception if an entry that records and messages use is missing or wrong."""
     for clip in (*about["clips"], *about["skipped"]):
         if not isinstance(clip["path"], str):
-            raise TypeError("a path is no text")
+            raise TypeError("path is not a string")
     if not all(isinstance(clip["sr"], int) and clip["sr"] > 0 for clip in about["clips"]):
-        raise ValueError("a rate is no rate")
+        raise ValueError("sr is not a rate")
     _ = about["audiostyle"]
 
 
-def _check_fit(path: Path, made: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name, value in wanted.items():
-        if name == "weights" and made.get(name) != value:
+def _check_fit(path: Path, saved: dict[str, Any], required: dict[str, Any]) -> None:
+    for name, value in required.items():
+        if saved.get(name) == value:
+            continue
+        if name == "weights":
             raise ConfigError(
-                f"{path}: was made with other weights of {wanted['network']}; give the same "
-                "--weights, or make it anew"
+                f"{path}: was made with other weights of {required['network']}; "
+                f"give the same --weights, or {REMEDY}"
             )
-        if made.get(name) != value:
-            theirs, ours = _shown(made.get(name)), _shown(value)
-            raise ConfigError(
-                f"{path}: was made with {name}={theirs}, which does not fit {name}={ours} here; "
-                f"use --{name.replace('_', '-')} {theirs}, or make it anew"
-            )
+        theirs, ours = _shown(saved.get(name)), _shown(value)
+        raise ConfigError(
+            f"{path}: was made with {name}={theirs}, which does not fit {name}={ours} here; "
+            f"use --{name.replace('_', '-')} {theirs}, or {REMEDY}"
+        )
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""What the arrays of a style file must be: looked at when it is read, before TensorFlow is loaded.
+"""Check of a style file: types, shapes and values of its arrays.
 
-A file may be whole and still made up, or made for something else: what does not fit would end far
-from here, in an error that names no file, or in a result that means nothing.
+A file can be undamaged and still be made up, or be made for something else. Without this check it
+would fail much later, in an error that names no file, or give a meaningless result.
 """
 
 from __future__ import annotations
@@ -17,47 +17,27 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.style import EXCERPT_SECONDS, STATISTICS
 from audiostyle.dsp import mosaic
 from audiostyle.errors import AudioFileError
-from audiostyle.nn import style_statistics
+from audiostyle.nn.style_statistics import style_terms
 
 Array = npt.NDArray[Any]
 
 BY_LAYER = tuple(f"statistics/{kind}" for kind in STATISTICS)
-DOUBLE = (
-    "statistics/mel_mean",
-    "statistics/temporal",
-    "samples/mel_mean",
-)  # of float64; the rest float32
+FLOAT64 = ("statistics/mel_mean", "statistics/temporal", "samples/mel_mean")  # others: float32
 # Sums in float32 differ by 1e-6 of the largest, the shorter ones of a GPU (TF32) by 1e-3.
 ROUNDING = 1e-2
-REMEDY = "make it anew"
+REMEDY = "make it again with audiostyle style"
 
 
 def check_arrays(
     path: Path, arrays: Mapping[str, Array], config: TransferConfig, made_by: str
 ) -> None:
-    """Make sure that arrays are those of a style for a transfer, as far as is known by now.
+    """Raise an `AudioFileError` if an array is missing, unknown or invalid. Needs no TensorFlow.
 
-    How many channels and bands the layers have, only the networks know: see `audiostyle.core.style`.
-
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    arrays : mapping of str to np.ndarray
-    config : TransferConfig
-    made_by : str
-        Version of audiostyle, for messages.
-
-    Raises
-    ------
-    AudioFileError
-        If one is missing, is none of a style's, or has a type, a shape or values that cannot be.
+    Only the networks know how many channels and bands their layers have: `audiostyle.core.style`
+    checks these. `made_by` is the version of audiostyle that wrote the file.
     """
-    sources = style_statistics.style_terms(config)
-    layers = {name: source.bands for source in sources for name, _ in source.layers}
-    shapes = _shapes(config) | {
-        f"{kind}/{name}": axes for name, n in layers.items() for kind, axes in _of_layer(n)
-    }
+    layers = {name: term.bands for term in style_terms(config) for name, _ in term.layers}
+    shapes = _shapes(config, layers)
     for name, shape in shapes.items():
         if name not in arrays:
             raise AudioFileError(
@@ -72,15 +52,15 @@ def check_arrays(
         _check_statistics(path, layer, *(arrays[f"{kind}/{layer}"] for kind in BY_LAYER))
 
 
-def _shapes(config: TransferConfig) -> dict[str, tuple[range, ...]]:
-    """Sizes that each axis of an array may have."""
+def _shapes(config: TransferConfig, layers: Mapping[str, int]) -> dict[str, tuple[range, ...]]:
+    """Return the allowed sizes of each axis of each array; `layers` gives the bands of a layer."""
 
     def exactly(n: int) -> range:
         return range(n, n + 1)
 
     seconds = int(EXCERPT_SECONDS * config.sr)
     mel, any_size = exactly(config.n_mels), range(1, 1 << 40)
-    return {
+    shapes = {
         "S": (mel, range(1, 2 + seconds // config.hop_length)),
         "statistics/mel_mean": (mel,),
         "statistics/temporal": (any_size,),
@@ -90,27 +70,26 @@ def _shapes(config: TransferConfig) -> dict[str, tuple[range, ...]]:
         "samples/frames": (exactly(config.n_fft // 2 + 1), range(1, mosaic.MAX_FRAMES + 1)),
         "samples/y": (exactly(1), range(1, 1 + seconds)),
     }
-
-
-def _of_layer(bands: int) -> list[tuple[str, tuple[range, ...]]]:
-    """Sizes of the statistics of a layer; one with few rows has fewer bands than are asked for."""
-    few, any_size = range(1, bands + 1), range(1, 1 << 40)
-    return [(kind, (few, *[any_size] * (2 - i))) for i, kind in enumerate(BY_LAYER)]
+    for layer, bands in layers.items():
+        few = range(1, bands + 1)  # a layer with few rows has fewer bands
+        shapes[f"statistics/grams/{layer}"] = few, any_size, any_size
+        shapes[f"statistics/means/{layer}"] = few, any_size
+    return shapes
 
 
 def _wrong(path: Path, name: str, found: str, expected: str) -> AudioFileError:
-    return AudioFileError(f"{path}: {name} {found}, it must {expected}; {REMEDY}")
+    return AudioFileError(f"{path}: {name} {found}, must {expected}; {REMEDY}")
 
 
 def _check_kind(path: Path, name: str, array: Array) -> None:
     dtype = array.dtype
     if name == "statistics/n_frames":
         if dtype.kind not in "iu":
-            raise _wrong(path, name, f"is of type {dtype}", "be a whole number")
+            raise _wrong(path, name, f"is of type {dtype}", "be an integer")
         return
-    wanted = np.dtype(np.float64 if name in DOUBLE else np.float32)
-    if dtype != wanted:  # TensorFlow takes no other, and not in the other order of bytes
-        raise _wrong(path, name, f"is of type {dtype}", f"be {wanted}")
+    expected = np.dtype(np.float64 if name in FLOAT64 else np.float32)
+    if dtype != expected:  # TensorFlow takes no other type, and no other byte order
+        raise _wrong(path, name, f"is of type {dtype}", f"be {expected}")
     if not np.isfinite(array).all():
         raise _wrong(path, name, "holds a value that is not finite", "be finite")
 
@@ -119,8 +98,8 @@ def _check_shape(path: Path, name: str, array: Array, axes: tuple[range, ...]) -
     if len(array.shape) != len(axes) or any(
         n not in sizes for n, sizes in zip(array.shape, axes, strict=True)
     ):
-        wanted = ", ".join(_shown(sizes) for sizes in axes)
-        raise _wrong(path, name, f"has the shape {array.shape}", f"be ({wanted})")
+        expected = ", ".join(_shown(sizes) for sizes in axes)
+        raise _wrong(path, name, f"has the shape {array.shape}", f"be ({expected})")
 
 
 def _shown(sizes: range) -> str:
@@ -141,13 +120,13 @@ def _check_ranges(path: Path, arrays: Mapping[str, Array], config: TransferConfi
 
 
 def _check_statistics(path: Path, layer: str, gram: Array, mean: Array) -> None:
-    """Gram matrices and means are those of some activations, if no variance is negative."""
+    """Check that there can be activations with these statistics: no variance is negative."""
     grams, means = (f"{kind}/{layer}" for kind in BY_LAYER)
     if gram.shape[1] != gram.shape[2]:
         raise _wrong(path, grams, f"has the shape {gram.shape}", "be square")
     if mean.shape != gram.shape[:2]:
         raise _wrong(path, means, f"has the shape {mean.shape}", f"be {gram.shape[:2]}")
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as well
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow is refused below
         energy = np.trace(gram, axis1=1, axis2=2)[:, None, None]
         slack = ROUNDING * np.abs(energy) + np.finfo(np.float32).tiny ** 0.5
         odd = np.abs(gram - gram.transpose(0, 2, 1)).max(axis=(1, 2), keepdims=True)

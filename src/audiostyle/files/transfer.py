@@ -1,27 +1,34 @@
-"""A transfer from files to a file: load, check, call `audiostyle.core.transfer.transfer`, publish."""
+"""Style transfer of files: open the inputs, run the transfer, publish the outputs together.
+
+The content is decoded several times: to measure its level and loudness, to analyse it, and to
+synthesise the result. That is the price of constant memory: no step holds more than a window of
+the recording, so a transfer of hours of sound takes no more memory than one of minutes.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from audiostyle.audio import reader, writer
+from audiostyle.audio import writer
 from audiostyle.audio.buffer import AudioBuffer
+from audiostyle.audio.reader import FileSource, loudest_excerpt
 from audiostyle.audio.streams import summarize_stream
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.transfer import StyleTransfer, TransferResult
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import ConfigError, OutputError
 from audiostyle.events import Callback
-from audiostyle.files import record as files_record
 from audiostyle.files import style_file
-from audiostyle.files.request import StyleSource, TransferRequest
+from audiostyle.files.record import make_record, to_json
+from audiostyle.files.request import TransferRequest
+from audiostyle.files.style_source import StyleSource, clips_of
 from audiostyle.nn import device as nn_device
 from audiostyle.nn import weights as nn_weights
-from audiostyle.utils import atomic_files
+from audiostyle.utils.atomic_files import Staging, file_digest, part_file
 
 
 def transfer_file(
@@ -30,137 +37,143 @@ def transfer_file(
     output: str | Path,
     config: TransferConfig | None = None,
     callback: Callback | None = None,
-    **options: Any,
+    *,
+    style_weights: Sequence[float] | None = None,
+    start: float = 0.0,
+    duration: float | None = None,
+    preview: float | None = None,
+    subtype: str | None = None,
+    plot: str | Path | None = None,
+    force: bool = False,
+    device: str = "auto",
+    threads: int = 0,
+    deterministic: bool = False,
+    preset: str | None = None,
 ) -> tuple[TransferResult, dict[str, Any]]:
     """Apply the style of files or folders to a file, and write the result.
 
     Parameters
     ----------
     content : str or Path
+        An audio file.
     style : str or Path, or a sequence of them
         Audio files, folders of audio files, or style files (``.style.npz``).
     output : str or Path
-        Its extension says the format. Beside it a record of the run is written, ``output`` +
-        ``.json``.
+        The file to write; its extension selects the format. The record of the run is written
+        beside it, as ``output`` + ``.json``.
     config : TransferConfig, optional
+        Parameters of the transfer; by default those of the preset ``balanced``.
     callback : callable, optional
         As for `audiostyle.transfer`.
-    **options
-        Further fields of `Request`: ``style_weights``, ``start``, ``duration``, ``preview``,
-        ``subtype``, ``plot``, ``report``, ``force``, ``device``, ``threads``, ``deterministic``,
-        ``preset``.
+    style_weights : sequence of float, optional
+        One weight per style, at least 0; equal weights by default.
+    start : float >= 0, in seconds
+        Where in the content to start.
+    duration : float, in seconds, optional
+        How much of the content to process; by default to its end.
+    preview : float, in seconds, optional
+        Process only the loudest excerpt of this length.
+    subtype : str, optional
+        Sample format of the output, as libsndfile names it (``PCM_24``); by default that of the
+        content where the format allows it.
+    plot : str or Path, optional
+        A PNG file to write: spectrograms and losses.
+    force : bool
+        Replace outputs that exist.
+    device : str
+        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
+    threads : int >= 0
+        Number of threads; 0 uses all cores, or one thread if `deterministic`.
+    deterministic : bool
+        Produce the same bytes in each run, which is slower.
+    preset : str, optional
+        Name of the preset that `config` comes from, for the record.
 
     Returns
     -------
     result : TransferResult
-    record : dict
-        What the sidecar holds.
+        Losses, spectrograms and measurements; its `y` is None, as the sound is in the file.
+    record : dict of str to object
+        The content of the record.
 
     Raises
     ------
     AudioStyleError
-        One line that names the file, the value and the remedy. Nothing is written then.
+        In one line that names the file, the value and the remedy. Nothing is written then.
+
+    Examples
+    --------
+    >>> transfer_file("song.wav", "strings.wav", "out.wav", plot="out.png")  # doctest: +SKIP
     """
     styles = [style] if isinstance(style, (str, Path)) else list(style)
-    weights = options.pop("style_weights", None) or [1.0] * len(styles)
-    for name in ("plot", "report"):
-        if options.get(name) is not None:
-            options[name] = Path(options[name])
     request = TransferRequest(
         content=Path(content),
         styles=[Path(s) for s in styles],
         output=Path(output),
-        style_weights=list(weights),
-        **options,
+        style_weights=list(style_weights or [1.0] * len(styles)),
+        start=start,
+        duration=duration,
+        preview=preview,
+        subtype=subtype,
+        plot=None if plot is None else Path(plot),
+        force=force,
+        device=device,
+        threads=threads,
+        deterministic=deterministic,
+        preset=preset,
     )
-    result, record = run_transfer(request, config or TransferConfig(), callback)
-    return result, record
-
-
-def find_style_source(path: Path, weight: float, config: TransferConfig) -> StyleSource:
-    """Find out what a style consists of, without listening to it.
-
-    Parameters
-    ----------
-    path : Path
-        A clip, a folder, or a style file.
-    weight : float
-    config : TransferConfig
-        What a style file has to fit.
-
-    Returns
-    -------
-    StyleSource
-
-    Raises
-    ------
-    AudioFileError, ConfigError
-    """
-    if style_file.is_style_file(path):
-        saved = style_file.load_style(path, config)
-        used, skipped = saved.about["clips"], saved.about["skipped"]
-        return StyleSource(path, weight, [path], used, skipped, [], saved.sha256, saved.restore)
-    return StyleSource(path, weight, reader.find_clips(path) if os.path.isdir(path) else [path])
+    return run_transfer(request, config or TransferConfig(), callback)
 
 
 def run_transfer(
     request: TransferRequest,
     config: TransferConfig,
     callback: Callback | None = None,
-    stylist: StyleTransfer | None = None,
-    style_files: Sequence[StyleSource] | None = None,
-    laps: Mapping[str, float] | None = None,
+    style_transfer: StyleTransfer | None = None,
+    style_sources: Sequence[StyleSource] | None = None,
 ) -> tuple[TransferResult, dict[str, Any]]:
-    """Carry out a `Request`; see `transfer_file`.
+    """Carry out a request; see `transfer_file`.
 
-    A `stylist` that is kept, and `style_files` that were heard, spare what they did before. `laps`,
-    which may grow until the sound is there, are times of the caller's own for the record.
+    A batch passes a `style_transfer`, whose network stays loaded, and `style_sources` that it has
+    analysed already.
     """
     request.check()
-    if style_files is None:
-        style_files = [
-            find_style_source(path, weight, config)
-            for path, weight in zip(request.styles, request.style_weights, strict=True)
-        ]
-    _check_outputs(request, [request.content, *(p for s in style_files for p in s.clips)])
-    source, recording, notes = _load_content(request, config)
+    sources = list(style_sources) if style_sources is not None else _find_sources(request, config)
+    inputs = [request.content, *(clip for source in sources for clip in source.clips)]
+    for output in request.outputs:
+        _check_output(output, inputs, request.force)
+    file, notes = _open_content(request)
+    content = NormalizedStream(file, config)
     container, subtype = writer.output_format(
-        request.output, request.subtype, source.subtype, recording.n * recording.channels
+        request.output, request.subtype, file.subtype, content.n * content.channels
     )
-    writer.check_writable(request.output, source.sr, source.channels, container, subtype)
-    for files in style_files:
-        files.check(config)
-    styles = [files.as_style(config) for files in style_files]
-    if stylist is None:
-        nn_weights.check_weights(config.network, config.weights)
-        if request.verbose:
-            nn_device.load_tensorflow(quiet=False)
-        nn_device.set_deterministic(request.deterministic)
-        stylist = StyleTransfer(config, request.device, request.threads)
-    with (
-        AudioBuffer(source.channels, request.output.parent) as spool,
-        atomic_files.Staging() as staging,
-    ):
-        result = stylist.run(recording, styles, spool, callback)
+    writer.check_writable(request.output, file.sr, file.channels, container, subtype)
+    styles = [source.as_style(config) for source in sources]
+    if style_transfer is None:
+        style_transfer = _load_transfer(
+            config, request.device, request.threads, request.deterministic, request.verbose
+        )
+    with AudioBuffer(file.channels, request.output.parent) as buffer, Staging() as staging:
+        result = style_transfer.run(content, styles, buffer, callback)
         part = staging.add(request.output)
         n_samples = writer.write_stream(
-            part, result.blocks(), source.sr, source.channels, container, subtype, request.output
+            part, result.blocks(), file.sr, file.channels, container, subtype, request.output
         )
-        result = replace(result, matched=None, timings={**(laps or {}), **result.timings})
-        source.notes += notes
-        record = files_record.make_record(
-            request, config, source, recording, list(style_files), result
-        )
-        picture = _draw(request, result)
+        result = replace(result, matched=None)  # the stream ends with the buffer
+        file.notes += notes
+        record = make_record(request, config, file, content, sources, result)
         record["output"] = {
             "path": str(request.output),
-            "sha256": atomic_files.file_digest(part),
-            **{"sr": source.sr, "channels": source.channels, "samples": n_samples},
-            **{"format": container, "subtype": subtype},
+            "sha256": file_digest(part),
+            "sr": file.sr,
+            "channels": file.channels,
+            "samples": n_samples,
+            "format": container,
+            "subtype": subtype,
         }
-        staging.write(request.sidecar, files_record.to_json(record).encode())
-        if picture is not None and request.plot is not None:
-            staging.write(request.plot, picture)
+        staging.write(request.record_path, to_json(record).encode())
+        if request.plot is not None:
+            staging.write(request.plot, _plot(request, result))
         staging.publish()
     return result, record
 
@@ -176,34 +189,36 @@ def make_style_file(
     threads: int = 0,
     deterministic: bool = False,
 ) -> dict[str, Any]:
-    """Listen to a folder of clips, and save their style.
+    """Analyse the style of a folder of clips, and save it in a file.
 
     Parameters
     ----------
     source : str or Path
         A folder whose clips together are the style, or one clip.
     output : str or Path
-        Must end in ``.style.npz``.
+        The file to write; must end in ``.style.npz``.
     config : TransferConfig, optional
         A transfer that uses the file must have the same network and spectrogram.
     callback : callable, optional
-        Gets a `Stage` for every clip.
+        Gets a `Stage` for each clip.
     force : bool
         Replace an output that exists.
     device : str
-    threads : int
-        How many may compute; 0 stands for all cores, or for one if `deterministic`.
+        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
+    threads : int >= 0
+        Number of threads; 0 uses all cores, or one thread if `deterministic`.
     deterministic : bool
-        Give the same file each time, at some cost.
+        Produce the same file in each run, which is slower.
 
     Returns
     -------
-    dict
+    dict of str to object
         What the file says about itself: clips, parameters, versions.
 
     Raises
     ------
     AudioStyleError
+        In one line that names the file, the value and the remedy. Nothing is written then.
     """
     config = config or TransferConfig()
     source, output = Path(source), Path(output)
@@ -211,50 +226,61 @@ def make_style_file(
         raise ConfigError(f"{output}: a style file must end in {style_file.SUFFIX}")
     nn_device.parse_device(device)
     nn_device.check_threads(threads)
-    files = StyleSource(source, 1.0, reader.find_clips(source) if source.is_dir() else [source])
-    _check_output(output, files.clips, force)
-    files.check(config)
-    nn_weights.check_weights(config.network, config.weights)
-    nn_device.set_deterministic(deterministic)
-    threads = threads or int(deterministic)
-    heard = StyleTransfer(config, device, threads).analyze_style(files.as_style(config), callback)
-    about = style_file.describe_style(files, config)
-    style_file.save_style(output, heard, about)
+    clips = StyleSource(source, 1.0, clips_of(source))
+    _check_output(output, clips.clips, force)
+    style = clips.as_style(config)
+    style_transfer = _load_transfer(config, device, threads or int(deterministic), deterministic)
+    analyzed = style_transfer.analyze_style(style, callback)
+    about = style_file.describe_style(clips, config)
+    style_file.save_style(output, analyzed, about)
     return about
 
 
-def _draw(request: TransferRequest, result: TransferResult) -> bytes | None:
-    if request.plot is None:
-        return None
+def find_style_source(path: Path, weight: float, config: TransferConfig) -> StyleSource:
+    """Find the clips of a style, or load a style file and check that it fits `config`."""
+    if style_file.is_style_file(path):
+        saved = style_file.load_style(path, config)
+        used, skipped = saved.about["clips"], saved.about["skipped"]
+        return StyleSource(path, weight, [path], used, skipped, [], saved.sha256, saved.restore)
+    return StyleSource(path, weight, clips_of(path))
+
+
+def _find_sources(request: TransferRequest, config: TransferConfig) -> list[StyleSource]:
+    pairs = zip(request.styles, request.style_weights, strict=True)
+    return [find_style_source(path, weight, config) for path, weight in pairs]
+
+
+def _load_transfer(
+    config: TransferConfig, device: str, threads: int, deterministic: bool, verbose: bool = False
+) -> StyleTransfer:
+    nn_weights.check_weights(config.network, config.weights)
+    if verbose:
+        nn_device.load_tensorflow(quiet=False)
+    nn_device.set_deterministic(deterministic)
+    return StyleTransfer(config, device, threads)
+
+
+def _open_content(request: TransferRequest) -> tuple[FileSource, list[str]]:
+    """Open the part of the content that is processed; return notes for the record as well."""
+    file = FileSource(request.content, request.start, request.duration)
+    if request.preview is None:
+        return file, []
+    whole = summarize_stream(file)
+    first, n = loudest_excerpt(file, request.preview, whole.offset)
+    excerpt = FileSource(request.content, first=file.start + first, n=n)
+    seconds, start = n / excerpt.sr, excerpt.start / excerpt.sr
+    return excerpt, [*file.notes, f"a preview: the loudest {seconds:g} s, from {start:.2f} s on"]
+
+
+def _plot(request: TransferRequest, result: TransferResult) -> bytes:
     from audiostyle.core import plots
 
     names = " + ".join(path.name for path in request.styles)
     return plots.transfer_png(result, f"{request.content.name} in the style of {names}")
 
 
-def _load_content(
-    request: TransferRequest, config: TransferConfig
-) -> tuple[reader.FileSource, NormalizedStream, list[str]]:
-    """Find the content, and say what of the file it is."""
-    source = reader.FileSource(request.content, request.start, request.duration)
-    if request.preview is None:
-        return source, NormalizedStream(source, config), []
-    whole = summarize_stream(source)
-    first, n = reader.loudest_excerpt(source, request.preview, whole.offset)
-    notes = list(source.notes)
-    source = reader.FileSource(request.content, first=source.start + first, n=n)
-    begins = source.start / source.sr
-    notes.append(f"a preview: the loudest {n / source.sr:g} s, from {begins:.2f} s on")
-    return source, NormalizedStream(source, config), notes
-
-
-def _check_outputs(request: TransferRequest, inputs: list[Path]) -> None:
-    for output in request.outputs:
-        _check_output(output, inputs, request.force)
-
-
 def _check_output(output: Path, inputs: Sequence[Path], force: bool) -> None:
-    """Refuse to overwrite an input, whatever it is called, or an output without --force."""
+    """Refuse to overwrite an input under any name, or an existing output without --force."""
     if os.path.isdir(output):
         raise OutputError(f"{output}: is a folder; name a file in it")
     if os.path.exists(output):
@@ -265,5 +291,5 @@ def _check_output(output: Path, inputs: Sequence[Path], force: bool) -> None:
                 )
         if not force:
             raise OutputError(f"{output}: exists already; use --force to replace it")
-    with atomic_files.part_file(output):
-        pass  # its folder can be written
+    with part_file(output):
+        pass  # raises if its folder cannot be written

@@ -185,7 +185,7 @@ def _evaluate(pair: PairRecord, request: ReportRequest) -> None:
         pair.notes.append(f"not evaluated: {error}")
         return
     pair.notes += [f"not evaluated: {failure['reason']}" for failure in evaluation.failed]
-    for scores in evaluation.verdicts:
+    for scores in evaluation.scores:
         if scores.is_baseline:
             pair.baselines[scores.name] = scores.measures
         else:

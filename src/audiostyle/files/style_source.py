@@ -1,0 +1,96 @@
+"""Style sources: where the clips of a style are, and how they are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from audiostyle.audio.reader import FileSource, find_clips
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.style import AnalyzedStyle, Style
+from audiostyle.dsp.normalized_stream import NormalizedStream
+from audiostyle.errors import AudioFileError
+from audiostyle.utils.atomic_files import file_digest
+
+
+@dataclass
+class StyleSource:
+    """The clips of one style: a file, the files of a folder, or an analysed style file."""
+
+    path: Path
+    weight: float
+    clips: list[Path]
+    # Filled by `read_clips`, or known from a style file:
+    used: list[dict[str, Any]] = field(default_factory=list)  # as from `describe_clip`
+    skipped: list[dict[str, str]] = field(default_factory=list)  # path and reason
+    notes: list[str] = field(default_factory=list)
+    sha256: str | None = None  # of a style file
+    analyzed: Callable[[], AnalyzedStyle] | None = None  # then no clip is read
+
+    def as_style(self, config: TransferConfig) -> Style:
+        """Return what a transfer takes; see `open_clips`."""
+        clips = () if self.analyzed is not None else open_clips(self, config)
+        return Style(clips, self.weight, str(self.path), self.analyzed)
+
+
+def clips_of(path: Path) -> list[Path]:
+    """Return the clips below a folder, or the one clip that `path` is."""
+    return find_clips(path) if os.path.isdir(path) else [path]
+
+
+def open_clips(source: StyleSource, config: TransferConfig) -> Iterator[NormalizedStream]:
+    """Open the first usable clip now, and the others one by one as they are iterated.
+
+    A style without a usable clip raises an `AudioFileError` here, before TensorFlow is loaded.
+    """
+    clips = read_clips(source, config)
+    return chain([next(clips)], clips)
+
+
+def read_clips(source: StyleSource, config: TransferConfig) -> Iterator[NormalizedStream]:
+    """Open the clips of a style one by one, and list in `source` what was used and skipped.
+
+    A clip of a folder that cannot be used is skipped; if none can, an `AudioFileError` says why.
+    """
+    first_error: AudioFileError | None = None
+    for path in source.clips:
+        try:
+            file = FileSource(path)
+            stream = NormalizedStream(file, config)
+        except AudioFileError as error:
+            if not os.path.isdir(source.path):
+                raise
+            first_error = first_error or error
+            source.skipped.append({"path": str(path), "reason": str(error)})
+            continue
+        source.used.append(describe_clip(path, stream.sr, stream.channels, stream.n))
+        source.notes += file.notes
+        yield stream
+    if not source.used and first_error is not None:
+        raise AudioFileError(
+            f"{source.path}: none of its {len(source.skipped)} files can be used; "
+            f"the first: {first_error}",
+            first_error.kind,
+        )
+
+
+def describe_clip(path: Path, sr: int, channels: int, samples: int) -> dict[str, Any]:
+    """Return the entry of an input file in a record."""
+    try:
+        digest = file_digest(path)
+    except OSError as error:
+        raise AudioFileError(
+            f"{path}: disappeared after it was read ({error.strerror}); restore it and try again",
+            kind="missing",
+        ) from None
+    return {
+        "path": str(path),
+        "sha256": digest,
+        "sr": sr,
+        "channels": channels,
+        "samples": samples,
+    }
