@@ -82,7 +82,7 @@ class Work:
         gain = spectrogram.envelope_gain(means[0], means[1], config)
         self.S = np.stack([np.roll(content, SHIFT_FRAMES * i, axis=1) for i in range(stack)])
         start = np.maximum(self.S + gain[:, None], -config.top_db).astype(np.float32)
-        self.target = self.styler.analyzer.style_target([style])
+        self.target = self.styler.analyzer.style_statistics([style])
         # One by one, so that each window has targets of its own: broadcast over a stack, products
         # of matrices are wrong in oneDNN on a CPU, or crash (uxlfoundation/oneDNN issue 4396).
         alone = [
@@ -239,7 +239,7 @@ def limit(options: dict[str, Any]) -> Answer:
         counts = flops.convolutions(graph.graph)
         timed: dict[Any, Callable[[], Any]] = {c: flops.plain(c) for c in counts}
         timed["evaluate"] = lambda: evaluate(problem.x, problem.data)[1][..., :1].numpy()
-        timed["analyse"] = lambda: _wait(work.styler.analyzer.analyse(work.S))
+        timed["analyse"] = lambda: _wait(work.styler.analyzer.analyze(work.S))
         laps: dict[Any, list[float]] = {name: [] for name in timed}
         for call in timed.values():
             call()  # the first call makes plans

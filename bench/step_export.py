@@ -75,7 +75,7 @@ def make_item(styler: SpectrogramOptimizer, frames: int) -> Item:
     config = styler.config
     rng = np.random.default_rng(0)
     content, start, style = (make_spectrogram(rng, config, frames) for _ in range(3))
-    target = styler.analyzer.style_target([style])
+    target = styler.analyzer.style_statistics([style])
     problem = styler.prepare(content[None], 0.5 * (content + start)[None], target)
     return Item(problem.x, problem.data, problem.upper)
 

@@ -43,7 +43,7 @@ def distance(found: np.ndarray, expected: np.ndarray, start: np.ndarray) -> floa
 
 
 def n_traces(styler: SpectrogramOptimizer) -> tuple[int, int]:
-    step, analyse = styler._minimizer.traced, styler.analyzer._analyse
+    step, analyse = styler._minimizer.traced, styler.analyzer._analyze
     return step.experimental_get_tracing_count(), analyse.experimental_get_tracing_count()
 
 
@@ -53,7 +53,7 @@ def test_one_trace_serves_every_length_every_style_and_every_number(
 ) -> None:
     config = dataclasses.replace(config, optimizer=optimizer, strength=strength, iterations=1)
     styler = SpectrogramOptimizer(config)
-    styles = [styler.analyzer.style_target([noise(config, seed)]) for seed in range(2)]
+    styles = [styler.analyzer.style_statistics([noise(config, seed)]) for seed in range(2)]
     for seconds, style in ((0.6, 0), (0.8, 1), (0.6, 1)):
         S = tones(config, seconds)
         styler.descend(styler.prepare(S, S, styles[style]))
@@ -65,7 +65,7 @@ def test_one_trace_serves_every_length_every_style_and_every_number(
 
 def test_a_batch_gives_what_each_of_it_gives_alone(config: TransferConfig) -> None:
     styler = SpectrogramOptimizer(config)
-    target = styler.analyzer.style_target([noise(config)])
+    target = styler.analyzer.style_statistics([noise(config)])
     S = np.concatenate([tones(config), tones(config, base=330.0)])
     together, descent = styler.descend(styler.prepare(S, S, target))
     alone = [styler.descend(styler.prepare(S[i : i + 1], S[i : i + 1], target)) for i in range(2)]
@@ -82,7 +82,7 @@ def test_traced_and_in_python_it_is_the_same_descent(
 ) -> None:
     config = dataclasses.replace(config, optimizer=optimizer)
     styler = SpectrogramOptimizer(config)
-    S, target = tones(config), styler.analyzer.style_target([noise(config)])
+    S, target = tones(config), styler.analyzer.style_statistics([noise(config)])
     found, descent = styler.descend(styler.prepare(S, S, target))
     in_python = Optimizer(
         styler.objective.evaluate,
@@ -91,7 +91,7 @@ def test_traced_and_in_python_it_is_the_same_descent(
         learning_rate=config.learning_rate,
         compiled=False,
     )
-    data, upper = styler.objective.prepare(S, S, target, styler.analyzer.analyse(S))
+    data, upper = styler.objective.prepare(S, S, target, styler.analyzer.analyze(S))
     expected = in_python.minimize(
         to_variable(S, config),
         data,
@@ -110,7 +110,7 @@ def test_compiled_by_xla_it_is_the_same_descent(config: TransferConfig) -> None:
     found, totals = {}, {}
     for jit in (False, True):
         styler = SpectrogramOptimizer(config, jit=jit)
-        target = styler.analyzer.style_target([noise(config)])
+        target = styler.analyzer.style_statistics([noise(config)])
         found[jit], descent = styler.descend(styler.prepare(S, S, target))
         totals[jit] = [iterate.total for iterate in descent.history]
     assert totals[True] == pytest.approx(totals[False], rel=1e-3)
@@ -135,8 +135,8 @@ rng = np.random.default_rng(0)
 S = rng.uniform(-80, 0, (1, 64, 40)).astype(np.float32)
 with tf.device("/CPU:1"):
     styler = SpectrogramOptimizer(config)
-    target = styler.analyzer.style_target([S[0, ::-1].copy()])
-    analysis = styler.analyzer.analyse(S)
+    target = styler.analyzer.style_statistics([S[0, ::-1].copy()])
+    analysis = styler.analyzer.analyze(S)
     found, descent = styler.descend(styler.prepare(S, S, target))
 assert np.abs(found - S).max() > 0.1
 print(descent.x.device, *(A.device for A in analysis.features.values()))

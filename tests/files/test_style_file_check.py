@@ -273,24 +273,24 @@ def test_the_shapes_that_are_asked_for_are_those_that_are_given(changes: dict[st
     config = dataclasses.replace(TINY, **changes)
     analyzer = FeatureAnalyzer(build_network(config), config)
     y = make_noise(1.0)[None]
-    target = analyzer.window_target(spectrogram.mel_spectrogram(y, config))
+    target = analyzer.window_statistics(spectrogram.mel_spectrogram(y, config))
     found = {"temporal": target.temporal.shape}
     for kind in ("grams", "means"):
         found |= {f"{kind}/{name}": a.shape for name, a in getattr(target, kind).items()}
-    assert analyzer.target_shapes() == found
+    assert analyzer.statistics_shapes() == found
 
 
 def test_to_ask_for_the_shapes_traces_nothing_that_is_not_needed_anyway() -> None:
     analyzer = FeatureAnalyzer(build_network(TINY), TINY)
     traces = []
-    compute = analyzer._analyse.python_function
-    analyzer._analyse = tf.function(
+    compute = analyzer._analyze.python_function
+    analyzer._analyze = tf.function(
         lambda S: traces.append(1) or compute(S),
-        input_signature=analyzer._analyse.input_signature,
+        input_signature=analyzer._analyze.input_signature,
         autograph=False,
     )
     S = spectrogram.mel_spectrogram(make_noise(1.0)[None], TINY)
     for _ in range(2):
-        analyzer.target_shapes()
-        analyzer.window_target(S)
+        analyzer.statistics_shapes()
+        analyzer.window_statistics(S)
     assert len(traces) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from audiostyle.doctor import selftest
 from audiostyle.nn import gpu_diagnosis
-from audiostyle.nn.precision import choose_precision
+from audiostyle.nn.device import choose_precision
 
 
 class FakeTF:
@@ -130,17 +130,17 @@ def test_precision_is_that_of_the_oldest_gpu(
 def test_precision_of_a_processor_goes_by_its_flags(
     flags: str, chosen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from audiostyle.nn import precision
+    from audiostyle.nn import device
 
     (tmp_path / "cpuinfo").write_text(f"flags: {flags}\n")
     path: str | Path = tmp_path / "cpuinfo"
     monkeypatch.setattr(
-        precision, "open", lambda name, **options: path.open(**options), raising=False
+        device, "open", lambda name, **options: path.open(**options), raising=False
     )
-    monkeypatch.setattr(precision.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
     assert choose_precision("auto", FakeTF())[0] == chosen
     path = tmp_path / "none"
     assert choose_precision("auto", FakeTF())[0] == "float32"
-    monkeypatch.setattr(precision.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(device.platform, "machine", lambda: "arm64")
     assert choose_precision("auto", FakeTF()) == ("float32", "the processor is arm64")
     assert choose_precision("bfloat16", FakeTF()) == ("bfloat16", "as asked")

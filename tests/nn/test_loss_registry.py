@@ -59,8 +59,8 @@ def test_a_loss_enters_total_and_gradient_with_its_weight(
             build_network(few_terms), with_losses(few_terms, {"tiny": weight})
         )
         objective = StyleObjective(analyzer)
-        target = analyzer.style_target([S_content[0, :, ::-1]])
-        data, _ = objective.prepare(S_content, S_content, target, analyzer.analyse(S_content))
+        target = analyzer.style_statistics([S_content[0, :, ::-1]])
+        data, _ = objective.prepare(S_content, S_content, target, analyzer.analyze(S_content))
         found[weight] = objective.evaluate(tf.constant(x, tf.float32), data)
     error = x - to_variable(S_content, few_terms).numpy()
     values = np.square(error).mean(axis=(1, 2))
@@ -79,7 +79,7 @@ def test_one_trace_serves_windows_of_every_length_and_number(
     rng = np.random.default_rng(0)
     for shape in ((1, 64, 50), (1, 64, 64), (3, 64, 40)):
         S = rng.uniform(-80, 0, shape).astype(np.float32)
-        target = styler.analyzer.style_target([S[0] / 2])
+        target = styler.analyzer.style_statistics([S[0] / 2])
         _, descent = styler.descend(styler.prepare(S, S, target))
         assert descent.history[0].more == {"tiny": pytest.approx(0, abs=1e-9)}
     assert styler._minimizer.traced.experimental_get_tracing_count() == 1

@@ -46,7 +46,7 @@ class Pair:
         S = S_content.reshape(-1, *S_content.shape[-2:])
         start = S if S_start is None else S_start.reshape(S.shape)
         self.function = StyleObjective(analyzer)
-        self.data, self.upper = self.function.prepare(S, start, style, analyzer.analyse(S))
+        self.data, self.upper = self.function.prepare(S, start, style, analyzer.analyze(S))
 
     def evaluate(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Losses of a stack, or of a single one without an axis for it."""
@@ -60,7 +60,7 @@ def test_content_loss_is_zero_at_the_content_and_style_loss_at_the_style(
     analyzer: FeatureAnalyzer,
 ) -> None:
     A, B = spectrograms(analyzer.config)
-    own, style = analyzer.style_target([A]), analyzer.style_target([B])
+    own, style = analyzer.style_statistics([A]), analyzer.style_statistics([B])
     at_content = Pair(analyzer, A, style)
     _, _, terms = at_content.evaluate(objective.to_variable(A, analyzer.config))
     assert float(terms[0]) == pytest.approx(0, abs=1e-9)
@@ -74,7 +74,7 @@ def test_at_strength_0_the_content_is_the_minimum(analyzer: FeatureAnalyzer) -> 
     A, B = spectrograms(analyzer.config)
     config = dataclasses.replace(analyzer.config, strength=0.0)
     at_zero = FeatureAnalyzer(analyzer.network, config)
-    pair = Pair(at_zero, A, at_zero.style_target([B]))
+    pair = Pair(at_zero, A, at_zero.style_statistics([B]))
     total, gradient, _ = pair.evaluate(objective.to_variable(A, config))
     zero = ZERO[config.style_statistic]
     assert float(total) == pytest.approx(0, abs=config.style_weight * zero)
@@ -85,7 +85,7 @@ def test_the_gradient_is_that_of_finite_differences(analyzer: FeatureAnalyzer) -
     A, B = spectrograms(analyzer.config)
     config = dataclasses.replace(analyzer.config, envelope_weight=1.0)
     weighted = FeatureAnalyzer(analyzer.network, config)
-    pair = Pair(weighted, A, weighted.style_target([B]))
+    pair = Pair(weighted, A, weighted.style_statistics([B]))
     rng = np.random.default_rng(0)
     # Silence is a tie in every maximum of the pooling, where there is no derivative to compare.
     x = objective.to_variable(A, config) + tf.constant(rng.uniform(0, 0.2, A.shape), tf.float32)
@@ -112,7 +112,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms(analyzer: FeatureAnalyzer) -
         style_layers=(("block1_conv1", 1.0), ("block2_conv1", 3.0)),
     )
     weighted = FeatureAnalyzer(analyzer.network, config)
-    pair = Pair(weighted, A, weighted.style_target([B]))
+    pair = Pair(weighted, A, weighted.style_statistics([B]))
     total, _, terms = pair.evaluate(objective.to_variable(A, config) * 0.9)
     named = dict(zip(TERMS, (float(t) for t in terms), strict=False))
     first, second = (float(t) for t in terms[len(TERMS) :])
@@ -131,7 +131,7 @@ def test_the_style_loss_of_a_pair_is_1_at_the_content_and_scales_nothing_else(
     for norm in ("pair", "target"):
         config = dataclasses.replace(analyzer.config, style_norm=norm)
         scaled = FeatureAnalyzer(analyzer.network, config)
-        pair = Pair(scaled, A, scaled.style_target([B]))
+        pair = Pair(scaled, A, scaled.style_statistics([B]))
         if norm == "pair":
             np.testing.assert_allclose(pair.evaluate(x)[2][1:4], 1, rtol=1e-4)
         terms[norm] = pair.evaluate(0.9 * x)[2].numpy()
@@ -154,7 +154,7 @@ def test_no_band_may_get_louder_than_it_ever_is_in_start_or_style(
     analyzer: FeatureAnalyzer,
 ) -> None:
     A, B = spectrograms(analyzer.config)
-    pair = Pair(analyzer, A, analyzer.style_target([B]), S_start=A + 1)
+    pair = Pair(analyzer, A, analyzer.style_statistics([B]), S_start=A + 1)
     loudest = objective.from_variable(pair.upper, analyzer.config)[0, :, 0]
     np.testing.assert_allclose(loudest, np.maximum((A + 1).max(axis=1), B.max(axis=1)), atol=1e-3)
 
@@ -174,7 +174,7 @@ def test_items_of_a_batch_do_not_know_of_each_other(
     analyzer = FeatureAnalyzer(analyzer.network, config)
     A, style = spectrograms(config)
     B = spectrogram.mel_spectrogram(make_tones(base=330.0)[::-1].copy(), config)
-    target = analyzer.style_target([style])
+    target = analyzer.style_statistics([style])
     x = np.random.default_rng(0).uniform(0, 1, (2, *A.shape)).astype(np.float32)
     both = Pair(analyzer, np.stack([A, B]), target)
     together = both.evaluate(tf.constant(x))
@@ -193,7 +193,7 @@ def test_every_term_enters_the_gradient_with_its_weight(analyzer: FeatureAnalyze
     config = everything(analyzer.config, style_norm="pair")
     analyzer = FeatureAnalyzer(analyzer.network, config)
     A, B = spectrograms(config)
-    pair = Pair(analyzer, A, analyzer.style_target([B]))
+    pair = Pair(analyzer, A, analyzer.style_statistics([B]))
     x = tf.constant(np.random.default_rng(0).uniform(0, 1, (1, *A.shape)), tf.float32)
     weights = [getattr(config, f"{name}_weight") for name in TERMS]
     with tf.GradientTape() as tape:
@@ -214,7 +214,7 @@ def test_the_losses_in_bfloat16_are_nearly_those_in_float32(analyzer: FeatureAna
     for precision in ("float32", "bfloat16"):
         config = dataclasses.replace(analyzer.config, precision=precision)
         rounded = FeatureAnalyzer(backbones.build_network(config), config)
-        found[precision] = Pair(rounded, A, rounded.style_target([B])).evaluate(x)
+        found[precision] = Pair(rounded, A, rounded.style_statistics([B])).evaluate(x)
     total, gradient, _ = found["float32"]
     assert float(found["bfloat16"][0]) == pytest.approx(float(total), rel=0.02)
     cosine = np.vdot(found["bfloat16"][1], gradient) / (

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter1d
 
-from audiostyle.nn import band_statistics, spectrogram_losses, style_losses
+from audiostyle.nn import spectrogram_losses, style_losses
 
 
 def random_db(shape: tuple[int, int] = (8, 36), seed: int = 0) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_a_texture_does_not_know_when_but_how_fast() -> None:
 
     def covariance(S: np.ndarray) -> np.ndarray:
         A = spectrogram_losses.texture_features(tf.constant(np.ascontiguousarray(S[None])), 80.0)
-        return style_losses.covariance(*band_statistics.statistics(A)).numpy()[0, 0]
+        return style_losses.covariance(*style_losses.band_statistics(A)).numpy()[0, 0]
 
     of_slow, of_fast = covariance(slow), covariance(fast)
     later = covariance(np.roll(slow, 160, axis=1))

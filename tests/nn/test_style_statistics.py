@@ -9,7 +9,7 @@ import tensorflow as tf
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.segmentation import WINDOW_FRAMES, split_frames
-from audiostyle.nn import backbones, band_statistics, spectrogram_losses
+from audiostyle.nn import backbones, spectrogram_losses, style_losses
 from audiostyle.nn.features import FeatureAnalyzer
 from audiostyle.nn.style_statistics import (
     StyleStatistics,
@@ -58,12 +58,12 @@ def assert_alike(a: StyleStatistics, b: StyleStatistics, rtol: float = 1e-6) -> 
 
 def test_style_target_of_one_short_clip_is_its_statistics(analyzer: FeatureAnalyzer) -> None:
     _, S = spectrograms(analyzer.config)
-    target = analyzer.style_target([S])
+    target = analyzer.style_statistics([S])
     activations = analyzer.activations(tf.constant(S[None]))
     bands = {name: s.bands for s in style_terms(analyzer.config) for name, _ in s.layers}
     assert set(target.grams) == set(target.means) == set(bands)
     for name in bands:
-        gram, mean = band_statistics.statistics(activations[name], bands[name])
+        gram, mean = style_losses.band_statistics(activations[name], bands[name])
         np.testing.assert_allclose(target.grams[name], gram[0], rtol=1e-3, atol=1e-2)
         np.testing.assert_allclose(target.means[name], mean[0], rtol=1e-3, atol=1e-2)
     np.testing.assert_allclose(target.mel_mean, spectrogram.db_to_power(S).mean(axis=1), rtol=1e-5)
@@ -75,14 +75,14 @@ def test_style_target_of_one_short_clip_is_its_statistics(analyzer: FeatureAnaly
 
 def test_a_style_twice_as_long_is_the_same_style(analyzer: FeatureAnalyzer) -> None:
     _, S = spectrograms(analyzer.config)
-    once, twice = analyzer.style_target([S]), analyzer.style_target([S, S])
+    once, twice = analyzer.style_statistics([S]), analyzer.style_statistics([S, S])
     assert_alike(twice, dataclasses.replace(once, n_frames=2 * once.n_frames), rtol=1e-5)
 
 
 def test_clips_weigh_by_their_length_and_styles_by_their_weight(analyzer: FeatureAnalyzer) -> None:
     A, B = spectrograms(analyzer.config)
-    a, b = analyzer.style_target([A]), analyzer.style_target([B])
-    pooled = analyzer.style_target([A, B, B])
+    a, b = analyzer.style_statistics([A]), analyzer.style_statistics([B])
+    pooled = analyzer.style_statistics([A, B, B])
     blended = blend_statistics([a, b], [2.0, 4.0])
     assert A.shape == B.shape
     for name in a.grams:
@@ -101,9 +101,9 @@ def test_a_long_clip_is_the_pool_of_its_parts(analyzer: FeatureAnalyzer) -> None
     parts = split_frames(long.shape[1])
     pool = StyleStatisticsAccumulator()
     for first, last in parts:
-        pool.add(analyzer.window_target(long[:, first:last]))
+        pool.add(analyzer.window_statistics(long[:, first:last]))
     assert len(parts) == 3
-    assert_alike(analyzer.style_target([long]), pool.total())
+    assert_alike(analyzer.style_statistics([long]), pool.total())
     power = spectrogram.db_to_power(long)
     np.testing.assert_allclose(pool.total().mel_mean, power.mean(axis=1), rtol=1e-5)
 

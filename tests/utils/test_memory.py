@@ -42,7 +42,7 @@ def test_no_graph_is_added_by_another_descent_and_none_outlives_its_styler(
     for i in range(3):
         S = spectrogram.mel_spectrogram(make_tones(0.6 + 0.1 * i), tiny_config)[None]
         style = spectrogram.mel_spectrogram(make_noise(0.6, seed=i), tiny_config)
-        styler.descend(styler.prepare(S, S, styler.analyzer.style_target([style])))
+        styler.descend(styler.prepare(S, S, styler.analyzer.style_statistics([style])))
         counts.append(n_graphs())
     assert before < counts[0] == counts[1] == counts[2]
     del styler

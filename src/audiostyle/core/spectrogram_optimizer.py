@@ -92,7 +92,7 @@ class SpectrogramOptimizer:
         Problem
         """
         began = time.perf_counter()
-        analysis = self.analyzer.analyse(S_content)
+        analysis = self.analyzer.analyze(S_content)
         seconds = time.perf_counter() - began
         data, upper = self.objective.prepare(S_content, S_start, target, analysis)
         return WindowBatch(to_variable(S_start, self.config), data, upper, seconds)

@@ -107,7 +107,7 @@ def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> 
             power = spectrogram.channel_power(reader.stft(start, stop))
             pool.add(power)
             S = spectrogram.power_to_db(spectrogram.mel_power(power, config), config)
-            statistics.add(analyzer.window_target(S))
+            statistics.add(analyzer.window_statistics(S))
             example.add(S)
     if example is None:
         raise AudioFileError(f"{style.name}: holds no clip that can be used")
@@ -118,7 +118,7 @@ def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> 
 
 def _fitting(heard: AnalyzedStyle, analyzer: FeatureAnalyzer, name: str) -> AnalyzedStyle:
     """Return what was heard elsewhere, if it has the shapes that these networks give."""
-    for field, wanted in analyzer.target_shapes().items():
+    for field, wanted in analyzer.statistics_shapes().items():
         kind, _, layer = field.partition("/")
         found = getattr(heard.statistics, kind)
         shape = (found[layer] if layer else found).shape
