@@ -134,9 +134,7 @@ def test_precision_of_a_processor_goes_by_its_flags(
 
     (tmp_path / "cpuinfo").write_text(f"flags: {flags}\n")
     path: str | Path = tmp_path / "cpuinfo"
-    monkeypatch.setattr(
-        device, "open", lambda name, **options: path.open(**options), raising=False
-    )
+    monkeypatch.setattr(device, "open", lambda name, **options: path.open(**options), raising=False)
     monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
     assert choose_precision("auto", FakeTF())[0] == chosen
     path = tmp_path / "none"

@@ -162,7 +162,7 @@ def test_a_style_of_weight_0_gives_nothing_but_its_peaks() -> None:
 
 def test_style_sources_are_those_of_weight_above_0(tiny_config: TransferConfig) -> None:
     def terms(**weights: float) -> list[str]:
-        return [s.term for s in style_terms(dataclasses.replace(tiny_config, **weights))]
+        return [s.name for s in style_terms(dataclasses.replace(tiny_config, **weights))]
 
     assert terms(music_weight=1.0, texture_weight=1.0) == ["style", "music", "texture"]
     assert terms(music_weight=0.0, texture_weight=1.0) == ["style", "texture"]

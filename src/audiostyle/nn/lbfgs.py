@@ -129,11 +129,8 @@ class LBFGS:
     ) -> tuple[Tensor, Tensor]:
         """Choose between L-BFGS and the gradient.
 
-        Returns
-        -------
-        direction : tf.Tensor [shape of `x`]
-        curvatures : tf.Tensor [shape=(HISTORY, batch)]
-            Those of the memory; 0 for items that take the gradient.
+        Returns the direction, and the curvatures of the memory [shape=(HISTORY, batch)], set to 0
+        for items that take the gradient.
         """
         x, gradient = state.x, state.gradient
         moves, changes, curvatures = state.memory
@@ -156,13 +153,8 @@ class LBFGS:
     ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
         """Halve the step of each item until its loss falls enough (Armijo).
 
-        Returns
-        -------
-        found : tuple
-            Point, total, gradient and terms; those of the state where the search failed.
-        failed, nonfinite : tf.Tensor [shape=(batch,), bool]
-            Whether the loss never fell enough; whether a loss that is not finite was among the
-            reasons.
+        Returns point, total, gradient and terms, unchanged where the search failed; where it
+        failed; and where it failed and met a loss that is not finite [shape=(batch,), bool].
         """
         x, total, gradient, terms = state[:4]
         # The first evaluation has no step to halve.

@@ -125,10 +125,11 @@ class Optimizer:
             try:
                 self._run(monitor, x, BoundedProblem(data, lower, upper, rate))
             except _NonFiniteLoss as failure:
-                if (slower & failure.items).any():
+                (items,) = failure.args
+                if (slower & items).any():
                     break
                 # The other items repeat their steps, which are the same as those of each alone.
-                slower |= failure.items
+                slower |= items
                 restarts += 1
                 continue
             return OptimizationResult(monitor.best_x, monitor.history, monitor.stopped, restarts)
@@ -186,36 +187,25 @@ def _bound(values: Any, x: Tensor) -> Tensor:
 
 
 class _NonFiniteLoss(Exception):
-    """Loss or gradient of some items is not finite."""
-
-    def __init__(self, items: Array) -> None:
-        super().__init__()
-        self.items = items  # [shape=(batch,), bool]
+    """Loss or gradient is not finite; the argument tells of which items [shape=(batch,), bool]."""
 
 
+@dataclass
 class _Monitor:
     """History, best point and stopping rule of one run."""
 
-    def __init__(
-        self,
-        more: list[str],
-        layers: list[str],
-        n_steps: int,
-        tolerance: float,
-        callback: Callback | None,
-    ) -> None:
-        self.n_steps = n_steps
-        self.history: list[Iteration] = []
-        self.stopped = "iterations"
-        self.active: Array = np.ones(1, bool)
-        self.best_x: Tensor = None
-        self._best_total: Array | None = None
-        self._more = more
-        self._layers = layers
-        self._tolerance = tolerance
-        self._callback = callback
-        self._began = time.perf_counter()
-        self._totals: list[Array] = []
+    more: list[str]
+    layers: list[str]
+    n_steps: int
+    tolerance: float
+    callback: Callback | None
+    history: list[Iteration] = field(default_factory=list)
+    stopped: str = "iterations"
+    active: Array = field(default_factory=lambda: np.ones(1, bool))
+    best_x: Tensor = None
+    best_total: Array | None = None
+    totals: list[Array] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
 
     def should_stop(self, state: OptimizerState) -> bool:
         """Record a step and report it; return True if it was the last one."""
@@ -224,18 +214,18 @@ class _Monitor:
             raise _NonFiniteLoss(nonfinite)
         total = state.total.numpy()
         self.active = state.active.numpy()
-        if self._totals and not self.active.any():
+        if self.totals and not self.active.any():
             self.stopped = "plateau"
             return True
         self._keep_best(state.x, total)
-        self._totals.append(total)
+        self.totals.append(total)
         self.history.append(self._iteration(total.mean(), state.terms.numpy().mean(axis=0)))
-        if self._callback is not None and self._report(self._callback, state.x):
+        if self.callback is not None and self._report(self.callback, state.x):
             self.stopped = "interrupted"
             return True
-        if self._tolerance > 0 and len(self._totals) > PLATEAU_STEPS:
-            before = self._totals[-1 - PLATEAU_STEPS]
-            self.active &= before - total >= self._tolerance * np.abs(before)
+        if self.tolerance > 0 and len(self.totals) > PLATEAU_STEPS:
+            before = self.totals[-1 - PLATEAU_STEPS]
+            self.active &= before - total >= self.tolerance * np.abs(before)
         if not self.active.any():
             self.stopped = "plateau"
             return True
@@ -250,11 +240,11 @@ class _Monitor:
             points.clear()
 
     def _keep_best(self, x: Tensor, total: Array) -> None:
-        if self._best_total is None:
-            self._best_total, self.best_x = total, x
+        if self.best_total is None:
+            self.best_total, self.best_x = total, x
             return
-        better = total < self._best_total
-        self._best_total = np.where(better, total, self._best_total)
+        better = total < self.best_total
+        self.best_total = np.where(better, total, self.best_total)
         if better.all():
             self.best_x = x
         elif better.any():
@@ -263,15 +253,15 @@ class _Monitor:
     def _iteration(self, total: float, terms: Array) -> Iteration:
         values: list[Any] = [float(term) for term in terms]
         shipped: dict[str, Any] = dict(zip(TERMS, values, strict=False))
-        n_terms = len(TERMS) + len(self._more)
+        n_terms = len(TERMS) + len(self.more)
         return Iteration(
             step=len(self.history),
             n_steps=self.n_steps,
             total=float(total),
             **shipped,
-            layers=dict(zip(self._layers, values[n_terms:], strict=True)),
-            seconds=time.perf_counter() - self._began,
-            more=dict(zip(self._more, values[len(TERMS) : n_terms], strict=True)),
+            layers=dict(zip(self.layers, values[n_terms:], strict=True)),
+            seconds=time.perf_counter() - self.began,
+            more=dict(zip(self.more, values[len(TERMS) : n_terms], strict=True)),
         )
 
 

@@ -3,6 +3,8 @@
 A network trained on photographs knows nothing of notes, onsets or modulations. Pitch, onset and
 rhythm losses keep those of the content; texture and envelope losses match the style's statistics of
 how the bands vary, together and over time.
+
+``S`` is a spectrogram [shape=(..., n_mels, t), dB]; a loss has the shape (...).
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def texture_features(S: Tensor, top_db: float) -> Tensor:
 def fine_structure(S: Tensor) -> Tensor:
     """Levels above the smooth envelope of each frame: the partials of its notes.
 
-    `S` has the shape (..., n_mels, t) in dB, and so has the result, which is non-negative.
+    The result has the shape of `S`, in dB, and is non-negative.
     """
     n_mels = S.shape[-2]
     band = np.arange(n_mels)
@@ -69,20 +71,11 @@ def fine_structure(S: Tensor) -> Tensor:
 
 
 def partials(S: Tensor) -> Tensor:
-    """Return the partials of the notes, and their weights.
+    """Return the `fine_structure` in dB and its weights from 0 to 1 [shape=(..., 2, n_mels, t)].
 
     The louder a partial, the more it contributes to hearing its note: the weight grows with the
     square of the level above ``-PARTIAL_RANGE_DB``. Soft regions are left to the style, and so are
     the gaps between partials: the low weight of the content's level there makes them cheap to fill.
-
-    Parameters
-    ----------
-    S : tf.Tensor [shape=(..., n_mels, t), dB]
-
-    Returns
-    -------
-    tf.Tensor [shape=(..., 2, n_mels, t)]
-        `fine_structure` in dB, and weights from 0 to 1.
     """
     weights = tf.pow(tf.nn.relu(1.0 + S / PARTIAL_RANGE_DB), PARTIAL_EXPONENT)
     return tf.stack([fine_structure(S), weights], axis=-3)
@@ -92,17 +85,8 @@ def pitch_loss(S: Tensor, target: Tensor) -> Tensor:
     """Weighted squared error of the partials, relative to the weighted energy of the content's.
 
     As with source and filter in speech, the envelope of a frame depends on what plays, its fine
-    structure on the notes. Comparing only the latter keeps the notes without the timbre.
-
-    Parameters
-    ----------
-    S : tf.Tensor [shape=(..., n_mels, t), dB]
-    target : tf.Tensor [shape=(..., 2, n_mels, t)]
-        `partials` of the content.
-
-    Returns
-    -------
-    tf.Tensor [shape=(...)]
+    structure on the notes. Comparing only the latter keeps the notes without the timbre. `target`
+    holds the `partials` of the content.
     """
     theirs, weights = target[..., 0, :, :], target[..., 1, :, :]
     error = tf.reduce_sum(weights * tf.square(fine_structure(S) - theirs), axis=(-2, -1))
@@ -111,24 +95,15 @@ def pitch_loss(S: Tensor, target: Tensor) -> Tensor:
 
 
 def onset_strength(S: Tensor) -> Tensor:
-    """Spectral flux: mean rise of the bands between frames.
-
-    `S` has the shape (..., n_mels, t), the result (..., t - 1); both in dB.
-    """
+    """Spectral flux: mean rise of the bands between frames [shape=(..., t - 1), dB]."""
     return tf.reduce_mean(tf.nn.relu(S[..., 1:] - S[..., :-1]), axis=-2)
 
 
 def onset_loss(S: Tensor, target: Tensor) -> Tensor:
-    """One minus the correlation of the onset strength with the content's: from 0 to 2.
+    """One minus the correlation with the `onset_strength` of the content, from 0 to 2.
 
     The correlation ignores scale: attacks may be as hard or soft as the style's, at the times of
     the content's.
-
-    Parameters
-    ----------
-    S : tf.Tensor [shape=(..., n_mels, t), dB]
-    target : tf.Tensor [shape=(..., t - 1), dB]
-        `onset_strength` of the content.
     """
     return _decorrelation(onset_strength(S), target)
 
@@ -142,44 +117,29 @@ def _decorrelation(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def frame_levels(S: Tensor) -> Tensor:
-    """Mean power of each frame.
-
-    `S` has the shape (..., n_mels, t), the result (..., t); both in dB.
-    """
+    """Mean power of each frame [shape=(..., t), dB]."""
     bands = tf.cast(tf.shape(S)[-2], tf.float32)
     return (tf.reduce_logsumexp(S / _DB, axis=-2) - tf.math.log(bands)) * _DB
 
 
 def rhythm_loss(S: Tensor, target: Tensor) -> Tensor:
-    """One minus the correlation of the frame levels with the content's: from 0 to 2.
+    """One minus the correlation with the `frame_levels` of the content, from 0 to 2.
 
     Style statistics determine how frames differ, not when; without this term the differences end
     up anywhere. After the temporal envelope loss of Verma & Smith 2018, which follows the style's
     envelope; this one keeps the shape of the content's envelope and leaves its range free.
-
-    Parameters
-    ----------
-    S : tf.Tensor [shape=(..., n_mels, t), dB]
-    target : tf.Tensor [shape=(..., t), dB]
-        `frame_levels` of the content.
     """
     return _decorrelation(frame_levels(S), target)
 
 
 def spectral_envelope(S: Tensor) -> Tensor:
-    """Mean power of each band over time.
-
-    `S` has the shape (..., n_mels, t), the result (..., n_mels); both in dB.
-    """
+    """Mean power of each band over time [shape=(..., n_mels), dB]."""
     frames = tf.cast(tf.shape(S)[-1], tf.float32)
     return (tf.reduce_logsumexp(S / _DB, axis=-1) - tf.math.log(frames)) * _DB
 
 
 def temporal_envelope(S: Tensor) -> Tensor:
-    """Quantiles of the mean power of the frames, from the softest frame to the loudest.
-
-    `S` has the shape (..., n_mels, t), the result (..., ENVELOPE_QUANTILES); both in dB.
-    """
+    """Quantiles of the frame levels [shape=(..., ENVELOPE_QUANTILES), dB], softest first."""
     energy = tf.sort(frame_levels(S))
     last = tf.cast(tf.shape(energy)[-1] - 1, tf.float32)
     position = tf.linspace(0.0, last, ENVELOPE_QUANTILES)
@@ -194,17 +154,10 @@ def temporal_envelope(S: Tensor) -> Tensor:
 def envelope_loss(S: Tensor, spectral: Tensor, temporal: Tensor, top_db: float) -> Tensor:
     """Spectral plus temporal envelope loss (Verma & Smith 2018), in units of ``top_db ** 2``.
 
+    `spectral` and `temporal` are the `spectral_envelope` and `temporal_envelope` of the style.
     Temporal envelopes are compared as distributions (quantile by quantile, a Wasserstein distance)
     and not frame by frame: clips may differ in length, and the result takes the dynamics of the
     style without its rhythm.
-
-    Parameters
-    ----------
-    S : tf.Tensor [shape=(..., n_mels, t), dB]
-    spectral : tf.Tensor [shape=(..., n_mels), dB]
-        `spectral_envelope` of the style.
-    temporal : tf.Tensor [shape=(..., ENVELOPE_QUANTILES), dB]
-        `temporal_envelope` of the style.
     """
     in_frequency = tf.reduce_mean(tf.square(spectral_envelope(S) - spectral), axis=-1)
     in_time = tf.reduce_mean(tf.square(temporal_envelope(S) - temporal), axis=-1)

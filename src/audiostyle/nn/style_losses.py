@@ -1,8 +1,9 @@
 """Style and content losses: statistics of activations, their distances, and the gradients of both.
 
-Activations ``A`` have shape (batch, F, T, C): frequency rows, time frames, channels. Every loss has
-one value per item of the batch. With ``M = F * T`` positions the equations are those of Gatys,
-Ecker & Bethge 2016:
+Shapes are (batch, F, T, C) for activations ``A`` (frequency rows, time frames, channels),
+(batch, bands, C, C) for ``gram``, (batch, bands, C) for ``mean``, and (batch,) for a loss; the
+statistics of a style may have a batch of 1. With ``M = F * T`` positions the equations are those of
+Gatys, Ecker & Bethge 2016:
 
     L_content = 1/2 * sum_ij (F_ij - P_ij)^2
     G_ij      = sum_k A_ik A_jk
@@ -117,22 +118,9 @@ def band_statistics(activations: Tensor, bands: int = 1) -> tuple[Tensor, Tensor
 def band_statistics_gradient(
     activations: Tensor, gram: Tensor, mean: Tensor, bands: int = 1
 ) -> Tensor:
-    """Backpropagate a gradient by the statistics to the activations.
+    """Backpropagate the gradients by `gram` and `mean` to `activations`, in their precision.
 
-    One matrix product at the precision of the activations, to which their gradient is rounded
-    anyway; automatic differentiation would make four passes over copies in float32.
-
-    Parameters
-    ----------
-    activations : tf.Tensor [shape=(batch, F, T, C)]
-    gram : tf.Tensor [shape=(batch, bands, C, C)]
-        Gradient by the Gram matrices.
-    mean : tf.Tensor [shape=(batch, bands, C)]
-        Gradient by the means.
-
-    Returns
-    -------
-    tf.Tensor [shape and type of `activations`]
+    Automatic differentiation would make four passes over copies in float32.
     """
     parts = len(part_edges(activations.shape[1], bands)) - 1
     gram = _over_parts(gram + tf.linalg.matrix_transpose(gram), parts)
@@ -182,12 +170,7 @@ class StyleDistance(NamedTuple):
 def style_loss(gram: Tensor, mean: Tensor, target: Tensor) -> StyleDistance:
     """Squared distance of Gram matrices, relative to the squared norm of the target.
 
-    Parameters
-    ----------
-    gram : tf.Tensor [shape=(batch, bands, C, C), float32]
-    mean : tf.Tensor [shape=(batch, bands, C)]
-        Ignored; the gradient by it is 0.
-    target : tf.Tensor [shape=(batch or 1, bands, C, C), float32]
+    `mean` is ignored; the gradient by it is 0.
     """
     error = gram - target
     share = _share_of(tf.reduce_sum(tf.square(target), axis=(2, 3)))
@@ -201,17 +184,7 @@ def _share_of(energy: Tensor) -> Tensor:
 
 
 def covariance(gram: Tensor, mean: Tensor) -> Tensor:
-    """Covariance of each band, with `DIAGONAL_LOAD` of its mean variance on the diagonal.
-
-    Parameters
-    ----------
-    gram : tf.Tensor [shape=(batch, bands, C, C)]
-    mean : tf.Tensor [shape=(batch, bands, C)]
-
-    Returns
-    -------
-    tf.Tensor [shape=(batch, bands, C, C)]
-    """
+    """Covariance of each band, with `DIAGONAL_LOAD` of its mean variance on the diagonal."""
     centred = gram - mean[..., :, None] * mean[..., None, :]
     load = DIAGONAL_LOAD * tf.reduce_mean(tf.linalg.diag_part(centred), axis=-1)
     return centred + load[..., None, None] * tf.eye(gram.shape[-1])
@@ -265,14 +238,9 @@ def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> StyleDista
     root comes from the same iteration as the root.
 
     In layers with more than `ALL_AXES` channels, only the directions in which the style varies most
-    are compared one by one: a quarter of all, at least `ALL_AXES`, with nine tenths of the variance.
-    The others are compared by their total variance, as the root of a matrix costs the cube of its
-    size.
-
-    Parameters
-    ----------
-    gram : tf.Tensor [shape=(batch, bands, C, C)]
-    mean : tf.Tensor [shape=(batch, bands, C)]
+    are compared one by one: a quarter of all, at least `ALL_AXES`, with nine tenths of the
+    variance. The others are compared by their total variance, as the root of a matrix costs the
+    cube of its size.
     """
     S = covariance(gram, mean)
     n_channels = gram.shape[-1]
@@ -318,11 +286,6 @@ def moments_loss(
 
     Batch-norm statistics (Li et al. 2017, "Demystifying neural style transfer"): the Wasserstein-2
     distance of Gaussians without covariances.
-
-    Parameters
-    ----------
-    gram, target_gram : tf.Tensor [shape=(batch, bands, C, C)]
-    mean, target_mean : tf.Tensor [shape=(batch, bands, C)]
     """
     variance = tf.linalg.diag_part(gram) - tf.square(mean)
     deviation, target_deviation = (

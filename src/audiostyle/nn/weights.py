@@ -21,6 +21,7 @@ Array = npt.NDArray[Any]
 WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
 SHIPPED = {"vgg19": "vgg19.npz", "musicnn-vgg": "musicnn-vgg.npz"}
 MAX_ARRAY_BYTES = 1 << 26  # well above the largest layer
+HDF5 = b"\x89HDF\r\n\x1a\n"  # first bytes of a file
 SEEDED = ("random-1d",)  # networks with a seed instead of weights
 
 
@@ -49,7 +50,7 @@ def load_weights(network: str, path: str | None = None) -> dict[str, Array]:
     else:
         file = Path(path)
         data = _read(file)
-        arrays = _load_keras(file, data) if _is_hdf5(data) else _load_npz(file, data)
+        arrays = _load_keras(file, data) if data.startswith(HDF5) else _load_npz(file, data)
     return _check(network, _dequantize(arrays, file), file)
 
 
@@ -108,18 +109,15 @@ def _manifest() -> dict[str, dict[str, str]]:
     return manifest
 
 
-def _expected_digest(file: Path) -> str:
+def _read_shipped(file: Path) -> bytes:
+    data = _read(file)
     try:
-        return _manifest()[file.name]["sha256"]
+        expected = _manifest()[file.name]["sha256"]
     except (KeyError, TypeError):
         raise WeightsError(
             f"{WEIGHTS_DIR / 'MANIFEST.json'} does not name {file.name}: reinstall audiostyle"
         ) from None
-
-
-def _read_shipped(file: Path) -> bytes:
-    data = _read(file)
-    if hashlib.sha256(data).hexdigest() != _expected_digest(file):
+    if hashlib.sha256(data).hexdigest() != expected:
         raise WeightsError(
             f"weights file {file} is corrupt (its SHA-256 is not the published one): reinstall "
             "audiostyle"
@@ -134,10 +132,6 @@ def _read(file: Path) -> bytes:
         raise WeightsError(
             f"weights file {file} cannot be read ({error.strerror}); check its path"
         ) from None
-
-
-def _is_hdf5(data: bytes) -> bool:
-    return data.startswith(b"\x89HDF\r\n\x1a\n")
 
 
 def _load_npz(file: Path, data: bytes) -> dict[str, Array]:
