@@ -74,7 +74,7 @@ def test_bands_of_even_parts_overlap_by_half() -> None:
         np.testing.assert_allclose(means[:, i], mean[:, 0], rtol=1e-5)
 
 
-def test_gram_matrix_forgets_the_order_and_the_length_of_time() -> None:
+def test_gram_matrix_ignores_the_order_and_the_length_of_time() -> None:
     A = activations(0)
     gram = gram_matrix(A, 3)
     np.testing.assert_allclose(gram_matrix(A[:, :, ::-1], 3), gram, rtol=1e-5)
@@ -111,12 +111,12 @@ def test_style_loss_closed_form() -> None:
 
 def test_losses_of_a_silent_style_are_0_and_not_nan() -> None:
     gram, mean = tf.zeros((1, 1, 4, 4)), tf.zeros((1, 1, 4))
-    for matched in (
+    for distance in (
         style_losses.style_loss(gram, mean, gram),
         style_losses.moments_loss(gram, mean, gram, mean),
         style_losses.wasserstein_loss(gram, mean, target_of(gram, mean)),
     ):
-        for value in matched:
+        for value in distance:
             assert float(tf.reduce_max(tf.abs(value))) == 0.0
 
 
@@ -128,8 +128,10 @@ def test_gradient_of_the_gram_style_loss_is_the_analytic_one() -> None:
     A = activations(0)
     target = style_losses.band_statistics(activations(1))[0]
     gram, mean = style_losses.band_statistics(A)
-    matched = style_losses.style_loss(gram, mean, target)
-    found = style_losses.band_statistics_gradient(tf.constant(A), matched.by_gram, matched.by_mean)
+    distance = style_losses.style_loss(gram, mean, target)
+    found = style_losses.band_statistics_gradient(
+        tf.constant(A), distance.by_gram, distance.by_mean
+    )
     flat = A.reshape(-1, 4)
     difference = (gram - target)[0, 0].numpy()
     expected = 4 * flat @ difference / len(flat) / (target.numpy() ** 2).sum()
@@ -223,13 +225,13 @@ def test_of_a_wide_layer_the_rest_of_the_variance_is_compared_as_a_sum(
     for slope, other in zip(there[1:], elsewhere[1:], strict=True):
         assert np.linalg.norm(slope) < 0.01 * np.linalg.norm(other)
     # Along its own gradient the loss changes as the gradient says.
-    matched = wasserstein(0, 1)
-    step = 1e-3 * matched.by_gram / tf.norm(matched.by_gram)
+    distance = wasserstein(0, 1)
+    step = 1e-3 * distance.by_gram / tf.norm(distance.by_gram)
     target = target_of(target_gram, target_mean)
     above, below = (
         style_losses.wasserstein_loss(gram + s * step, mean, target).value[0] for s in (1, -1)
     )
-    slope = tf.reduce_sum(matched.by_gram * step)
+    slope = tf.reduce_sum(distance.by_gram * step)
     assert float(above - below) / 2 == pytest.approx(float(slope), rel=0.02)
 
 
@@ -287,7 +289,7 @@ def by_wasserstein(
     [
         (naive_gram, by_style, 1e-5),
         (naive_moments, style_losses.moments_loss, 1e-4),
-        (naive_wasserstein, by_wasserstein, 0.01),  # the root is iterated only so far
+        (naive_wasserstein, by_wasserstein, 0.01),  # the root is approximate
     ],
 )
 @pytest.mark.parametrize("targets", [1, 2])
@@ -305,7 +307,7 @@ def test_the_gradients_of_the_losses_are_those_of_autodiff(
     A = (rng.normal(0, 1, (2, rows, 30, 4)) @ mix + 0.5).astype(np.float32)
     B = (rng.normal(0, 1, (targets, rows, 30, 4)) + rng.normal(0, 1, 4)).astype(np.float32)
     statistics = [*style_losses.band_statistics(A, 2), *style_losses.band_statistics(B, 2)]
-    matched = ours(*statistics)
+    distance = ours(*statistics)
     gram, mean, *target = (tf.cast(s, tf.float64) for s in statistics)
     with tf.GradientTape() as tape:
         tape.watch((gram, mean))
@@ -313,15 +315,15 @@ def test_the_gradients_of_the_losses_are_those_of_autodiff(
     by_gram, by_mean = tape.gradient(value, (gram, mean), unconnected_gradients="zero")
     # Gram matrices are symmetric; eigh reads, and differentiates, one triangle only.
     by_gram = (by_gram + tf.linalg.matrix_transpose(by_gram)) / 2
-    np.testing.assert_allclose(matched.value, value, rtol=tolerance)
-    for found, expected in ((matched.by_gram, by_gram), (matched.by_mean, by_mean)):
+    np.testing.assert_allclose(distance.value, value, rtol=tolerance)
+    for found, expected in ((distance.by_gram, by_gram), (distance.by_mean, by_mean)):
         assert found.shape == expected.shape
         error = np.linalg.norm(found - tf.cast(expected, tf.float32))
         assert error <= tolerance * np.linalg.norm(expected)
 
 
 def test_a_target_for_a_whole_batch_is_the_target_of_each() -> None:
-    """Of one band and many channels: there oneDNN's own broadcasting corrupts memory."""
+    """With one band and many channels, where broadcasting in oneDNN corrupts memory."""
     rng = np.random.default_rng(0)
     A = rng.normal(0, 1, (3, 1, 400, 64)).astype(np.float32)
     gram, mean = style_losses.band_statistics(A[:2])
@@ -352,7 +354,7 @@ def mixed(
     return style_losses.band_statistics(A.astype(np.float32), bands)
 
 
-def test_content_loss_of_every_item_is_its_own() -> None:
+def test_content_loss_is_computed_per_item() -> None:
     F, P = activations(0, (3, 6, 5, 4)), activations(1, (3, 6, 5, 4))
     energy = (P**2).sum(axis=(1, 2, 3))
     value, gradient = style_losses.content_loss(tf.constant(F), tf.constant(P), tf.constant(energy))
@@ -388,7 +390,7 @@ def test_covariance_is_numpys_in_every_band() -> None:
 
 @pytest.mark.parametrize(("n_channels", "n_axes"), [(4, 4), (32, 32), (33, 32), (160, 40)])
 def test_principal_axes_are_those_of_largest_variance(n_channels: int, n_axes: int) -> None:
-    """A quarter of the channels or 32 if they are more; of the others the variance is summed."""
+    """A quarter of the channels or 32 where that is more; of the others the variance is summed."""
     rng = np.random.default_rng(0)
     Q = np.linalg.qr(rng.normal(0, 1, (2, 3, n_channels, n_channels)))[0]
     values = np.sort(rng.uniform(0.1, 9.0, (2, 3, n_channels)))
@@ -402,7 +404,7 @@ def test_principal_axes_are_those_of_largest_variance(n_channels: int, n_axes: i
     np.testing.assert_allclose(along, 1, rtol=1e-4)
 
 
-def test_a_variance_that_rounding_made_negative_is_none() -> None:
+def test_a_variance_that_rounding_made_negative_counts_as_0() -> None:
     covariance = np.diag([4.0, 1.0, 0.0, -1e-9])[None, None]
     _, deviations, rest = style_losses.principal_axes(covariance)
     np.testing.assert_array_equal(deviations[0, 0], [0.0, 0.0, 1.0, 2.0])
@@ -432,19 +434,19 @@ def test_the_gradients_of_a_wide_layer_are_those_of_autodiff(
     monkeypatch.setattr(style_losses, "DIAGONAL_LOAD", load)
     shape = (2, 5, 60, n_channels)
     statistics = [*mixed(0, shape, bands), *mixed(1, shape, bands)]
-    matched = by_wasserstein(*statistics)
+    distance = by_wasserstein(*statistics)
     gram, mean, target_gram, target_mean = (tf.cast(s, tf.float64) for s in statistics)
     T = naive_covariance(target_gram, target_mean)
     energy = tf.linalg.trace(T) + tf.reduce_sum(target_mean**2, axis=2)
     with tf.GradientTape() as tape:
         tape.watch((gram, mean))
         S = naive_covariance(gram, mean)
-        distance = naive_wide(S, T, mean - target_mean, 3)
-        value = tf.reduce_mean(distance / energy, axis=1)
+        expected_distance = naive_wide(S, T, mean - target_mean, 3)
+        value = tf.reduce_mean(expected_distance / energy, axis=1)
     by_gram, by_mean = tape.gradient(value, (gram, mean))
     by_gram = (by_gram + tf.linalg.matrix_transpose(by_gram)) / 2
-    np.testing.assert_allclose(matched.value, value, rtol=0.01)
-    for found, expected in ((matched.by_gram, by_gram), (matched.by_mean, by_mean)):
+    np.testing.assert_allclose(distance.value, value, rtol=0.01)
+    for found, expected in ((distance.by_gram, by_gram), (distance.by_mean, by_mean)):
         assert found.shape == expected.shape
         error = np.linalg.norm(found - tf.cast(expected, tf.float32))
         assert error <= 0.01 * np.linalg.norm(expected)
@@ -456,7 +458,7 @@ def test_the_gradients_of_a_wide_layer_are_those_of_autodiff(
 def test_losses_are_free_of_units(
     name: str, most_axes: int, factor: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If all activations are so many times as large, the loss is the same."""
+    """Scaling all activations leaves the loss unchanged."""
     monkeypatch.setattr(style_losses, "ALL_AXES", most_axes)
     statistics = [*mixed(0), *mixed(1)]
     scaled = [s * factor**power for s, power in zip(statistics, (2, 1, 2, 1), strict=True)]
@@ -469,35 +471,35 @@ def test_losses_are_free_of_units(
 
 @pytest.mark.parametrize("most_axes", [2, 32])
 @pytest.mark.parametrize("name", LOSSES)
-def test_silence_is_as_far_from_a_style_as_the_style_is_large(
+def test_silence_is_at_distance_1_from_any_style(
     name: str, most_axes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All losses are relative to the target, so the loss is 1, and it has a gradient."""
+    """All losses are relative to the target; the gradient exists as well."""
     monkeypatch.setattr(style_losses, "ALL_AXES", most_axes)
     gram, mean = mixed(1)
-    matched = LOSSES[name](0 * gram, 0 * mean, gram, mean)
-    np.testing.assert_allclose(matched.value, 1.0, rtol=5e-3)
-    assert all(np.isfinite(slope).all() for slope in matched[1:])
+    distance = LOSSES[name](0 * gram, 0 * mean, gram, mean)
+    np.testing.assert_allclose(distance.value, 1.0, rtol=5e-3)
+    assert all(np.isfinite(slope).all() for slope in distance[1:])
 
 
-def test_a_channel_that_does_not_vary_pulls_at_no_deviation() -> None:
-    """The root of a variance has no derivative at 0; its mean is matched all the same."""
+def test_a_constant_channel_has_no_gradient_by_its_deviation() -> None:
+    """The root of a variance has no derivative at 0; its mean is distance all the same."""
     rng = np.random.default_rng(0)
     A, B = rng.normal(1, 1, (2, 1, 4, 40, 3)).astype(np.float32)
     A[..., 1] = 0.5
-    matched = style_losses.moments_loss(
+    distance = style_losses.moments_loss(
         *style_losses.band_statistics(A), *style_losses.band_statistics(B)
     )
     a, b = A.reshape(-1, 3), B.reshape(-1, 3)
     deviations = np.maximum(a.std(axis=0), 1e-3)
     energy = (b**2).mean(axis=0).sum()
     error = (a.mean(axis=0) - b.mean(axis=0)) ** 2 + (deviations - b.std(axis=0)) ** 2
-    assert float(matched.value[0]) == pytest.approx(error.sum() / energy, rel=1e-4)
+    assert float(distance.value[0]) == pytest.approx(error.sum() / energy, rel=1e-4)
     by_variance = (1 - b.std(axis=0) / a.std(axis=0).clip(1e-9)) / energy
     by_variance[1] = 0.0
-    np.testing.assert_allclose(matched.by_gram[0, 0], np.diag(by_variance), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(distance.by_gram[0, 0], np.diag(by_variance), rtol=1e-3, atol=1e-6)
     shift = 2 * (a.mean(axis=0) - b.mean(axis=0)) / energy
-    assert float(matched.by_mean[0, 0, 1]) == pytest.approx(shift[1], rel=1e-4)
+    assert float(distance.by_mean[0, 0, 1]) == pytest.approx(shift[1], rel=1e-4)
 
 
 def test_a_target_for_several_items_stands_for_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of losses of one's own share: two plugins, and a content for them."""
+"""Two plugin losses, and a content for their tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Tiny:
 
 
 def opening(seconds: float = 1.0) -> np.ndarray:
-    """Sound a chord whose upper half comes and goes twice a second."""
+    """Return a chord whose upper half swells twice per second."""
     t = np.arange(round(seconds * SR)) / SR
     open_, tones = 0.5 - 0.5 * np.cos(4 * np.pi * t), 2 * np.pi * t
     low, high = (sum(np.sin(f * tones) for f in some) for some in ((220, 330), (1760, 2640, 3520)))
