@@ -50,7 +50,7 @@ def make_problem(optimizer: SpectrogramOptimizer, frames: int) -> Problem:
     """Prepare the optimisation of one drawn spectrogram towards the style of another."""
     rng = np.random.default_rng(0)
     content, start, style = (make_spectrogram(rng, optimizer.config, frames) for _ in range(3))
-    statistics = optimizer.analyzer.style_target([style])
+    statistics = optimizer.analyzer.style_statistics([style])
     problem = optimizer.prepare(content[None], 0.5 * (content + start)[None], statistics)
     return Problem(problem.x, problem.data, problem.upper)
 

@@ -80,7 +80,7 @@ class PreparedOptimization:
         gain = spectrogram.envelope_gain(means[0], means[1], config.top_db)
         S = np.stack([np.roll(content, SHIFT_FRAMES * i, axis=1) for i in range(stack)])
         start = np.maximum(S + gain[:, None], -config.top_db).astype(np.float32)
-        statistics = self.optimizer.analyzer.style_target([style])
+        statistics = self.optimizer.analyzer.style_statistics([style])
         # Prepared one by one, so that each window has its own statistics: matrix products that
         # broadcast over a stack are wrong in oneDNN on a CPU, or crash (uxlfoundation/oneDNN#4396).
         problems = [
@@ -216,7 +216,7 @@ def limit(options: dict[str, Any]) -> Answer:
         counts = flops.convolutions(graph)
         parts: dict[Any, Callable[[], Any]] = {c: flops.plain_convolution(c) for c in counts}
         parts["evaluate"] = lambda: evaluate(problem.x, problem.data)[1][..., :1].numpy()
-        parts["analyze"] = lambda: _wait(analyzer.analyse(prepared.S))
+        parts["analyze"] = lambda: _wait(analyzer.analyze(prepared.S))
         times: dict[Any, list[float]] = {name: [] for name in parts}
         for call in parts.values():
             call()  # traces, and plans the convolutions

@@ -39,7 +39,7 @@ def test_an_optimizer_reuses_its_graphs_and_frees_them(
     for i in range(3):
         S = spectrogram.mel_spectrogram(make_tones(0.6 + 0.1 * i), tiny_config)[None]
         style = spectrogram.mel_spectrogram(make_noise(0.6, seed=i), tiny_config)
-        optimizer.optimize(optimizer.prepare(S, S, optimizer.analyzer.style_target([style])))
+        optimizer.optimize(optimizer.prepare(S, S, optimizer.analyzer.style_statistics([style])))
         counts.append(n_graphs())
     assert before < counts[0] == counts[1] == counts[2]
     del optimizer

@@ -1,4 +1,4 @@
-"""All pairs by one trace: whatever their length, their style, their number and their device."""
+"""One trace serves all pairs, whatever their length, style, number and device."""
 
 from __future__ import annotations
 
@@ -9,90 +9,84 @@ import sys
 import numpy as np
 import pytest
 
-from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
-from audiostyle.dsp import spectrogram
 from audiostyle.nn.objective import from_variable, to_variable
 from audiostyle.nn.optimizer import Optimizer
-from tests.conftest import make_noise, make_tones
+from tests.support.networks import ALL_TERMS, noise_spectrogram, tiny, tone_spectrogram
 
-NEAR = 0.01
-
-
-@pytest.fixture
-def config(tiny_config: TransferConfig) -> TransferConfig:
-    """Every term in."""
-    names = ("texture", "music", "pitch", "onset", "rhythm", "envelope")
-    return dataclasses.replace(tiny_config, **{f"{name}_weight": 1.0 for name in names})
+MAX_DISTANCE = 0.01
+CONFIG = tiny(**{f"{name}_weight": 1.0 for name in ALL_TERMS})
 
 
-def tones(config: TransferConfig, seconds: float = 1.0, base: float = 220.0) -> np.ndarray:
-    return spectrogram.mel_spectrogram(make_tones(seconds, base=base), config)[None]
+@pytest.fixture(scope="module", params=["lbfgs", "adam"])
+def optimizer(request: pytest.FixtureRequest) -> SpectrogramOptimizer:
+    """With all terms. Shared by all tests: a second trace would be found by any of them."""
+    return SpectrogramOptimizer(dataclasses.replace(CONFIG, optimizer=request.param))
 
 
-def noise(config: TransferConfig, seed: int = 0) -> np.ndarray:
-    return spectrogram.mel_spectrogram(make_noise(seed=seed), config)
+def tones(*bases: float, seconds: float = 0.4) -> np.ndarray:
+    return np.stack([tone_spectrogram(CONFIG, seconds, base) for base in bases or (220.0,)])
+
+
+def noise(seed: int = 0) -> np.ndarray:
+    return noise_spectrogram(CONFIG, 0.4, seed)
 
 
 def distance(found: np.ndarray, expected: np.ndarray, start: np.ndarray) -> float:
-    """How far two descents are apart, relative to how far they went.
+    """Distance of two results, relative to their distance from the start.
 
     Not value by value: where a maximum of the pooling is a tie, rounding decides it.
     """
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected - start))
 
 
-def n_traces(styler: SpectrogramOptimizer) -> tuple[int, int]:
-    step, analyse = styler._minimizer.traced, styler.analyzer._analyse
-    return step.experimental_get_tracing_count(), analyse.experimental_get_tracing_count()
+def n_traces(optimizer: SpectrogramOptimizer) -> tuple[int, int]:
+    evaluate, analyze = optimizer._optimizer.traced, optimizer.analyzer._analyze
+    return evaluate.experimental_get_tracing_count(), analyze.experimental_get_tracing_count()
 
 
-@pytest.mark.parametrize(("optimizer", "strength"), [("lbfgs", 0.5), ("adam", 1.0)])
-def test_one_trace_serves_every_length_every_style_and_every_number(
-    config: TransferConfig, optimizer: str, strength: float
+def test_one_trace_serves_all_lengths_styles_strengths_and_numbers(
+    optimizer: SpectrogramOptimizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = dataclasses.replace(config, optimizer=optimizer, strength=strength, iterations=1)
-    styler = SpectrogramOptimizer(config)
-    styles = [styler.analyzer.style_target([noise(config, seed)]) for seed in range(2)]
-    for seconds, style in ((0.6, 0), (0.8, 1), (0.6, 1)):
-        S = tones(config, seconds)
-        styler.optimize(styler.prepare(S, S, styles[style]))
-        assert n_traces(styler) == (1, 1)
-    S = np.concatenate([tones(config), tones(config, base=330.0)])
-    styler.optimize(styler.prepare(S, S, styles[0]))
-    assert n_traces(styler) == (1, 1)
+    styles = [optimizer.analyzer.style_statistics([noise(seed)]) for seed in range(2)]
+    for S, style, strength in (
+        (tones(), 0, 1.0),
+        (tones(seconds=0.6), 1, 0.5),
+        (tones(), 1, 0.5),
+        (tones(220.0, 330.0), 0, 0.5),
+        (tones(220.0, 330.0), 1, 1.0),
+    ):
+        config = dataclasses.replace(optimizer.config, strength=strength)
+        monkeypatch.setattr(optimizer.objective, "config", config)
+        optimizer.optimize(optimizer.prepare(S, S, styles[style]))
+        assert n_traces(optimizer) == (1, 1)
 
 
-def test_a_batch_gives_what_each_of_it_gives_alone(config: TransferConfig) -> None:
-    styler = SpectrogramOptimizer(config)
-    target = styler.analyzer.style_target([noise(config)])
-    S = np.concatenate([tones(config), tones(config, base=330.0)])
-    together, descent = styler.optimize(styler.prepare(S, S, target))
-    alone = [styler.optimize(styler.prepare(S[i : i + 1], S[i : i + 1], target)) for i in range(2)]
+def test_items_of_a_batch_are_optimized_as_each_alone(optimizer: SpectrogramOptimizer) -> None:
+    style = optimizer.analyzer.style_statistics([noise()])
+    S = tones(220.0, 330.0, seconds=1.0)
+    together, result = optimizer.optimize(optimizer.prepare(S, S, style))
+    alone = [optimizer.optimize(optimizer.prepare(s[None], s[None], style)) for s in S]
     for i, (found, _) in enumerate(alone):
-        assert distance(together[i], found[0], S[i]) < NEAR
-    for step, iterate in enumerate(descent.history):
+        assert distance(together[i], found[0], S[i]) < MAX_DISTANCE
+    for step, iteration in enumerate(result.history):
         mean = np.mean([of_one.history[step].total for _, of_one in alone])
-        assert iterate.total == pytest.approx(mean, rel=1e-3)
+        assert iteration.total == pytest.approx(mean, rel=1e-3)
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_traced_and_in_python_it_is_the_same_descent(
-    config: TransferConfig, optimizer: str
-) -> None:
-    config = dataclasses.replace(config, optimizer=optimizer)
-    styler = SpectrogramOptimizer(config)
-    S, target = tones(config), styler.analyzer.style_target([noise(config)])
-    found, descent = styler.optimize(styler.prepare(S, S, target))
-    in_python = Optimizer(
-        styler.objective.evaluate,
-        styler.objective.layers,
-        optimizer=optimizer,
+def test_traced_and_eager_optimizations_agree(optimizer: SpectrogramOptimizer) -> None:
+    config, objective = optimizer.config, optimizer.objective
+    S, style = tones(), optimizer.analyzer.style_statistics([noise()])
+    found, result = optimizer.optimize(optimizer.prepare(S, S, style))
+    eager = Optimizer(
+        objective.evaluate,
+        objective.layers,
+        optimizer=config.optimizer,
         learning_rate=config.learning_rate,
         compiled=False,
     )
-    data, upper = styler.objective.prepare(S, S, target, styler.analyzer.analyse(S))
-    expected = in_python.minimize(
+    data, upper = objective.prepare(S, S, style, optimizer.analyzer.analyze(S))
+    expected = eager.minimize(
         to_variable(S, config),
         data,
         np.float32(0.0),
@@ -100,21 +94,22 @@ def test_traced_and_in_python_it_is_the_same_descent(
         n_steps=config.iterations,
         tolerance=config.tolerance,
     )
-    totals = [iterate.total for iterate in expected.history]
-    assert [iterate.total for iterate in descent.history] == pytest.approx(totals, rel=1e-3)
-    assert distance(found, from_variable(expected.x, config), S) < NEAR
+    totals = [iteration.total for iteration in expected.history]
+    assert [iteration.total for iteration in result.history] == pytest.approx(totals, rel=1e-3)
+    assert distance(found, from_variable(expected.x, config), S) < MAX_DISTANCE
 
 
-def test_compiled_by_xla_it_is_the_same_descent(config: TransferConfig) -> None:
-    S = tones(config, 0.6)
+@pytest.mark.slow
+def test_compiled_by_xla_the_result_is_the_same() -> None:
+    S = tones(seconds=0.6)
     found, totals = {}, {}
     for jit in (False, True):
-        styler = SpectrogramOptimizer(config, jit=jit)
-        target = styler.analyzer.style_target([noise(config)])
-        found[jit], descent = styler.optimize(styler.prepare(S, S, target))
-        totals[jit] = [iterate.total for iterate in descent.history]
+        optimizer = SpectrogramOptimizer(CONFIG, jit=jit)
+        style = optimizer.analyzer.style_statistics([noise()])
+        found[jit], result = optimizer.optimize(optimizer.prepare(S, S, style))
+        totals[jit] = [iteration.total for iteration in result.history]
     assert totals[True] == pytest.approx(totals[False], rel=1e-3)
-    assert distance(found[True], found[False], S) < NEAR
+    assert distance(found[True], found[False], S) < MAX_DISTANCE
 
 
 PLACEMENT = """
@@ -134,18 +129,19 @@ config = TransferConfig(
 rng = np.random.default_rng(0)
 S = rng.uniform(-80, 0, (1, 64, 40)).astype(np.float32)
 with tf.device("/CPU:1"):
-    styler = SpectrogramOptimizer(config)
-    target = styler.analyzer.style_target([S[0, ::-1].copy()])
-    analysis = styler.analyzer.analyse(S)
-    found, descent = styler.optimize(styler.prepare(S, S, target))
+    optimizer = SpectrogramOptimizer(config)
+    style = optimizer.analyzer.style_statistics([S[0, ::-1].copy()])
+    features = optimizer.analyzer.analyze(S)
+    found, result = optimizer.optimize(optimizer.prepare(S, S, style))
 assert np.abs(found - S).max() > 0.1
-print(descent.x.device, *(A.device for A in analysis.features.values()))
+print(result.x.device, *(A.device for A in features.features.values()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_the_descent_stays_on_its_device(optimizer: str) -> None:
-    """On the second of two, in a process of its own: devices are made once a process."""
+def test_the_optimization_stays_on_its_device(optimizer: str) -> None:
+    """On the second of two devices, in its own process, as devices are created once per process."""
     done = subprocess.run(
         [sys.executable, "-c", PLACEMENT, optimizer], capture_output=True, text=True, check=False
     )

@@ -85,7 +85,7 @@ def test_a_long_style_is_the_pool_of_its_windows(
     )
     parts = [S[:, start:stop] for start, stop in split_frames(S.shape[1])]
     assert len(parts) == 4
-    pooled = analyzer.style_target(parts)
+    pooled = analyzer.style_statistics(parts)
     assert long.statistics.n_frames == whole.statistics.n_frames == S.shape[1]
     for name in pooled.grams:
         np.testing.assert_allclose(

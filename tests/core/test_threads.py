@@ -66,8 +66,9 @@ def test_once_tensorflow_works_only_the_same_number_can_be_had(runs: list[Run]) 
     for run in runs:
         assert (run.found["same"], run.found["default"]) == ("", "")
         assert run.found["other"] == (
-            f"threads={run.threads + 1}: TensorFlow works already, with threads={run.threads} "
-            f"within and {run.threads} between operations; ask for the same, or in a new process"
+            f"threads={run.threads + 1}: TensorFlow has already started, with "
+            f"threads={run.threads} within and {run.threads} between operations; use the same "
+            "number, or a new process"
         )
 
 

@@ -262,30 +262,30 @@ def test_a_file_that_was_only_repacked_is_accepted(
     {"network": "random-1d", "style_layers": (("width11", 1.0),), "content_layers":
      (("width11", 1.0),), "bands": 1, "music_weight": 0.0},
 ])  # fmt: skip
-def test_target_shapes_are_the_shapes_of_the_statistics(
+def test_statistics_shapes_are_the_shapes_of_the_statistics(
     changes: dict[str, Any], tiny: TransferConfig
 ) -> None:
     config = dataclasses.replace(tiny, **changes)
     analyzer = FeatureAnalyzer(build_network(config), config)
     y = make_noise(1.0)[None]
-    target = analyzer.window_target(spectrogram.mel_spectrogram(y, config))
+    target = analyzer.window_statistics(spectrogram.mel_spectrogram(y, config))
     found = {"temporal": target.temporal.shape}
     for kind in ("grams", "means"):
         found |= {f"{kind}/{name}": a.shape for name, a in getattr(target, kind).items()}
-    assert analyzer.target_shapes() == found
+    assert analyzer.statistics_shapes() == found
 
 
-def test_target_shapes_trace_no_graph_of_their_own(tiny: TransferConfig) -> None:
+def test_statistics_shapes_trace_no_graph_of_their_own(tiny: TransferConfig) -> None:
     analyzer = FeatureAnalyzer(build_network(tiny), tiny)
     traces = []
-    compute = analyzer._analyse.python_function
-    analyzer._analyse = tf.function(
+    compute = analyzer._analyze.python_function
+    analyzer._analyze = tf.function(
         lambda S: traces.append(1) or compute(S),
-        input_signature=analyzer._analyse.input_signature,
+        input_signature=analyzer._analyze.input_signature,
         autograph=False,
     )
     S = spectrogram.mel_spectrogram(make_noise(1.0)[None], tiny)
     for _ in range(2):
-        analyzer.target_shapes()
-        analyzer.window_target(S)
+        analyzer.statistics_shapes()
+        analyzer.window_statistics(S)
     assert len(traces) == 1

@@ -32,22 +32,22 @@ def test_vgg19_is_keras_own_graph_with_the_same_weights() -> None:
 
     weights = load_weights("vgg19")
     S = spectrogram(48, 37)
-    picture = np.repeat(255.0 * (1 + S / 80.0), 3, axis=3)
-    keras_model = VGG19(include_top=False, weights=None, input_shape=picture.shape[1:])
+    image = np.repeat(255.0 * (1 + S / 80.0), 3, axis=3)
+    keras_model = VGG19(include_top=False, weights=None, input_shape=image.shape[1:])
     for layer in keras_model.layers:
         if f"{layer.name}/kernel" in weights:
             layer.set_weights([weights[f"{layer.name}/kernel"], weights[f"{layer.name}/bias"]])
     import keras
 
     outputs = {name: keras_model.get_layer(name).output for name in VGG19_LAYERS}
-    expected = keras.Model(keras_model.input, outputs)(preprocess_input(picture.copy()))
+    expected = keras.Model(keras_model.input, outputs)(preprocess_input(image.copy()))
     ours = vgg19(SMALL, *VGG19_LAYERS)(tf.constant(S))
     for name in VGG19_LAYERS:
         scale = float(tf.reduce_max(expected[name]))
         np.testing.assert_allclose(ours[name] / scale, expected[name] / scale, atol=2e-5)
 
 
-def test_only_the_layers_asked_for_come_back() -> None:
+def test_only_the_requested_layers_are_returned() -> None:
     features = vgg19(SMALL, "block2_conv1")(spectrogram(48, 16))
     assert list(features) == ["block2_conv1"]
     assert features["block2_conv1"].shape == (1, 24, 8, 128)
@@ -91,7 +91,7 @@ def test_precision_auto_on_a_gpu_is_what_it_computes_with(
 
 
 def test_musicnn_first_layer_is_the_published_front_end() -> None:
-    """In a steady flat spectrum every frame is alike: inside, the convolution is a closed form."""
+    """In a constant flat spectrum, the convolution has a closed form away from the edges."""
     config = TransferConfig(network="musicnn-vgg", precision="float32")
     network = backbones.MusicnnVGG(["conv1"], config)
     S = np.full((1, config.n_mels, 40, 1), -20.0, np.float32)
@@ -114,7 +114,7 @@ def test_musicnn_rebinning_keeps_a_flat_spectrum_flat_and_the_frequency_of_a_ton
     np.testing.assert_allclose(rebin @ ours, theirs, rtol=0.03)
 
 
-def test_musicnn_takes_time_at_its_own_step() -> None:
+def test_musicnn_resamples_time_to_its_own_step() -> None:
     config = TransferConfig(network="musicnn-vgg", precision="float32")
     features = backbones.MusicnnVGG(["conv1"], config)(spectrogram(256, 100))
     seconds = 100 * config.hop_length / config.sr
@@ -125,7 +125,7 @@ def test_musicnn_takes_time_at_its_own_step() -> None:
     ("network", "layer", "bands"),
     [("vgg19", "block2_conv1", 4), ("musicnn-vgg", "conv2", 4), ("random-1d", "width3", 1)],
 )
-def test_items_of_a_batch_do_not_know_of_each_other(network: str, layer: str, bands: int) -> None:
+def test_items_of_a_batch_do_not_affect_each_other(network: str, layer: str, bands: int) -> None:
     config = TransferConfig(network=network, precision="float32", n_mels=64, bands=bands)
     built = backbones.build_network(
         dataclasses.replace(config, content_layers=((layer, 1.0),), style_layers=((layer, 1.0),))
@@ -143,7 +143,7 @@ def random_1d(seed: int) -> dict[str, np.ndarray]:
     return {name: a.numpy() for name, a in network(tf.constant(spectrogram(32, 20))).items()}
 
 
-def test_random_filters_depend_on_the_seed_and_on_nothing_else() -> None:
+def test_random_filters_depend_on_the_seed_only() -> None:
     first, again, other = random_1d(1), random_1d(1), random_1d(2)
     for name, shape in (("width3", (1, 1, 20, 1024)), ("width11", (1, 1, 20, 1024))):
         assert first[name].shape == shape
@@ -164,3 +164,39 @@ def test_build_network_follows_the_configuration() -> None:
     assert isinstance(backbones.build_network(config), backbones.MusicnnVGG)
     config = TransferConfig(network="random-1d")
     assert isinstance(backbones.build_network(config), backbones.Random1D)
+
+
+@pytest.mark.parametrize("planes", [1, 2])
+@pytest.mark.parametrize("step", [1, 2])
+def test_convolve_plane_and_its_gradient_are_those_of_conv2d(step: int, planes: int) -> None:
+    rng = np.random.default_rng(0)
+    plane = tf.constant(rng.normal(size=(2, 8, 7, 1)), tf.float32)
+    kernel = tf.constant(rng.normal(size=(3, 3, planes, 5)), tf.float32)
+    bias = tf.constant(rng.normal(size=5), tf.float32)
+    upstream = tf.constant(rng.normal(size=(2, 8 // step, 7, 5)), tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(plane)
+        found = backbones.convolve_plane(plane, kernel, bias, step)
+        both = tf.concat([plane, tf.ones_like(plane)][:planes], axis=3)
+        expected = (tf.nn.conv2d(both, kernel, 1, "SAME") + bias)[:, ::step]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    ours = tape.gradient(found, plane, output_gradients=upstream)
+    theirs = tape.gradient(expected, plane, output_gradients=upstream)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_the_gradient_of_convolve_plane_in_bfloat16_is_exact_up_to_rounding() -> None:
+    rng = np.random.default_rng(1)
+    kernel = tf.cast(rng.normal(size=(3, 3, 1, 64)), tf.bfloat16)
+    upstream = tf.cast(rng.normal(size=(1, 6, 20, 64)), tf.bfloat16)
+    plane = tf.zeros((1, 6, 20, 1), tf.bfloat16)
+    with tf.GradientTape() as tape:
+        tape.watch(plane)
+        found = backbones.convolve_plane(plane, kernel, tf.zeros(64, tf.bfloat16))
+    slope = tape.gradient(found, plane, output_gradients=upstream)
+    exact = tf.nn.conv2d_transpose(
+        tf.cast(upstream, tf.float32), tf.cast(kernel, tf.float32), plane.shape, 1, "SAME"
+    )
+    assert slope.dtype == tf.bfloat16
+    error = np.linalg.norm(tf.cast(slope, tf.float32) - exact) / np.linalg.norm(exact)
+    assert error < 2.0**-7

@@ -1,9 +1,8 @@
-"""Why a GPU is used or not, and in which arithmetic."""
+"""Why a GPU is used or not."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 
 from audiostyle.doctor import selftest
 from audiostyle.nn import gpu_diagnosis
-from audiostyle.nn.precision import choose_precision
 
 
 class FakeTF:
@@ -109,38 +107,3 @@ def test_the_driver_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gpu_is_named_with_what_it_can_do() -> None:
     text = selftest.check_device(FakeTF((7, 5))).text
     assert text == "GPU: NVIDIA T4 (capability 7.5)"
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "chosen"),
-    [([(7, 5)], "float32"), ([(8, 0)], "bfloat16"), ([(9, 0), (7, 0)], "float32")],
-)
-def test_precision_is_that_of_the_oldest_gpu(
-    capabilities: list[tuple[int, int]], chosen: str
-) -> None:
-    precision, reason = choose_precision("auto", FakeTF(*capabilities))
-    assert precision == chosen
-    assert "{}.{}".format(*min(capabilities)) in reason
-
-
-@pytest.mark.parametrize(
-    ("flags", "chosen"),
-    [("avx2 amx_bf16", "bfloat16"), ("avx512_bf16", "bfloat16"), ("avx2", "float32")],
-)
-def test_precision_of_a_processor_goes_by_its_flags(
-    flags: str, chosen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from audiostyle.nn import precision
-
-    (tmp_path / "cpuinfo").write_text(f"flags: {flags}\n")
-    path: str | Path = tmp_path / "cpuinfo"
-    monkeypatch.setattr(
-        precision, "open", lambda name, **options: path.open(**options), raising=False
-    )
-    monkeypatch.setattr(precision.platform, "machine", lambda: "x86_64")
-    assert choose_precision("auto", FakeTF())[0] == chosen
-    path = tmp_path / "none"
-    assert choose_precision("auto", FakeTF())[0] == "float32"
-    monkeypatch.setattr(precision.platform, "machine", lambda: "arm64")
-    assert choose_precision("auto", FakeTF()) == ("float32", "the processor is arm64")
-    assert choose_precision("bfloat16", FakeTF()) == ("bfloat16", "as asked")

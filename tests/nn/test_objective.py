@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,31 +12,52 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.events import TERMS
 from audiostyle.nn import backbones, objective
+from audiostyle.nn.backbones import FeatureExtractor
 from audiostyle.nn.features import FeatureAnalyzer
 from audiostyle.nn.objective import StyleObjective
 from audiostyle.nn.style_statistics import StyleStatistics
-from tests.conftest import make_noise, make_tones
+from tests.conftest import make_tones
+from tests.support.networks import ALL_TERMS, noise_spectrogram, tiny, tone_spectrogram
 
-# The root in the Wasserstein distance is iterated only so far: its zero is not quite zero.
+# The root in the Wasserstein distance is approximate, and so is its zero.
 ZERO = {"gram": 1e-6, "moments": 1e-6, "wasserstein": 2e-3}
 
 
+@pytest.fixture(autouse=True)
+def eager() -> Iterator[None]:
+    """Trace nothing, which takes longer than these tests; `tests.core` traces the objective."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def network() -> FeatureExtractor:
+    return backbones.build_network(tiny())
+
+
 @pytest.fixture(params=list(ZERO))
-def analyzer(tiny_config: TransferConfig, request: pytest.FixtureRequest) -> FeatureAnalyzer:
-    config = dataclasses.replace(
-        tiny_config, precision="float32", style_statistic=request.param, style_norm="target"
-    )
-    return FeatureAnalyzer(backbones.build_network(config), config)
+def analyzer(network: FeatureExtractor, request: pytest.FixtureRequest) -> FeatureAnalyzer:
+    return FeatureAnalyzer(network, tiny(style_statistic=request.param, style_norm="target"))
+
+
+def with_config(analyzer: FeatureAnalyzer, **changes: Any) -> FeatureAnalyzer:
+    """Return an analyzer with the same network and a changed configuration."""
+    return FeatureAnalyzer(analyzer.network, dataclasses.replace(analyzer.config, **changes))
+
+
+def with_all_terms(analyzer: FeatureAnalyzer, **changes: Any) -> FeatureAnalyzer:
+    """Return an analyzer with all terms, whose weights differ."""
+    weights = {f"{name}_weight": 0.5 + i for i, name in enumerate(ALL_TERMS)}
+    return with_config(analyzer, **{**weights, **changes})
 
 
 def spectrograms(config: TransferConfig) -> tuple[np.ndarray, np.ndarray]:
-    content = spectrogram.mel_spectrogram(make_tones(), config)
-    style = spectrogram.mel_spectrogram(make_noise(), config)
-    return content, style
+    return tone_spectrogram(config), noise_spectrogram(config)
 
 
 class Pair:
-    """The losses of one content, or of a stack of them, in a style."""
+    """The objective of one content or a stack of contents, and a style."""
 
     def __init__(
         self,
@@ -45,14 +68,14 @@ class Pair:
     ) -> None:
         S = S_content.reshape(-1, *S_content.shape[-2:])
         start = S if S_start is None else S_start.reshape(S.shape)
-        self.function = StyleObjective(analyzer)
-        self.data, self.upper = self.function.prepare(S, start, style, analyzer.analyse(S))
+        self.objective = StyleObjective(analyzer)
+        self.data, self.upper = self.objective.prepare(S, start, style, analyzer.analyze(S))
 
     def evaluate(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Losses of a stack, or of a single one without an axis for it."""
+        """Evaluate a stack, or a single item without a batch axis."""
         if len(x.shape) == 3:
-            return self.function.evaluate(x, self.data)
-        total, gradient, terms = self.function.evaluate(x[None], self.data)
+            return self.objective.evaluate(x, self.data)
+        total, gradient, terms = self.objective.evaluate(x[None], self.data)
         return total[0], gradient[0], terms[0]
 
 
@@ -60,7 +83,7 @@ def test_content_loss_is_zero_at_the_content_and_style_loss_at_the_style(
     analyzer: FeatureAnalyzer,
 ) -> None:
     A, B = spectrograms(analyzer.config)
-    own, style = analyzer.style_target([A]), analyzer.style_target([B])
+    own, style = analyzer.style_statistics([A]), analyzer.style_statistics([B])
     at_content = Pair(analyzer, A, style)
     _, _, terms = at_content.evaluate(objective.to_variable(A, analyzer.config))
     assert float(terms[0]) == pytest.approx(0, abs=1e-9)
@@ -72,9 +95,9 @@ def test_content_loss_is_zero_at_the_content_and_style_loss_at_the_style(
 
 def test_at_strength_0_the_content_is_the_minimum(analyzer: FeatureAnalyzer) -> None:
     A, B = spectrograms(analyzer.config)
-    config = dataclasses.replace(analyzer.config, strength=0.0)
-    at_zero = FeatureAnalyzer(analyzer.network, config)
-    pair = Pair(at_zero, A, at_zero.style_target([B]))
+    at_zero = with_config(analyzer, strength=0.0)
+    config = at_zero.config
+    pair = Pair(at_zero, A, at_zero.style_statistics([B]))
     total, gradient, _ = pair.evaluate(objective.to_variable(A, config))
     zero = ZERO[config.style_statistic]
     assert float(total) == pytest.approx(0, abs=config.style_weight * zero)
@@ -83,11 +106,11 @@ def test_at_strength_0_the_content_is_the_minimum(analyzer: FeatureAnalyzer) -> 
 
 def test_the_gradient_is_that_of_finite_differences(analyzer: FeatureAnalyzer) -> None:
     A, B = spectrograms(analyzer.config)
-    config = dataclasses.replace(analyzer.config, envelope_weight=1.0)
-    weighted = FeatureAnalyzer(analyzer.network, config)
-    pair = Pair(weighted, A, weighted.style_target([B]))
+    weighted = with_config(analyzer, envelope_weight=1.0)
+    config = weighted.config
+    pair = Pair(weighted, A, weighted.style_statistics([B]))
     rng = np.random.default_rng(0)
-    # Silence is a tie in every maximum of the pooling, where there is no derivative to compare.
+    # In silence every maximum of the pooling is a tie, without a derivative.
     x = objective.to_variable(A, config) + tf.constant(rng.uniform(0, 0.2, A.shape), tf.float32)
     _, gradient, _ = pair.evaluate(x)
     direction = gradient / tf.reduce_max(tf.abs(gradient))
@@ -99,8 +122,8 @@ def test_the_gradient_is_that_of_finite_differences(analyzer: FeatureAnalyzer) -
 
 def test_the_total_is_the_weighted_sum_of_its_terms(analyzer: FeatureAnalyzer) -> None:
     A, B = spectrograms(analyzer.config)
-    config = dataclasses.replace(
-        analyzer.config,
+    weighted = with_config(
+        analyzer,
         content_weight=3.0,
         style_weight=5.0,
         texture_weight=2.0,
@@ -111,8 +134,8 @@ def test_the_total_is_the_weighted_sum_of_its_terms(analyzer: FeatureAnalyzer) -
         envelope_weight=7.0,
         style_layers=(("block1_conv1", 1.0), ("block2_conv1", 3.0)),
     )
-    weighted = FeatureAnalyzer(analyzer.network, config)
-    pair = Pair(weighted, A, weighted.style_target([B]))
+    config = weighted.config
+    pair = Pair(weighted, A, weighted.style_statistics([B]))
     total, _, terms = pair.evaluate(objective.to_variable(A, config) * 0.9)
     named = dict(zip(TERMS, (float(t) for t in terms), strict=False))
     first, second = (float(t) for t in terms[len(TERMS) :])
@@ -129,9 +152,8 @@ def test_the_style_loss_of_a_pair_is_1_at_the_content_and_scales_nothing_else(
     x = objective.to_variable(A, analyzer.config)
     terms = {}
     for norm in ("pair", "target"):
-        config = dataclasses.replace(analyzer.config, style_norm=norm)
-        scaled = FeatureAnalyzer(analyzer.network, config)
-        pair = Pair(scaled, A, scaled.style_target([B]))
+        scaled = with_config(analyzer, style_norm=norm)
+        pair = Pair(scaled, A, scaled.style_statistics([B]))
         if norm == "pair":
             np.testing.assert_allclose(pair.evaluate(x)[2][1:4], 1, rtol=1e-4)
         terms[norm] = pair.evaluate(0.9 * x)[2].numpy()
@@ -150,31 +172,24 @@ def test_the_variable_maps_the_range_to_0_and_1_and_back(tiny_config: TransferCo
     np.testing.assert_allclose(objective.from_variable(x, tiny_config), S, atol=1e-5)
 
 
-def test_no_band_may_get_louder_than_it_ever_is_in_start_or_style(
+def test_no_band_gets_louder_than_its_peak_in_start_or_style(
     analyzer: FeatureAnalyzer,
 ) -> None:
     A, B = spectrograms(analyzer.config)
-    pair = Pair(analyzer, A, analyzer.style_target([B]), S_start=A + 1)
-    loudest = objective.from_variable(pair.upper, analyzer.config)[0, :, 0]
-    np.testing.assert_allclose(loudest, np.maximum((A + 1).max(axis=1), B.max(axis=1)), atol=1e-3)
-
-
-def everything(config: TransferConfig, **changes: object) -> TransferConfig:
-    """All terms in, with weights that differ."""
-    names = ("texture", "music", "pitch", "onset", "rhythm", "envelope")
-    weights = {f"{name}_weight": 0.5 + i for i, name in enumerate(names)}
-    return dataclasses.replace(config, **{**weights, **changes})  # type: ignore[arg-type]
+    pair = Pair(analyzer, A, analyzer.style_statistics([B]), S_start=A + 1)
+    peak = objective.from_variable(pair.upper, analyzer.config)[0, :, 0]
+    np.testing.assert_allclose(peak, np.maximum((A + 1).max(axis=1), B.max(axis=1)), atol=1e-3)
 
 
 @pytest.mark.parametrize(("strength", "norm"), [(1.0, "target"), (0.4, "pair")])
-def test_items_of_a_batch_do_not_know_of_each_other(
+def test_items_of_a_batch_do_not_affect_each_other(
     analyzer: FeatureAnalyzer, strength: float, norm: str
 ) -> None:
-    config = everything(analyzer.config, strength=strength, style_norm=norm)
-    analyzer = FeatureAnalyzer(analyzer.network, config)
+    analyzer = with_all_terms(analyzer, strength=strength, style_norm=norm)
+    config = analyzer.config
     A, style = spectrograms(config)
-    B = spectrogram.mel_spectrogram(make_tones(base=330.0)[::-1].copy(), config)
-    target = analyzer.style_target([style])
+    B = spectrogram.mel_spectrogram(make_tones(0.5, base=330.0)[::-1].copy(), config)
+    target = analyzer.style_statistics([style])
     x = np.random.default_rng(0).uniform(0, 1, (2, *A.shape)).astype(np.float32)
     both = Pair(analyzer, np.stack([A, B]), target)
     together = both.evaluate(tf.constant(x))
@@ -189,11 +204,11 @@ def test_items_of_a_batch_do_not_know_of_each_other(
 
 
 def test_every_term_enters_the_gradient_with_its_weight(analyzer: FeatureAnalyzer) -> None:
-    """By a tape through the statistics, the losses and the sum, none of it in closed form."""
-    config = everything(analyzer.config, style_norm="pair")
-    analyzer = FeatureAnalyzer(analyzer.network, config)
+    """Compare with automatic differentiation of the statistics, the losses and the sum."""
+    analyzer = with_all_terms(analyzer, style_norm="pair")
+    config = analyzer.config
     A, B = spectrograms(config)
-    pair = Pair(analyzer, A, analyzer.style_target([B]))
+    pair = Pair(analyzer, A, analyzer.style_statistics([B]))
     x = tf.constant(np.random.default_rng(0).uniform(0, 1, (1, *A.shape)), tf.float32)
     weights = [getattr(config, f"{name}_weight") for name in TERMS]
     with tf.GradientTape() as tape:
@@ -214,7 +229,7 @@ def test_the_losses_in_bfloat16_are_nearly_those_in_float32(analyzer: FeatureAna
     for precision in ("float32", "bfloat16"):
         config = dataclasses.replace(analyzer.config, precision=precision)
         rounded = FeatureAnalyzer(backbones.build_network(config), config)
-        found[precision] = Pair(rounded, A, rounded.style_target([B])).evaluate(x)
+        found[precision] = Pair(rounded, A, rounded.style_statistics([B])).evaluate(x)
     total, gradient, _ = found["float32"]
     assert float(found["bfloat16"][0]) == pytest.approx(float(total), rel=0.02)
     cosine = np.vdot(found["bfloat16"][1], gradient) / (

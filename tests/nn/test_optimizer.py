@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from audiostyle.errors import OptimizationError
 from audiostyle.events import TERMS, Iteration
-from audiostyle.nn.lbfgs import FIRST_STEP, HISTORY, MAX_HALVINGS, lbfgs_direction
+from audiostyle.nn.lbfgs import FIRST_STEP, MAX_HALVINGS
 from audiostyle.nn.optimizer import PLATEAU_STEPS, OptimizationResult, Optimizer
 
 
-def minimizer(function: Any, optimizer: str = "lbfgs", **options: Any) -> Optimizer:
-    """Make the descent of ``function(x, data)``: rows in, one number a row out."""
+def make_optimizer(function: Any, optimizer: str = "lbfgs", **options: Any) -> Optimizer:
+    """Make an optimizer of ``function(x, data)``, from rows to one number per row."""
 
     def evaluate(x: tf.Tensor, data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
@@ -37,8 +37,8 @@ def run(
     data: Any = (),
     **options: Any,
 ) -> OptimizationResult:
-    """Minimise from one start or from several, in Python: nothing is traced."""
-    method = minimizer(function, **{"compiled": False, **options})
+    """Minimise from one or several starts, by default without tracing."""
+    method = make_optimizer(function, **{"compiled": False, **options})
     x = tf.constant(start, tf.float32)
     return method.minimize(
         x if len(x.shape) == 2 else x[None],
@@ -61,40 +61,8 @@ def square(x: tf.Tensor, data: Any = ()) -> tf.Tensor:
 
 
 def test_lbfgs_finds_the_minimum_of_rosenbrock() -> None:
-    descent = run(rosenbrock, [-1.2, 1.0, 0.5])
-    np.testing.assert_allclose(descent.x[0], 1.0, atol=2e-3)
-
-
-def test_the_direction_is_minus_the_inverse_hessian_of_bfgs_times_the_gradient() -> None:
-    """By the update of the matrix itself (Nocedal & Wright 2006, eq. 6.17), pair by pair."""
-    rng = np.random.default_rng(0)
-    hessian = np.diag(rng.uniform(0.5, 3, 6))
-    moves = rng.normal(0, 1, (4, 6))
-    changes = moves @ hessian
-    products = (moves * changes).sum(axis=1)
-    H = products[-1] / (changes[-1] ** 2).sum() * np.eye(6)
-    for s, y, sy in zip(moves, changes, products, strict=True):
-        V = np.eye(6) - np.outer(y, s) / sy
-        H = V.T @ H @ V + np.outer(s, s) / sy
-    gradient = rng.normal(0, 1, 6)
-
-    def rows(values: np.ndarray) -> list[tf.Tensor]:
-        # Between the pairs lies one that does not exist, and must not count.
-        values = np.insert(values, 2, rng.normal(0, 1, 6), axis=0)
-        return [tf.constant(v[None], tf.float32) for v in values]
-
-    curvatures = tf.constant(np.insert(products, 2, 0.0)[:, None], tf.float32)
-    found = lbfgs_direction(
-        tf.constant(gradient[None], tf.float32), rows(moves), rows(changes), curvatures
-    )
-    np.testing.assert_allclose(found[0], -H @ gradient, rtol=1e-4, atol=1e-5)
-
-
-def test_the_direction_without_curvature_is_minus_the_gradient() -> None:
-    gradient = tf.constant([[1.0, -2.0]])
-    nothing = [tf.zeros((1, 2))] * HISTORY
-    found = lbfgs_direction(gradient, nothing, nothing, tf.zeros((HISTORY, 1)))
-    np.testing.assert_array_equal(found, -gradient)
+    result = run(rosenbrock, [-1.2, 1.0, 0.5])
+    np.testing.assert_allclose(result.x[0], 1.0, atol=2e-3)
 
 
 def test_lbfgs_needs_about_as_many_evaluations_as_scipy() -> None:
@@ -112,8 +80,8 @@ def test_lbfgs_needs_about_as_many_evaluations_as_scipy() -> None:
         method="L-BFGS-B",
         options={"maxiter": 25},
     )
-    descent = run(quadratic, [3.0] * 20, n_steps=25)
-    assert descent.history[-1].total < 10 * reference.fun + 1e-4
+    result = run(quadratic, [3.0] * 20, n_steps=25)
+    assert result.history[-1].total < 10 * reference.fun + 1e-4
 
 
 def test_lbfgs_finds_the_minimum_of_scipy_on_a_box() -> None:
@@ -130,15 +98,15 @@ def test_lbfgs_finds_the_minimum_of_scipy_on_a_box() -> None:
     reference = scipy_minimize(
         function, start, jac=True, method="L-BFGS-B", bounds=[(-1.3, 0.8)] * 5
     )
-    descent = run(rosenbrock, start, lower=-1.3, upper=0.8, n_steps=60)
-    np.testing.assert_allclose(descent.x[0], reference.x, atol=1e-3)
+    result = run(rosenbrock, start, lower=-1.3, upper=0.8, n_steps=60)
+    np.testing.assert_allclose(result.x[0], reference.x, atol=1e-3)
 
 
-def test_adam_takes_the_textbook_first_step_and_then_descends() -> None:
-    descent = run(square, [3.0], optimizer="adam", n_steps=150)
+def test_adam_takes_the_textbook_first_step_and_then_converges() -> None:
+    result = run(square, [3.0], optimizer="adam", n_steps=150)
     # Adam's first step is the learning rate, whatever the gradient: 0.02 of the range of 20.
-    assert descent.history[1].total == pytest.approx(2.6**2, rel=1e-4)
-    np.testing.assert_allclose(descent.x, 0.0, atol=0.05)
+    assert result.history[1].total == pytest.approx(2.6**2, rel=1e-4)
+    np.testing.assert_allclose(result.x, 0.0, atol=0.05)
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -146,8 +114,8 @@ def test_the_bounds_hold_and_the_constrained_minimum_is_found(optimizer: str) ->
     def distance(x: tf.Tensor, data: Any) -> tf.Tensor:
         return tf.reduce_sum((x - tf.constant([5.0, 0.3, -5.0])) ** 2, axis=1)
 
-    descent = run(distance, [0.9, 0.9, 0.9], lower=0.0, upper=1.0, optimizer=optimizer)
-    np.testing.assert_allclose(descent.x[0], [1.0, 0.3, 0.0], atol=0.01)
+    result = run(distance, [0.9, 0.9, 0.9], lower=0.0, upper=1.0, optimizer=optimizer)
+    np.testing.assert_allclose(result.x[0], [1.0, 0.3, 0.0], atol=0.01)
 
 
 def test_the_first_step_of_lbfgs_moves_no_value_by_more_than_its_share_of_the_range() -> None:
@@ -163,35 +131,35 @@ def test_the_first_step_of_lbfgs_moves_no_value_by_more_than_its_share_of_the_ra
 
 @pytest.mark.parametrize(("lower", "upper"), [(-10.0, 10.0), (-1.3, 0.8)])
 def test_the_loss_of_lbfgs_never_rises(lower: float, upper: float) -> None:
-    descent = run(rosenbrock, [-1.2, 1.0, 0.3, -0.7], lower=lower, upper=upper, n_steps=60)
-    totals = [iterate.total for iterate in descent.history]
+    result = run(rosenbrock, [-1.2, 1.0, 0.3, -0.7], lower=lower, upper=upper, n_steps=60)
+    totals = [iterate.total for iterate in result.history]
     assert totals == sorted(totals, reverse=True)
 
 
-def test_lbfgs_ends_where_nothing_moves_any_more_though_the_slope_is_not_0() -> None:
-    """Once rounding makes every step nothing, no evaluation is of use."""
-    descent = run(lambda x, data: 1e6 + 1e-3 * rosenbrock(x), [-1.2, 1.0])
-    assert descent.stopped == "plateau"
-    assert len(descent.history) < 10
+def test_lbfgs_stops_where_no_step_lowers_the_loss_though_the_gradient_is_not_0() -> None:
+    """Rounding makes every step 0, so that further evaluations are useless."""
+    result = run(lambda x, data: 1e6 + 1e-3 * rosenbrock(x), [-1.2, 1.0])
+    assert result.stopped == "plateau"
+    assert len(result.history) < 10
 
 
 def test_zero_steps_return_the_start() -> None:
-    descent = run(rosenbrock, [0.0, 0.5], n_steps=0)
-    np.testing.assert_array_equal(descent.x[0], [0.0, 0.5])
-    assert [iterate.step for iterate in descent.history] == [0]
+    result = run(rosenbrock, [0.0, 0.5], n_steps=0)
+    np.testing.assert_array_equal(result.x[0], [0.0, 0.5])
+    assert [iterate.step for iterate in result.history] == [0]
 
 
 def test_a_start_at_the_minimum_stops_at_once() -> None:
-    descent = run(square, [0.0, 0.0])
-    assert descent.stopped == "plateau"
-    assert len(descent.history) == 1
+    result = run(square, [0.0, 0.0])
+    assert result.stopped == "plateau"
+    assert len(result.history) == 1
 
 
 def test_a_plateau_stops_the_descent() -> None:
-    descent = run(lambda x, data: 1000 + 1e-3 * rosenbrock(x), [-1.2, 1.0], tolerance=1e-3)
-    assert descent.stopped == "plateau"
-    # The first step at which there are enough to compare.
-    assert len(descent.history) == PLATEAU_STEPS + 1 == 6
+    result = run(lambda x, data: 1000 + 1e-3 * rosenbrock(x), [-1.2, 1.0], tolerance=1e-3)
+    assert result.stopped == "plateau"
+    # The first step with enough history to compare.
+    assert len(result.history) == PLATEAU_STEPS + 1 == 6
 
 
 def test_the_callback_sees_every_step_and_can_stop() -> None:
@@ -201,20 +169,20 @@ def test_the_callback_sees_every_step_and_can_stop() -> None:
         seen.append(iterate)
         return iterate.step == 3
 
-    descent = run(rosenbrock, [-1.2, 1.0], callback=callback)
+    result = run(rosenbrock, [-1.2, 1.0], callback=callback)
     assert [iterate.step for iterate in seen] == [0, 1, 2, 3]
-    assert descent.stopped == "interrupted"
-    assert descent.history == seen
-    assert float(rosenbrock(descent.x)[0]) == pytest.approx(min(i.total for i in seen), rel=1e-5)
+    assert result.stopped == "interrupted"
+    assert result.history == seen
+    assert float(rosenbrock(result.x)[0]) == pytest.approx(min(i.total for i in seen), rel=1e-5)
 
 
 def test_adam_returns_the_best_point_and_not_the_last() -> None:
-    descent = run(
+    result = run(
         lambda x, data: tf.reduce_sum(tf.abs(x), axis=1), [0.03], optimizer="adam", n_steps=3
     )
-    totals = [iterate.total for iterate in descent.history]
+    totals = [iterate.total for iterate in result.history]
     assert totals[0] == min(totals)  # every step of 0.4 overshoots
-    assert float(tf.abs(descent.x[0, 0])) == pytest.approx(min(totals))
+    assert float(tf.abs(result.x[0, 0])) == pytest.approx(min(totals))
 
 
 def test_a_loss_that_is_not_finite_once_costs_one_restart() -> None:
@@ -225,9 +193,9 @@ def test_a_loss_that_is_not_finite_once_costs_one_restart() -> None:
         bad = 1 < len(calls) <= 1 + MAX_HALVINGS
         return square(x) + (float("nan") if bad else 0.0)
 
-    descent = run(fragile, [3.0])
-    assert descent.restarts == 1
-    np.testing.assert_allclose(descent.x, 0.0, atol=1e-3)
+    result = run(fragile, [3.0])
+    assert result.restarts == 1
+    np.testing.assert_allclose(result.x, 0.0, atol=1e-3)
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -245,13 +213,13 @@ def test_a_loss_that_is_never_finite_is_an_error_at_once(optimizer: str) -> None
 
 def test_a_step_into_infinity_is_halved() -> None:
     # -log(x) is infinite or undefined outside of x > 0; the minimum of x - log(x) is at 1.
-    descent = run(lambda x, data: tf.reduce_sum(x - tf.math.log(x), axis=1), [0.05], lower=-10.0)
-    assert descent.restarts == 0
-    np.testing.assert_allclose(descent.x, 1.0, atol=1e-2)
+    result = run(lambda x, data: tf.reduce_sum(x - tf.math.log(x), axis=1), [0.05], lower=-10.0)
+    assert result.restarts == 0
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-2)
 
 
 def test_a_batch_of_different_problems_gives_what_each_gives_alone() -> None:
-    """One is at its minimum at once, one comes to a plateau, and one goes on to the end."""
+    """One starts at its minimum, one reaches a plateau, and one takes all steps."""
 
     def shifted(x: tf.Tensor, data: Any) -> tf.Tensor:
         return data["offset"] + data["scale"] * rosenbrock(x)
@@ -265,32 +233,30 @@ def test_a_batch_of_different_problems_gives_what_each_gives_alone() -> None:
         run(shifted, starts[i], data={"offset": offset[i], "scale": scale[i]}, **options)
         for i in range(3)
     ]
-    assert [descent.stopped for descent in alone] == ["plateau", "plateau", "iterations"]
+    assert [result.stopped for result in alone] == ["plateau", "plateau", "iterations"]
     assert together.stopped == "iterations"
-    lengths = [len(descent.history) for descent in alone]
+    lengths = [len(result.history) for result in alone]
     assert lengths[0] == 1 < PLATEAU_STEPS < lengths[1] < lengths[2] == 26
-    for i, descent in enumerate(alone):
-        np.testing.assert_allclose(together.x[i], descent.x[0], rtol=1e-4, atol=1e-5)
+    for i, result in enumerate(alone):
+        np.testing.assert_allclose(together.x[i], result.x[0], rtol=1e-4, atol=1e-5)
     for step, iterate in enumerate(together.history):
-        # One that has stopped stays where it was.
-        totals = [descent.history[min(step, len(descent.history) - 1)].total for descent in alone]
+        # An item that has stopped keeps its total.
+        totals = [result.history[min(step, len(result.history) - 1)].total for result in alone]
         assert iterate.total == pytest.approx(np.mean(totals), rel=1e-4)
 
 
-# What Adam's first step, and the shortest that L-BFGS tries, leave by far, but not a tenth of it.
+# Limits that Adam's first step and the shortest step of L-BFGS exceed, but a tenth of them not.
 @pytest.mark.parametrize(("optimizer", "safe"), [("adam", 0.2), ("lbfgs", 0.002)])
-def test_only_an_item_that_is_not_finite_begins_again_with_smaller_steps(
-    optimizer: str, safe: float
-) -> None:
+def test_only_a_non_finite_item_restarts_with_smaller_steps(optimizer: str, safe: float) -> None:
     def fragile(x: tf.Tensor, data: Any) -> tf.Tensor:
         broken = tf.abs(x[:, 0] - 3.0) > data["safe"]
         return square(x) + tf.where(broken, float("nan"), 0.0)
 
-    def descend(*limits: float) -> OptimizationResult:
+    def minimize(*limits: float) -> OptimizationResult:
         data = {"safe": tf.constant(limits)}
         return run(fragile, [[3.0]] * len(limits), data=data, n_steps=1, optimizer=optimizer)
 
-    alone, sound, together = descend(safe), descend(99.0), descend(safe, 99.0)
+    alone, sound, together = minimize(safe), minimize(99.0), minimize(safe, 99.0)
     assert [alone.restarts, sound.restarts, together.restarts] == [1, 0, 1]
     assert 0 < 3 - float(alone.x[0, 0]) < safe < 3 - float(sound.x[0, 0])
     np.testing.assert_allclose(together.x, tf.concat([alone.x, sound.x], axis=0), rtol=1e-6)
@@ -298,11 +264,11 @@ def test_only_an_item_that_is_not_finite_begins_again_with_smaller_steps(
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 @pytest.mark.parametrize("jit", [False, True])
-def test_traced_compiled_or_in_python_it_is_the_same_descent(optimizer: str, jit: bool) -> None:
+def test_eager_traced_and_compiled_optimizations_agree(optimizer: str, jit: bool) -> None:
     options: Any = {"n_steps": 12, "optimizer": optimizer, "lower": -1.3, "upper": 0.8}
     starts = [[-1.2, 0.8, 0.3], [0.0, 0.5, -1.0]]
-    in_python = run(rosenbrock, starts, **options)
+    eager = run(rosenbrock, starts, **options)
     traced = run(rosenbrock, starts, compiled=True, jit=jit, **options)
-    np.testing.assert_allclose(traced.x, in_python.x, rtol=1e-3, atol=1e-4)
-    totals = [iterate.total for iterate in in_python.history]
+    np.testing.assert_allclose(traced.x, eager.x, rtol=1e-3, atol=1e-4)
+    totals = [iterate.total for iterate in eager.history]
     assert [iterate.total for iterate in traced.history] == pytest.approx(totals, rel=1e-3)

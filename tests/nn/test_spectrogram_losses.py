@@ -7,14 +7,14 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter1d
 
-from audiostyle.nn import band_statistics, spectrogram_losses, style_losses
+from audiostyle.nn import spectrogram_losses, style_losses
 
 
 def random_db(shape: tuple[int, int] = (8, 36), seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(-30, 10, shape).astype(np.float32)
 
 
-def test_the_texture_is_that_of_the_bands_and_of_their_future() -> None:
+def test_texture_features_are_the_levels_now_and_later() -> None:
     S = random_db((40, 50))
     features = spectrogram_losses.texture_features(tf.constant(S[None]), 80.0).numpy()
     assert features.shape == (1, 1, 50, 40 * len(spectrogram_losses.TEXTURE_LAGS))
@@ -37,14 +37,14 @@ def test_a_texture_band_is_a_weighted_mean_of_mel_bands() -> None:
     np.testing.assert_allclose(first[1:-1], centres[1:-1], atol=0.6)
 
 
-def test_a_texture_does_not_know_when_but_how_fast() -> None:
+def test_texture_covariance_ignores_when_but_not_how_fast() -> None:
     rng = np.random.default_rng(0)
     slow = np.repeat(rng.normal(-30, 10, (8, 32)), 16, axis=1).astype(np.float32)
     fast = slow.reshape(8, 32, 16).transpose(0, 2, 1).reshape(8, -1)
 
     def covariance(S: np.ndarray) -> np.ndarray:
         A = spectrogram_losses.texture_features(tf.constant(np.ascontiguousarray(S[None])), 80.0)
-        return style_losses.covariance(*band_statistics.statistics(A)).numpy()[0, 0]
+        return style_losses.covariance(*style_losses.band_statistics(A)).numpy()[0, 0]
 
     of_slow, of_fast = covariance(slow), covariance(fast)
     later = covariance(np.roll(slow, 160, axis=1))
@@ -59,11 +59,11 @@ def test_fine_structure_is_what_rises_above_a_gaussian_mean() -> None:
     S = random_db((256, 3))
     smooth = gaussian_filter1d(S, 8.0, axis=0, mode="reflect", truncate=8)
     fine = spectrogram_losses.fine_structure(tf.constant(S)).numpy()
-    inner = slice(64, 192)  # the edges are averaged over what there is
+    inner = slice(64, 192)  # at the edges the mean covers fewer bands
     np.testing.assert_allclose(fine[inner], np.maximum(S - smooth, 0)[inner], atol=0.05)
 
 
-def test_pitch_loss_hears_notes_and_no_equaliser() -> None:
+def test_pitch_loss_sees_notes_and_no_equaliser() -> None:
     S = np.full((256, 4), -60.0, np.float32)
     S[20::24] = -20.0
     target = spectrogram_losses.partials(tf.constant(S))
@@ -75,7 +75,7 @@ def test_pitch_loss_hears_notes_and_no_equaliser() -> None:
     assert float(spectrogram_losses.pitch_loss(tf.constant(silence), target)) == pytest.approx(
         0.5, rel=1e-3
     )
-    # The notes that are gone cost a half; new ones by the level that the content has there.
+    # Missing notes cost a half; new ones are weighted by the level of the content there.
     assert float(spectrogram_losses.pitch_loss(tf.constant(other), target)) == pytest.approx(
         0.5 + 0.5 * ((80 - 60) / (80 - 20)) ** 2, rel=1e-3
     )
@@ -87,7 +87,7 @@ def test_a_lost_partial_costs_the_square_of_its_level() -> None:
     target = spectrogram_losses.partials(tf.constant(S))
     fine = target[0].numpy()
     np.testing.assert_allclose(target[1].numpy()[[64, 192], [0, 1]], [0.75**2, 0.375**2])
-    assert np.count_nonzero(target[1].numpy()) == 2  # silence counts for nothing
+    assert np.count_nonzero(target[1].numpy()) == 2  # silence has weight 0
     kept = (0.75 * fine[64, 0]) ** 2, (0.375 * fine[192, 1]) ** 2
     for frame, band in ((0, 64), (1, 192)):
         without = S.copy()
@@ -164,7 +164,7 @@ def test_envelope_loss_of_a_gain_is_its_square_twice() -> None:
     ) == pytest.approx(2 * (8 / 80) ** 2, rel=1e-4)
 
 
-def test_items_of_a_batch_do_not_know_of_each_other() -> None:
+def test_items_of_a_batch_do_not_affect_each_other() -> None:
     S = tf.constant(np.stack([random_db((40, 36), seed) for seed in range(3)]))
     T = tf.constant(np.stack([random_db((40, 36), seed) for seed in range(3, 6)]))
     curves = (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from audiostyle.nn import band_statistics, style_losses
+from audiostyle.nn import style_losses
 from audiostyle.nn.matrix_sqrt import sqrt_psd
 
 
@@ -18,7 +18,7 @@ def activations(seed: int, shape: tuple[int, ...] = (1, 6, 5, 4)) -> np.ndarray:
 
 def gram_matrix(A: np.ndarray, bands: int = 1) -> np.ndarray:
     """Gram matrices of the only item of a batch."""
-    return band_statistics.statistics(A, bands)[0][0].numpy()
+    return style_losses.band_statistics(A, bands)[0][0].numpy()
 
 
 def test_content_loss_closed_form() -> None:
@@ -51,15 +51,15 @@ def test_gram_matrix_is_the_sum_over_positions_divided_by_their_number() -> None
 )
 def test_statistics_of_a_band_are_the_mean_over_its_two_parts(bands: int, edges: list[int]) -> None:
     A = activations(0, (2, 6, 5, 4))
-    grams, means = band_statistics.statistics(A, bands)
-    assert band_statistics.part_edges(6, bands) == edges
+    grams, means = style_losses.band_statistics(A, bands)
+    assert style_losses.part_edges(6, bands) == edges
     parts = [*pairwise(edges)]
     of_bands = [*pairwise(parts)] or [(parts[0], parts[0])]
     assert grams.shape == (2, len(of_bands), 4, 4)
     assert means.shape == (2, len(of_bands), 4)
     for i, both in enumerate(of_bands):
         for item in range(2):
-            of_parts = [band_statistics.statistics(A[item : item + 1, a:b]) for a, b in both]
+            of_parts = [style_losses.band_statistics(A[item : item + 1, a:b]) for a, b in both]
             gram, mean = (np.mean([part[k] for part in of_parts], axis=0)[0, 0] for k in (0, 1))
             np.testing.assert_allclose(grams[item, i], gram, rtol=1e-5)
             np.testing.assert_allclose(means[item, i], mean, rtol=1e-5)
@@ -67,14 +67,14 @@ def test_statistics_of_a_band_are_the_mean_over_its_two_parts(bands: int, edges:
 
 def test_bands_of_even_parts_overlap_by_half() -> None:
     A = activations(0, (1, 8, 5, 3))
-    grams, means = band_statistics.statistics(A, 3)
+    grams, means = style_losses.band_statistics(A, 3)
     for i in range(3):  # of four rows each
-        gram, mean = band_statistics.statistics(A[:, 2 * i : 2 * i + 4])
+        gram, mean = style_losses.band_statistics(A[:, 2 * i : 2 * i + 4])
         np.testing.assert_allclose(grams[:, i], gram[:, 0], rtol=1e-5)
         np.testing.assert_allclose(means[:, i], mean[:, 0], rtol=1e-5)
 
 
-def test_gram_matrix_forgets_the_order_and_the_length_of_time() -> None:
+def test_gram_matrix_ignores_the_order_and_the_length_of_time() -> None:
     A = activations(0)
     gram = gram_matrix(A, 3)
     np.testing.assert_allclose(gram_matrix(A[:, :, ::-1], 3), gram, rtol=1e-5)
@@ -87,21 +87,21 @@ def test_the_gradient_of_the_statistics_is_that_of_autodiff(rows: int, bands: in
     A = tf.constant(activations(0, (2, rows, 5, 4)))
     with tf.GradientTape() as tape:
         tape.watch(A)
-        statistics = band_statistics.statistics(A, bands)
+        statistics = style_losses.band_statistics(A, bands)
     slopes = [tf.constant(rng.normal(0, 1, s.shape), tf.float32) for s in statistics]
     expected = tape.gradient(statistics, A, output_gradients=slopes)
-    found = band_statistics.statistics_gradient(A, *slopes, bands)
+    found = style_losses.band_statistics_gradient(A, *slopes, bands)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
     half = tf.cast(A, tf.bfloat16)
-    found = band_statistics.statistics_gradient(half, *slopes, bands)
+    found = style_losses.band_statistics_gradient(half, *slopes, bands)
     assert found.dtype == tf.bfloat16
     error = np.linalg.norm(tf.cast(found, tf.float32) - expected)
     assert error < 0.01 * np.linalg.norm(expected)
 
 
 def test_style_loss_closed_form() -> None:
-    (G, mean), (H, _) = (band_statistics.statistics(activations(seed), 2) for seed in (0, 1))
+    (G, mean), (H, _) = (style_losses.band_statistics(activations(seed), 2) for seed in (0, 1))
     pairs = zip(G[0].numpy(), H[0].numpy(), strict=True)
     expected = np.mean([((g - h) ** 2).sum() / (h**2).sum() for g, h in pairs])
     assert float(style_losses.style_loss(G, mean, H).value[0]) == pytest.approx(expected, rel=1e-5)
@@ -111,12 +111,12 @@ def test_style_loss_closed_form() -> None:
 
 def test_losses_of_a_silent_style_are_0_and_not_nan() -> None:
     gram, mean = tf.zeros((1, 1, 4, 4)), tf.zeros((1, 1, 4))
-    for matched in (
+    for distance in (
         style_losses.style_loss(gram, mean, gram),
         style_losses.moments_loss(gram, mean, gram, mean),
         style_losses.wasserstein_loss(gram, mean, target_of(gram, mean)),
     ):
-        for value in matched:
+        for value in distance:
             assert float(tf.reduce_max(tf.abs(value))) == 0.0
 
 
@@ -126,10 +126,12 @@ def test_total_loss_is_the_weighted_sum() -> None:
 
 def test_gradient_of_the_gram_style_loss_is_the_analytic_one() -> None:
     A = activations(0)
-    target = band_statistics.statistics(activations(1))[0]
-    gram, mean = band_statistics.statistics(A)
-    matched = style_losses.style_loss(gram, mean, target)
-    found = band_statistics.statistics_gradient(tf.constant(A), matched.by_gram, matched.by_mean)
+    target = style_losses.band_statistics(activations(1))[0]
+    gram, mean = style_losses.band_statistics(A)
+    distance = style_losses.style_loss(gram, mean, target)
+    found = style_losses.band_statistics_gradient(
+        tf.constant(A), distance.by_gram, distance.by_mean
+    )
     flat = A.reshape(-1, 4)
     difference = (gram - target)[0, 0].numpy()
     expected = 4 * flat @ difference / len(flat) / (target.numpy() ** 2).sum()
@@ -141,7 +143,7 @@ def gaussian(seed: int, positions: int = 400) -> tuple[np.ndarray, np.ndarray, n
     rng = np.random.default_rng(seed)
     A = rng.normal(0, 1, (1, 1, positions, 4)) @ rng.normal(0, 1, (4, 4)) + rng.normal(0, 1, 4)
     A = A.astype(np.float32)
-    gram, mean = band_statistics.statistics(A)
+    gram, mean = style_losses.band_statistics(A)
     return A, gram.numpy(), mean.numpy()
 
 
@@ -223,13 +225,13 @@ def test_of_a_wide_layer_the_rest_of_the_variance_is_compared_as_a_sum(
     for slope, other in zip(there[1:], elsewhere[1:], strict=True):
         assert np.linalg.norm(slope) < 0.01 * np.linalg.norm(other)
     # Along its own gradient the loss changes as the gradient says.
-    matched = wasserstein(0, 1)
-    step = 1e-3 * matched.by_gram / tf.norm(matched.by_gram)
+    distance = wasserstein(0, 1)
+    step = 1e-3 * distance.by_gram / tf.norm(distance.by_gram)
     target = target_of(target_gram, target_mean)
     above, below = (
         style_losses.wasserstein_loss(gram + s * step, mean, target).value[0] for s in (1, -1)
     )
-    slope = tf.reduce_sum(matched.by_gram * step)
+    slope = tf.reduce_sum(distance.by_gram * step)
     assert float(above - below) / 2 == pytest.approx(float(slope), rel=0.02)
 
 
@@ -287,7 +289,7 @@ def by_wasserstein(
     [
         (naive_gram, by_style, 1e-5),
         (naive_moments, style_losses.moments_loss, 1e-4),
-        (naive_wasserstein, by_wasserstein, 0.01),  # the root is iterated only so far
+        (naive_wasserstein, by_wasserstein, 0.01),  # the root is approximate
     ],
 )
 @pytest.mark.parametrize("targets", [1, 2])
@@ -304,8 +306,8 @@ def test_the_gradients_of_the_losses_are_those_of_autodiff(
     mix = rng.normal(0, 1, (4, 4))
     A = (rng.normal(0, 1, (2, rows, 30, 4)) @ mix + 0.5).astype(np.float32)
     B = (rng.normal(0, 1, (targets, rows, 30, 4)) + rng.normal(0, 1, 4)).astype(np.float32)
-    statistics = [*band_statistics.statistics(A, 2), *band_statistics.statistics(B, 2)]
-    matched = ours(*statistics)
+    statistics = [*style_losses.band_statistics(A, 2), *style_losses.band_statistics(B, 2)]
+    distance = ours(*statistics)
     gram, mean, *target = (tf.cast(s, tf.float64) for s in statistics)
     with tf.GradientTape() as tape:
         tape.watch((gram, mean))
@@ -313,22 +315,204 @@ def test_the_gradients_of_the_losses_are_those_of_autodiff(
     by_gram, by_mean = tape.gradient(value, (gram, mean), unconnected_gradients="zero")
     # Gram matrices are symmetric; eigh reads, and differentiates, one triangle only.
     by_gram = (by_gram + tf.linalg.matrix_transpose(by_gram)) / 2
-    np.testing.assert_allclose(matched.value, value, rtol=tolerance)
-    for found, expected in ((matched.by_gram, by_gram), (matched.by_mean, by_mean)):
+    np.testing.assert_allclose(distance.value, value, rtol=tolerance)
+    for found, expected in ((distance.by_gram, by_gram), (distance.by_mean, by_mean)):
         assert found.shape == expected.shape
         error = np.linalg.norm(found - tf.cast(expected, tf.float32))
         assert error <= tolerance * np.linalg.norm(expected)
 
 
 def test_a_target_for_a_whole_batch_is_the_target_of_each() -> None:
-    """Of one band and many channels: there oneDNN's own broadcasting corrupts memory."""
+    """With one band and many channels, where broadcasting in oneDNN corrupts memory."""
     rng = np.random.default_rng(0)
     A = rng.normal(0, 1, (3, 1, 400, 64)).astype(np.float32)
-    gram, mean = band_statistics.statistics(A[:2])
-    target = band_statistics.statistics(A[2:])
+    gram, mean = style_losses.band_statistics(A[:2])
+    target = style_losses.band_statistics(A[2:])
     for loss in (by_style, style_losses.moments_loss, by_wasserstein):
         together = loss(gram, mean, *target)
         for i in range(2):
             alone = loss(gram[i : i + 1], mean[i : i + 1], *target)
             for ours, theirs in zip(together, alone, strict=True):
                 np.testing.assert_allclose(ours[i], theirs[0], rtol=1e-3, atol=1e-6)
+
+
+Loss = Callable[..., style_losses.StyleDistance]
+LOSSES: dict[str, Loss] = {
+    "gram": by_style,
+    "moments": lambda *statistics: style_losses.moments_loss(*statistics),
+    "wasserstein": by_wasserstein,
+}
+
+
+def mixed(
+    seed: int, shape: tuple[int, ...] = (2, 5, 40, 4), bands: int = 2
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Statistics of items in bands; channels are correlated, rows differ in level."""
+    rng = np.random.default_rng(seed)
+    A = rng.normal(0, 1, shape) @ rng.normal(0, 1, (shape[-1],) * 2) + rng.normal(0, 1, shape[-1])
+    A *= np.linspace(0.5, 2.0, shape[1])[:, None, None]
+    return style_losses.band_statistics(A.astype(np.float32), bands)
+
+
+def test_content_loss_is_computed_per_item() -> None:
+    F, P = activations(0, (3, 6, 5, 4)), activations(1, (3, 6, 5, 4))
+    energy = (P**2).sum(axis=(1, 2, 3))
+    value, gradient = style_losses.content_loss(tf.constant(F), tf.constant(P), tf.constant(energy))
+    squares = ((F - P) ** 2).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(value, 0.5 * squares / energy, rtol=1e-5)
+    np.testing.assert_allclose(gradient, (F - P) / energy[:, None, None, None], rtol=1e-5)
+
+
+def test_content_loss_of_half_precision_is_summed_in_single() -> None:
+    F, P = (tf.cast(activations(seed, (2, 16, 50, 8)), tf.bfloat16) for seed in (0, 1))
+    energy = tf.reduce_sum(tf.cast(P, tf.float32) ** 2, axis=(1, 2, 3))
+    value, gradient = style_losses.content_loss(F, P, energy)
+    error = tf.cast(F - P, tf.float64)
+    expected = 0.5 * tf.reduce_sum(error**2, axis=(1, 2, 3)) / tf.cast(energy, tf.float64)
+    assert (value.dtype, gradient.dtype) == (tf.float32, tf.bfloat16)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_covariance_is_numpys_in_every_band() -> None:
+    A = np.random.default_rng(0).normal(0.3, 1, (2, 6, 40, 4)) * [1.0, 2.0, 0.5, 3.0]
+    A[:, 3:] *= 10.0
+    found = style_losses.covariance(*style_losses.band_statistics(A.astype(np.float32), 2))
+    assert found.shape == (2, 2, 4, 4)
+    for item in range(2):
+        for band, rows in enumerate((slice(0, 4), slice(2, 6))):
+            expected = np.cov(A[item, rows].reshape(-1, 4).T, bias=True)
+            loaded = expected + 1e-4 * np.trace(expected) / 4 * np.eye(4)
+            np.testing.assert_allclose(found[item, band], loaded, rtol=1e-3, atol=1e-5)
+            # A ten-thousandth of the mean variance, to a hundredth of itself.
+            load = np.diag(found[item, band] - expected)
+            np.testing.assert_allclose(load, 1e-4 * np.trace(expected) / 4, rtol=0.1)
+
+
+@pytest.mark.parametrize(("n_channels", "n_axes"), [(4, 4), (32, 32), (33, 32), (160, 40)])
+def test_principal_axes_are_those_of_largest_variance(n_channels: int, n_axes: int) -> None:
+    """A quarter of the channels or 32 where that is more; of the others the variance is summed."""
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.normal(0, 1, (2, 3, n_channels, n_channels)))[0]
+    values = np.sort(rng.uniform(0.1, 9.0, (2, 3, n_channels)))
+    covariances = (Q * values[..., None, :]) @ np.swapaxes(Q, -1, -2)
+    axes, deviations, rest = style_losses.principal_axes(covariances)
+    assert {array.dtype for array in (axes, deviations, rest)} == {np.dtype(np.float32)}
+    assert axes.shape == (2, 3, n_channels, n_axes)
+    np.testing.assert_allclose(deviations, np.sqrt(values[..., -n_axes:]), rtol=1e-5)
+    np.testing.assert_allclose(rest, values[..., :-n_axes].sum(axis=-1), rtol=1e-5)
+    along = np.abs((axes * Q[..., -n_axes:]).sum(axis=-2))
+    np.testing.assert_allclose(along, 1, rtol=1e-4)
+
+
+def test_a_variance_that_rounding_made_negative_counts_as_0() -> None:
+    covariance = np.diag([4.0, 1.0, 0.0, -1e-9])[None, None]
+    _, deviations, rest = style_losses.principal_axes(covariance)
+    np.testing.assert_array_equal(deviations[0, 0], [0.0, 0.0, 1.0, 2.0])
+    assert not rest.any()
+
+
+def naive_wide(S: tf.Tensor, T: tf.Tensor, shift: tf.Tensor, n_axes: int) -> tf.Tensor:
+    """Distance where only some axes of the target are compared one by one, band by band."""
+    values, vectors = tf.linalg.eigh(T)
+    U, variances = vectors[..., -n_axes:], values[..., -n_axes:]
+    rest = tf.reduce_sum(values[..., :-n_axes], axis=-1)
+    inside = tf.matmul(U, S @ U, transpose_a=True)
+    root = tf.linalg.diag(tf.sqrt(variances))
+    bures = tf.linalg.trace(inside) + tf.reduce_sum(variances, axis=-1)
+    bures -= 2 * tf.linalg.trace(naive_root(root @ inside @ root))
+    outside = tf.linalg.trace(S) - tf.linalg.trace(inside)
+    return bures + (tf.sqrt(outside) - tf.sqrt(rest)) ** 2 + tf.reduce_sum(shift**2, axis=-1)
+
+
+@pytest.mark.parametrize("load", [style_losses.DIAGONAL_LOAD, 0.5])
+@pytest.mark.parametrize(("n_channels", "bands"), [(4, 2), (5, 2), (4, 5)])
+def test_the_gradients_of_a_wide_layer_are_those_of_autodiff(
+    n_channels: int, bands: int, load: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the usual load of the diagonal, and one so large that its own gradient shows."""
+    monkeypatch.setattr(style_losses, "ALL_AXES", 3)
+    monkeypatch.setattr(style_losses, "DIAGONAL_LOAD", load)
+    shape = (2, 5, 60, n_channels)
+    statistics = [*mixed(0, shape, bands), *mixed(1, shape, bands)]
+    distance = by_wasserstein(*statistics)
+    gram, mean, target_gram, target_mean = (tf.cast(s, tf.float64) for s in statistics)
+    T = naive_covariance(target_gram, target_mean)
+    energy = tf.linalg.trace(T) + tf.reduce_sum(target_mean**2, axis=2)
+    with tf.GradientTape() as tape:
+        tape.watch((gram, mean))
+        S = naive_covariance(gram, mean)
+        expected_distance = naive_wide(S, T, mean - target_mean, 3)
+        value = tf.reduce_mean(expected_distance / energy, axis=1)
+    by_gram, by_mean = tape.gradient(value, (gram, mean))
+    by_gram = (by_gram + tf.linalg.matrix_transpose(by_gram)) / 2
+    np.testing.assert_allclose(distance.value, value, rtol=0.01)
+    for found, expected in ((distance.by_gram, by_gram), (distance.by_mean, by_mean)):
+        assert found.shape == expected.shape
+        error = np.linalg.norm(found - tf.cast(expected, tf.float32))
+        assert error <= 0.01 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("factor", [0.05, 30.0])
+@pytest.mark.parametrize("most_axes", [2, 32])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_free_of_units(
+    name: str, most_axes: int, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scaling all activations leaves the loss unchanged."""
+    monkeypatch.setattr(style_losses, "ALL_AXES", most_axes)
+    statistics = [*mixed(0), *mixed(1)]
+    scaled = [s * factor**power for s, power in zip(statistics, (2, 1, 2, 1), strict=True)]
+    ours, theirs = LOSSES[name](*statistics), LOSSES[name](*scaled)
+    np.testing.assert_allclose(theirs.value, ours.value, rtol=1e-3)
+    for slope, other, power in ((ours[1], theirs[1], 2), (ours[2], theirs[2], 1)):
+        error = np.linalg.norm(other * factor**power - slope)
+        assert error <= 2e-3 * np.linalg.norm(slope)
+
+
+@pytest.mark.parametrize("most_axes", [2, 32])
+@pytest.mark.parametrize("name", LOSSES)
+def test_silence_is_at_distance_1_from_any_style(
+    name: str, most_axes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All losses are relative to the target; the gradient exists as well."""
+    monkeypatch.setattr(style_losses, "ALL_AXES", most_axes)
+    gram, mean = mixed(1)
+    distance = LOSSES[name](0 * gram, 0 * mean, gram, mean)
+    np.testing.assert_allclose(distance.value, 1.0, rtol=5e-3)
+    assert all(np.isfinite(slope).all() for slope in distance[1:])
+
+
+def test_a_constant_channel_has_no_gradient_by_its_deviation() -> None:
+    """The root of a variance has no derivative at 0; its mean is distance all the same."""
+    rng = np.random.default_rng(0)
+    A, B = rng.normal(1, 1, (2, 1, 4, 40, 3)).astype(np.float32)
+    A[..., 1] = 0.5
+    distance = style_losses.moments_loss(
+        *style_losses.band_statistics(A), *style_losses.band_statistics(B)
+    )
+    a, b = A.reshape(-1, 3), B.reshape(-1, 3)
+    deviations = np.maximum(a.std(axis=0), 1e-3)
+    energy = (b**2).mean(axis=0).sum()
+    error = (a.mean(axis=0) - b.mean(axis=0)) ** 2 + (deviations - b.std(axis=0)) ** 2
+    assert float(distance.value[0]) == pytest.approx(error.sum() / energy, rel=1e-4)
+    by_variance = (1 - b.std(axis=0) / a.std(axis=0).clip(1e-9)) / energy
+    by_variance[1] = 0.0
+    np.testing.assert_allclose(distance.by_gram[0, 0], np.diag(by_variance), rtol=1e-3, atol=1e-6)
+    shift = 2 * (a.mean(axis=0) - b.mean(axis=0)) / energy
+    assert float(distance.by_mean[0, 0, 1]) == pytest.approx(shift[1], rel=1e-4)
+
+
+def test_a_target_for_several_items_stands_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style_losses, "ALL_AXES", 2)
+    gram, mean = mixed(0, (3, 5, 40, 4))
+    target: list[Any] = [s[:1] for s in mixed(1)]
+    together = style_losses.wasserstein_loss(gram, mean, target_of(*target))
+    for i in range(3):
+        alone = style_losses.wasserstein_loss(gram[i : i + 1], mean[i : i + 1], target_of(*target))
+        for ours, theirs in zip(together, alone, strict=True):
+            np.testing.assert_allclose(ours[i], theirs[0], rtol=1e-3, atol=1e-6)
+
+
+def test_every_term_has_its_weight() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        style_losses.total_loss([tf.constant(1.0), tf.constant(2.0)], [1.0])

@@ -1,4 +1,4 @@
-"""Weights: what ships is what was published, and nothing that is broken gets through."""
+"""Shipped weights are the published ones; broken files are refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VGG19_CHANNELS = (64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512, 512)
 
 
 def musicnn(**changes: Any) -> dict[str, Array]:
-    """Weights of the right shapes, and of values that are easily told apart."""
+    """Return weights of the right shapes with random values."""
     rng = np.random.default_rng(0)
     arrays: dict[str, Array] = {"input/scale": np.ones(1), "input/shift": np.zeros(1)}
     for i in range(1, 6):
@@ -66,7 +66,7 @@ def test_random_filters_have_no_weights() -> None:
 
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a copy of the folder of weights in place of the real one."""
+    """Replace the folder of weights by a copy."""
     folder = tmp_path / "weights"
     shutil.copytree(nn_weights.WEIGHTS_DIR, folder)
     monkeypatch.setattr(nn_weights, "WEIGHTS_DIR", folder)
@@ -85,7 +85,7 @@ def test_a_single_flipped_bit_is_found(network: str, check: Any, copied: Path) -
         check(network)
 
 
-def test_weights_that_are_gone_are_named(copied: Path) -> None:
+def test_a_missing_weights_file_is_named(copied: Path) -> None:
     (copied / "vgg19.npz").unlink()
     with pytest.raises(WeightsError, match=r"vgg19\.npz cannot be read \(No such file"):
         nn_weights.load_weights("vgg19")
@@ -95,9 +95,7 @@ def test_weights_that_are_gone_are_named(copied: Path) -> None:
     ("text", "message"),
     [(None, "cannot be read"), ("{", "cannot be read"), ("{}", r"does not name vgg19\.npz")],
 )
-def test_a_manifest_that_says_nothing_is_refused(
-    text: str | None, message: str, copied: Path
-) -> None:
+def test_an_unusable_manifest_is_refused(text: str | None, message: str, copied: Path) -> None:
     manifest = copied / "MANIFEST.json"
     manifest.unlink() if text is None else manifest.write_text(text)
     with pytest.raises(WeightsError, match=rf"MANIFEST\.json {message}.*: reinstall audiostyle"):
@@ -114,7 +112,7 @@ def test_provenance_of_what_ships_and_of_a_file(tmp_path: Path) -> None:
     }
 
 
-def test_a_users_file_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_users_file_is_loaded_unchanged(tmp_path: Path) -> None:
     arrays = musicnn()
     arrays["conv2/bias"] = arrays["conv2/bias"].astype(np.float64)
     loaded = nn_weights.load_weights("musicnn-vgg", str(save(tmp_path / "w.npz", **arrays)))

@@ -44,7 +44,7 @@ class FakeOptimizer:
     def __init__(self, config: TransferConfig, change: Change = lambda S: S) -> None:
         self.config = config
         self.precision = "float32"
-        self.analyzer = SimpleNamespace(config=config, min_frames=1, target_shapes=dict)
+        self.analyzer = SimpleNamespace(config=config, min_frames=1, statistics_shapes=dict)
         self.seconds = 0.0
         self.sizes: list[int] = []
         self._change = change

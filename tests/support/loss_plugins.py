@@ -1,4 +1,4 @@
-"""Plugin losses for tests, and a content for them."""
+"""Two plugin losses, and a content for their tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Tiny:
 
 
 def opening(seconds: float = 1.0) -> np.ndarray:
-    """Make a chord whose upper half swells twice per second."""
+    """Return a chord whose upper half swells twice per second."""
     t = np.arange(round(seconds * SR)) / SR
     open_, tones = 0.5 - 0.5 * np.cos(4 * np.pi * t), 2 * np.pi * t
     low, high = (sum(np.sin(f * tones) for f in some) for some in ((220, 330), (1760, 2640, 3520)))

@@ -67,7 +67,7 @@ class SpectrogramOptimizer:
     def prepare(self, S_content: Array, S_init: Array, style: StyleStatistics) -> WindowBatch:
         """Analyse windows of a content [shape=(batch, n_mels, t), dB] for `optimize`."""
         start = time.perf_counter()
-        features = self.analyzer.analyse(S_content)
+        features = self.analyzer.analyze(S_content)
         seconds = time.perf_counter() - start
         data, upper = self.objective.prepare(S_content, S_init, style, features)
         return WindowBatch(to_variable(S_init, self.config), data, upper, seconds)

@@ -115,7 +115,7 @@ def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> 
             power = spectrogram.channel_power(reader.stft(start, stop))
             S = spectrogram.mel_db(power, config)
             frames.add(power)
-            statistics.add(analyzer.window_target(S))
+            statistics.add(analyzer.window_statistics(S))
             excerpt.add(S)
     if excerpt is None:
         raise AudioFileError(f"{style.name}: contains no clip that can be used")
@@ -146,7 +146,7 @@ def analyze_styles(
 
 def _check_shapes(style: AnalyzedStyle, analyzer: FeatureAnalyzer, name: str) -> AnalyzedStyle:
     """Return an analysis made earlier if its arrays have the shapes that these networks give."""
-    for field, expected in analyzer.target_shapes().items():
+    for field, expected in analyzer.statistics_shapes().items():
         kind, _, layer = field.partition("/")
         value = getattr(style.statistics, kind)
         shape = (value[layer] if layer else value).shape

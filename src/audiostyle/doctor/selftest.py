@@ -11,7 +11,7 @@ from typing import Any
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.doctor.checks import CheckResult
 from audiostyle.nn import device, gpu_diagnosis
-from audiostyle.nn.precision import choose_precision
+from audiostyle.nn.device import choose_precision
 from audiostyle.utils.stderr_capture import capture_stderr
 
 SECTION = "TensorFlow"

@@ -1,4 +1,4 @@
-"""Networks, their weights, style statistics, losses, and the optimiser, all in TensorFlow.
+"""Neural networks in TensorFlow: their weights, style statistics, losses and the optimiser.
 
 May import `audiostyle.dsp` and the packages below it.
 """

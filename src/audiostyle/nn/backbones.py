@@ -1,10 +1,8 @@
-"""Feature extractors: dB mel spectrogram in, activations of the layers that a loss reads out.
+"""Feature extractors: from dB mel spectrograms to the activations of layers.
 
-Conventions
------------
-- Input ``S`` has shape (batch, n_mels, t, 1), in dB from ``-top_db`` (silence) to about 0.
-- Activations have shape (batch, F, T, C): frequency rows, time frames, channels, after the ReLU.
-- Only the layers asked for, and those below them, are computed.
+The input ``S`` has shape (batch, n_mels, t, 1), in dB from ``-top_db`` (silence) to about 0.
+Activations have shape (batch, F, T, C): frequency rows, time frames, channels, after the ReLU.
+Only the requested layers, and those below them, are computed.
 """
 
 from __future__ import annotations
@@ -19,8 +17,7 @@ import tensorflow as tf
 
 from audiostyle.config.network_specs import MUSIC_LAYERS, NETWORKS, find_network
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.nn.convolution import convolve_plane
-from audiostyle.nn.precision import choose_precision
+from audiostyle.nn.device import choose_precision
 from audiostyle.nn.weights import load_weights
 
 Array = npt.NDArray[Any]
@@ -28,16 +25,16 @@ Tensor = Any  # TensorFlow ships no types
 Size = tuple[int, int]
 
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # of the Caffe models, subtracted from 0..255
-RANDOM_FILTERS = 1024  # Ulyanov & Lebedev took 4096 on 1025 bins; here the input has 256 bands
+RANDOM_FILTERS = 1024  # for 256 bands; Ulyanov & Lebedev used 4096 for 1025 bins
 MUSICNN_SR, MUSICNN_HOP, MUSICNN_MELS = 16_000, 256, 96
 MUSICNN_N_FFT = 512
 
 
 class FeatureExtractor(Protocol):
-    """What the descent needs of a network."""
+    """Interface of a network."""
 
     min_frames: int
-    """Shortest spectrogram, in frames, that reaches the deepest layer."""
+    """Length of the shortest spectrogram that reaches the deepest layer, in frames."""
 
     def __call__(self, S: Tensor) -> dict[str, Tensor]:
         """Return the activations of each layer for a dB mel spectrogram."""
@@ -45,49 +42,25 @@ class FeatureExtractor(Protocol):
 
 
 def build_network(config: TransferConfig) -> FeatureExtractor:
-    """Make the network of a configuration, with its weights.
-
-    Parameters
-    ----------
-    config : TransferConfig
-
-    Returns
-    -------
-    FeatureExtractor
+    """Build the network of a configuration, with its weights.
 
     Raises
     ------
     WeightsError
         If the weights are missing or corrupt.
     ConfigError
-        If the network is not known in this process.
+        If the network is unknown in this process.
     """
     layers = [name for name, _ in (*config.content_layers, *config.style_layers)]
-    # A configuration that came from another process names a network that was checked only there.
-    build = NETWORKS[find_network(config.network)].build
-    if build is not None:
-        network: FeatureExtractor = build(layers, config)
-        return network
-    return SHIPPED[config.network](layers, config)
+    # A configuration from another process may name a network that is not known in this one.
+    build = NETWORKS[find_network(config.network)].build or SHIPPED[config.network]
+    network: FeatureExtractor = build(layers, config)
+    return network
 
 
 def build_music_network(config: TransferConfig) -> FeatureExtractor:
-    """Make the second network, musicnn's VGG as it was trained, for the style layers of its own.
-
-    Parameters
-    ----------
-    config : TransferConfig
-
-    Returns
-    -------
-    FeatureExtractor
-
-    Raises
-    ------
-    WeightsError
-        If the weights are missing or corrupt.
-    """
-    own = dataclasses.replace(
+    """Build the second network, musicnn's VGG as it was trained, for the ``music`` style term."""
+    music = dataclasses.replace(
         config,
         network="musicnn-vgg",
         content_layers=(),
@@ -96,20 +69,11 @@ def build_music_network(config: TransferConfig) -> FeatureExtractor:
         pooling="max",
         weights=None,
     )
-    return MusicnnVGG([name for name, _ in MUSIC_LAYERS], own)
+    return MusicnnVGG([name for name, _ in MUSIC_LAYERS], music)
 
 
 def resolve_precision(precision: str) -> str:
-    """Turn ``auto`` into what the device is fast at; see `audiostyle.nn.precision.choose_precision`.
-
-    Parameters
-    ----------
-    precision : str
-
-    Returns
-    -------
-    str
-    """
+    """Resolve ``auto`` to the precision that the device is fast at."""
     return choose_precision(precision, tf)[0]
 
 
@@ -119,20 +83,96 @@ def _unit(S: Tensor, top_db: float) -> Tensor:
 
 
 def _pool(x: Tensor, kind: str, size: Size = (2, 2), steps: Size = (2, 2)) -> Tensor:
-    """Pool by `size` in `steps` (frequency, time)."""
+    """Pool windows of `size` every `steps` (frequency, time)."""
     if kind == "max":
         return tf.nn.max_pool2d(x, size, steps, "VALID")
     return tf.nn.avg_pool2d(x, size, steps, "VALID")
 
 
+def convolve_plane(plane: Tensor, kernel: Tensor, bias: Tensor, step: int = 1) -> Tensor:
+    """Convolve a single plane, as a network's first layer does, with a faster gradient.
+
+    The gradient of a convolution by its input is a convolution from many channels to one, which
+    libraries are slow at. As a matrix product, whose columns are then shifted and added, it takes
+    at most half the time (docs/performance.md).
+
+    Parameters
+    ----------
+    plane : tf.Tensor [shape=(batch, rows, t, 1)]
+    kernel : tf.Tensor [shape=(3, 3, 1 or 2, C)]
+        A second input channel is applied to a plane of ones; because of the zero padding, that is
+        not the same as a bias.
+    bias : tf.Tensor [shape=(C,)]
+    step : int
+        1, or 2 for every other row of the result, starting with the first; `rows` must be even.
+
+    Returns
+    -------
+    tf.Tensor [shape=(batch, rows / step, t, C)]
+    """
+
+    def convolve(plane: Tensor) -> tuple[Tensor, Any]:
+        ones = [tf.ones_like(plane)] * (kernel.shape[2] - 1)
+        # With a step of 2, "SAME" would shift the rows by one.
+        padding: Any = "SAME" if step == 1 else [[0, 0], [1, 0], [1, 1], [0, 0]]
+        y = tf.nn.conv2d(tf.concat([plane, *ones], axis=3), kernel, (1, step, 1, 1), padding)
+
+        def gradient(upstream: Tensor) -> Tensor:
+            return tf.cast(_gather(upstream, kernel[:, :, 0], step)[..., None], plane.dtype)
+
+        return tf.nn.bias_add(y, bias), gradient
+
+    convolved: Tensor = tf.custom_gradient(convolve)(plane)
+    if not tf.executing_eagerly():
+        _forget_gradient(convolved)
+    return convolved
+
+
+def _forget_gradient(traced: Tensor) -> None:
+    """Release a graph that TensorFlow would keep for the life of the process.
+
+    TensorFlow registers custom gradients by name, and each holds the graph that it was traced in.
+    A tape does not need the registry.
+    """
+    from tensorflow.python.framework import ops
+
+    listed = getattr(getattr(ops, "gradient_registry", None), "_registry", None)
+    if isinstance(listed, dict):  # a private name, which may change
+        listed.pop(traced.op.get_attr("_gradient_op_type").decode(), None)
+
+
+def _gather(upstream: Tensor, kernel: Tensor, step: int) -> Tensor:
+    """Gradient by the plane [shape=(batch, rows, t), float32]."""
+    channels = kernel.shape[2]
+    shape = tf.shape(upstream)
+    # Taps come first, so that each is contiguous: slicing the last axis would take longer than the
+    # product.
+    by_tap, positions = tf.reshape(kernel, (9, channels)), tf.reshape(upstream, (-1, channels))
+    taps = tf.cast(tf.matmul(by_tap, positions, transpose_b=True), tf.float32)
+    taps = tf.reshape(taps, (3, 3, shape[0], shape[1], shape[2]))
+    above, level, below = (_add_columns(taps[i]) for i in range(3))
+    above = tf.pad(above[:, 1:], ((0, 0), (0, 1), (0, 0)))  # contributes to the row below it
+    if step == 1:
+        return above + level + tf.pad(below[:, :-1], ((0, 0), (1, 0), (0, 0)))
+    rows = tf.stack([level, above + below], axis=2)
+    return tf.reshape(rows, (shape[0], 2 * shape[1], shape[2]))
+
+
+def _add_columns(taps: Tensor) -> Tensor:
+    """Add the three taps of a row of the kernel, shifted to the columns that they came from."""
+    earlier = tf.pad(taps[0, :, :, 1:], ((0, 0), (0, 0), (0, 1)))
+    later = tf.pad(taps[2, :, :, :-1], ((0, 0), (0, 0), (1, 0)))
+    return earlier + taps[1] + later
+
+
 class VGG19:
     """VGG-19 (Simonyan & Zisserman 2015) trained on ImageNet, up to block5_conv1.
 
-    The spectrogram stands in for all three colour planes at once, so the kernels of the first layer
-    are summed over them: one plane is convolved in place of three, with the same result. Of the
-    mean colour that Keras subtracts, its mean grey is subtracted from the plane, and what each
-    colour differs from grey enters by a second plane of ones; zero padding then falls exactly where
-    Keras has it.
+    The spectrogram takes the place of all three colour planes, so the kernels of the first layer
+    are summed over colours: one plane is convolved instead of three, with the same result. Of the
+    mean colour that Keras subtracts, the mean grey is subtracted from the plane; the differences of
+    the colours from grey enter through a second plane of ones. Zero padding then has the same
+    effect as in Keras.
     """
 
     def __init__(self, layers: list[str], config: TransferConfig) -> None:
@@ -143,7 +183,7 @@ class VGG19:
         self._wanted = set(layers)
         self._pooling = config.pooling
         self._top_db = config.top_db
-        # The bounds of n_mels let every pooling through; time alone may be too short.
+        # n_mels is always large enough for every pooling; only time may be too short.
         self.min_frames = 2 ** (int(self._names[-1][5]) - 1)
         first = weights["block1_conv1/kernel"]
         self._grey = float(np.mean(IMAGENET_MEAN_BGR)) / 255.0
@@ -173,7 +213,7 @@ class VGG19:
                 y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias)
             pooled = after.endswith("conv1")
             if pooled and self._pooling == "max" and name not in self._wanted:
-                x = tf.nn.relu(_pool(y, "max"))  # the same, and a quarter to rectify
+                x = tf.nn.relu(_pool(y, "max"))  # same result, a quarter of the values
                 continue
             x = tf.nn.relu(y)
             if name in self._wanted:
@@ -186,9 +226,9 @@ class VGG19:
 class MusicnnVGG:
     """The VGG of musicnn (Pons & Serra 2019), trained on music (MagnaTagATune), conv1 to conv5.
 
-    It was trained on 96 mel bands of a 16 kHz signal with a step of 16 ms, as log10(1 + 10000 P).
-    Unlike there, these are interpolated from the spectrogram that is optimised: its mel power is
-    averaged into the 96 bands, and its frames are interpolated in time, so that gradients reach it.
+    Its input was log10(1 + 10000 P) of 96 mel bands at 16 kHz, every 16 ms. To let gradients pass,
+    that input is interpolated from the optimised spectrogram: mel power is averaged into the 96
+    bands, and frames are interpolated in time.
     """
 
     def __init__(self, layers: list[str], config: TransferConfig) -> None:
@@ -199,14 +239,14 @@ class MusicnnVGG:
         self._wanted = set(layers)
         self._pooling = config.pooling
         self._top_db = config.top_db
-        # A louder STFT (longer window) of the same sound, measured between that of noise and tones.
+        # A longer window gives a louder STFT; measured between the factors of noise and of tones.
         self._power_scale = 100.0 * 1.3 * (MUSICNN_N_FFT / config.n_fft) ** 2
         self._rebin = tf.constant(_musicnn_rebin(config))
         self._time_scale = (config.hop_length / config.sr) / (MUSICNN_HOP / MUSICNN_SR)
-        # The first pooling takes 4 frames of musicnn's, the others halve.
+        # The first pooling takes 4 of musicnn's frames, each of the others halves them.
         depth = len(self._names)
-        theirs = 1 if depth == 1 else 2 ** (depth - 1) + 2
-        self.min_frames = int(np.ceil(theirs / self._time_scale))
+        musicnn_frames = 1 if depth == 1 else 2 ** (depth - 1) + 2
+        self.min_frames = int(np.ceil(musicnn_frames / self._time_scale))
         self._signs: dict[str, Tensor] = {}
         for name, after in zip(self._names, self._names[1:], strict=False):
             if self._pooling == "max" and name not in self._wanted:
@@ -218,11 +258,11 @@ class MusicnnVGG:
         }
 
     def _pool_first(self, weights: dict[str, Array], name: str, after: str) -> Tensor:
-        """Rewrite a layer that is only pooled, so that a quarter is rectified, scaled and shifted.
+        """Rewrite a layer that is pooled only, so that a quarter of the values is rectified.
 
-        Its scale, of either sign, goes before the pooling: into its kernel. What is left to do
-        after it is ``sign * relu(sign * x) + shift``, and the first sign goes into the kernel of
-        the next layer.
+        Its scale moves before the pooling, into its kernel. What remains after the pooling is
+        ``sign * relu(sign * x) + shift``, and the first sign moves into the kernel of the next
+        layer.
         """
         scale = weights[f"{name}/scale"]
         sign = np.where(scale < 0, np.float32(-1), np.float32(1))
@@ -247,7 +287,7 @@ class MusicnnVGG:
             )
             size, steps = ((1, 4), (2, 2)) if name == "conv1" else ((2, 2), (2, 2))
             if name == "conv1":
-                # Its pooling skips every other row, which need not be there if nobody else looks.
+                # The pooling skips every other row; compute them only if the layer is requested.
                 skip = 1 if name in self._wanted else 2
                 y = convolve_plane(x, kernel, bias, skip)
                 steps = (2 // skip, 2)
@@ -260,25 +300,25 @@ class MusicnnVGG:
             if name in self._wanted:
                 activations[name] = x
             if name != self._names[-1]:
-                # Pooling first leaves a quarter to be shifted, and gives the same.
+                # Shifting after the pooling gives the same, on a quarter of the values.
                 x = _pool(x * scale, self._pooling, size, steps) + shift
         return activations
 
 
 def _musicnn_rebin(config: TransferConfig) -> Array:
-    """Weights that average our mel bands into musicnn's; rows sum to 1."""
+    """Return weights that average the mel bands into musicnn's; rows sum to 1."""
     import librosa
 
     htk = config.mel_scale == "htk"
     centres = librosa.mel_frequencies(config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=htk)
-    theirs = librosa.mel_frequencies(MUSICNN_MELS + 2, fmin=0.0, fmax=MUSICNN_SR / 2)
+    targets = librosa.mel_frequencies(MUSICNN_MELS + 2, fmin=0.0, fmax=MUSICNN_SR / 2)
     spacing = np.gradient(centres)[1:-1]
     rows = []
-    for low, centre, high in zip(theirs[:-2], theirs[1:-1], theirs[2:], strict=True):
+    for low, centre, high in zip(targets[:-2], targets[1:-1], targets[2:], strict=True):
         rising = (centres[1:-1] - low) / (centre - low)
         falling = (high - centres[1:-1]) / (high - centre)
         weights = np.maximum(0.0, np.minimum(rising, falling)) * spacing
-        if weights.sum() == 0:  # our bands are wider than theirs: take the nearest
+        if weights.sum() == 0:  # narrower than the spacing of the bands: take the nearest
             weights[np.abs(centres[1:-1] - centre).argmin()] = 1.0
         rows.append(weights / weights.sum())
     return np.asarray(rows, np.float32)
@@ -288,9 +328,9 @@ class Random1D:
     """Random filters with frequency as channels (Ulyanov & Lebedev 2016).
 
     Each layer ``widthN`` is one convolution over N frames and all bands, He-normal, with a ReLU.
-    Unlike the published system, which has one width (11) and takes log1p of the linear STFT,
-    several widths can be combined (Antognini et al. 2019 found separate layers better than a
-    stack), and the input is the dB mel spectrogram that all networks here share.
+    The published system has one width (11) and the log1p of the linear STFT as its input; this one
+    combines several widths (Antognini et al. 2019 found separate layers better than a stack), and
+    shares the dB mel spectrogram with the other networks.
     """
 
     def __init__(self, layers: list[str], config: TransferConfig) -> None:
@@ -322,4 +362,4 @@ SHIPPED: dict[str, Callable[[list[str], TransferConfig], FeatureExtractor]] = {
     "musicnn-vgg": MusicnnVGG,
     "random-1d": Random1D,
 }
-"""What makes each of the networks that need no registration."""
+"""Constructors of the networks that ship."""

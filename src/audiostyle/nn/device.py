@@ -1,37 +1,31 @@
-"""Choose a device and how much of it to use, and load TensorFlow without its chatter."""
+"""Device, threads and precision of TensorFlow, which is loaded without its log messages."""
 
 from __future__ import annotations
 
 import operator
 import os
+import platform
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 from audiostyle.errors import ConfigError, DeviceError
-from audiostyle.nn import gpu_diagnosis as drivers
+from audiostyle.nn import gpu_diagnosis
 from audiostyle.utils.memory import check_memory
 from audiostyle.utils.stderr_capture import capture_stderr
 from audiostyle.utils.suggestions import check_choice
 
 KINDS = ("auto", "cpu", "gpu")
 MAX_THREADS = 1024
+AMPERE = (8, 0)  # compute capability of the first GPUs that multiply in bfloat16
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where TensorFlow runs.
+    """Device that TensorFlow runs on."""
 
-    Attributes
-    ----------
-    name : str
-        TensorFlow's name, as ``/CPU:0`` or ``/GPU:1``.
-    reason : str
-        One line for people: what was taken, and why.
-    """
-
-    name: str
-    reason: str
+    name: str  # TensorFlow's name, such as ``/CPU:0`` or ``/GPU:1``
+    reason: str  # one line for the user: which device, and why
 
     @property
     def is_gpu(self) -> bool:
@@ -40,21 +34,12 @@ class Device:
 
 
 def load_tensorflow(quiet: bool = True) -> Any:
-    """Import TensorFlow; keep what it writes to standard error, and show it only if it fails.
-
-    Parameters
-    ----------
-    quiet : bool
-        False lets everything through.
-
-    Returns
-    -------
-    module
+    """Import TensorFlow; if `quiet`, show what it writes to standard error only if that fails.
 
     Raises
     ------
     DeviceError
-        If there is less memory than it needs to begin with.
+        If there is not enough memory to start it.
     """
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
@@ -63,7 +48,7 @@ def load_tensorflow(quiet: bool = True) -> Any:
         import tensorflow
 
         return tensorflow
-    # Some lines are written by C++ before TF_CPP_MIN_LOG_LEVEL is read, hence the descriptor too.
+    # C++ writes some lines before TF_CPP_MIN_LOG_LEVEL is read, so the descriptor is captured.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with capture_stderr() as captured:
@@ -76,50 +61,18 @@ def load_tensorflow(quiet: bool = True) -> Any:
     return tensorflow
 
 
-def parse_device(wanted: str) -> tuple[str, int]:
-    """Read the name of a device. Needs no TensorFlow.
-
-    Parameters
-    ----------
-    wanted : str
-        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
-
-    Returns
-    -------
-    kind : str
-        ``auto``, ``cpu`` or ``gpu``.
-    number : int
-
-    Raises
-    ------
-    ConfigError
-        If it is none of these.
-    """
-    kind, colon, number = wanted.strip().lower().partition(":")
+def parse_device(name: str) -> tuple[str, int]:
+    """Split ``auto``, ``cpu``, ``gpu`` or ``gpu:N`` into kind and number, without TensorFlow."""
+    kind, colon, number = name.strip().lower().partition(":")
     if not colon:
         return check_choice("device", kind, KINDS), 0
     if check_choice("device", kind, KINDS) != "gpu" or not number.isdecimal():
-        raise ConfigError(f"device {wanted!r} is not known: choose from auto, cpu, gpu, gpu:N")
+        raise ConfigError(f"device {name!r} is not known: choose from auto, cpu, gpu, gpu:N")
     return kind, int(number)
 
 
 def check_threads(threads: Any) -> int:
-    """Check a number of threads. Needs no TensorFlow.
-
-    Parameters
-    ----------
-    threads : int
-        0 stands for all cores.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ConfigError
-        If it is no whole number, or out of bounds.
-    """
+    """Check a number of threads, without TensorFlow; 0 stands for all cores."""
     try:
         if isinstance(threads, bool):
             raise TypeError
@@ -132,17 +85,14 @@ def check_threads(threads: Any) -> int:
 
 
 def set_threads(threads: int) -> None:
-    """Bound the threads of TensorFlow and of the BLAS below NumPy, for the rest of the process.
+    """Limit the threads of TensorFlow and of NumPy's BLAS, for the rest of the process.
 
-    Parameters
-    ----------
-    threads : int
-        0 changes nothing: that is all cores, unless something else was set before.
+    0 changes nothing: all cores, unless a limit was set before.
 
     Raises
     ------
     ConfigError
-        If the number cannot be right, or TensorFlow has begun to work with another one.
+        If the number is out of bounds, or TensorFlow has already started with another one.
     """
     threads = check_threads(threads)
     if not threads:
@@ -151,84 +101,89 @@ def set_threads(threads: int) -> None:
     try:
         threading.set_intra_op_parallelism_threads(threads)
         threading.set_inter_op_parallelism_threads(threads)
-    except RuntimeError:  # of TensorFlow, which takes the number it has at any time
+    except RuntimeError:  # TensorFlow has started; it still accepts the number that it has
         intra = threading.get_intra_op_parallelism_threads() or "all"
         inter = threading.get_inter_op_parallelism_threads() or "all"
         raise ConfigError(
-            f"threads={threads}: TensorFlow works already, with threads={intra} within and {inter} "
-            "between operations; ask for the same, or in a new process"
+            f"threads={threads}: TensorFlow has already started, with threads={intra} within and "
+            f"{inter} between operations; use the same number, or a new process"
         ) from None
     from threadpoolctl import threadpool_limits
 
-    # More than there are cores would wait for each other, and take many times as long.
+    # More threads than cores would wait for each other, and take many times as long.
     threads = min(threads, count_cores())
     threadpool_limits(threads)
-    # SciPy brings libraries of its own, and loads them later: those read the environment.
+    # SciPy loads libraries of its own later, which read the environment.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
 
 
-def set_deterministic(wanted: bool) -> None:
-    """Have TensorFlow take sums in one order, for the rest of the process.
-
-    Parameters
-    ----------
-    wanted : bool
-        False changes nothing.
-    """
-    if wanted:
+def set_deterministic(deterministic: bool) -> None:
+    """Make TensorFlow deterministic for the rest of the process; False changes nothing."""
+    if deterministic:
         load_tensorflow().config.experimental.enable_op_determinism()
 
 
 def count_cores() -> int:
-    """Count the cores that are for this process.
-
-    Returns
-    -------
-    int
-    """
+    """Count the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def choose_device(wanted: str = "auto", threads: int = 0) -> Device:
-    """Find the device that was asked for.
-
-    Parameters
-    ----------
-    wanted : str
-        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
-    threads : int
-        How many may work; see `set_threads`.
-
-    Returns
-    -------
-    Device
+def choose_device(name: str = "auto", threads: int = 0) -> Device:
+    """Choose the device ``auto``, ``cpu``, ``gpu`` or ``gpu:N``, and set the number of threads.
 
     Raises
     ------
     ConfigError
-        If the word is none of these, or the number cannot be had.
+        If the name or the number of threads is not valid.
     DeviceError
-        If an explicit GPU is absent.
+        If a GPU was requested and does not exist.
     """
-    kind, number = parse_device(wanted)
+    kind, number = parse_device(name)
     set_threads(threads)
     tf = load_tensorflow()
     if kind == "cpu":
         return Device("/CPU:0", "CPU, as asked")
-    with capture_stderr():  # the first look at the devices may complain of absent drivers
+    with capture_stderr():  # the first query may complain about missing drivers
         gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
         except (RuntimeError, ValueError):
-            pass  # the GPU is in use already, or split into virtual ones: it stays as it is
+            pass  # already in use, or split into virtual GPUs
     if kind == "auto":
         if gpus:
             return Device("/GPU:0", f"GPU 0 of {len(gpus)}")
-        return Device("/CPU:0", f"CPU: {drivers.explain_missing_gpu(tf)}")
+        return Device("/CPU:0", f"CPU: {gpu_diagnosis.explain_missing_gpu(tf)}")
     if number >= len(gpus):
-        found = f"only {len(gpus)} found" if gpus else drivers.explain_missing_gpu(tf)
-        raise DeviceError(f"device {wanted}: {found}; use --device auto or cpu")
+        found = f"only {len(gpus)} found" if gpus else gpu_diagnosis.explain_missing_gpu(tf)
+        raise DeviceError(f"device {name}: {found}; use --device auto or cpu")
     return Device(f"/GPU:{number}", f"GPU {number} of {len(gpus)}, as asked")
+
+
+def choose_precision(precision: str, tf: Any) -> tuple[str, str]:
+    """Resolve ``auto`` to ``bfloat16`` where the device computes in it, else to ``float32``.
+
+    Only convolutions run in bfloat16; statistics, losses and the optimisation stay in float32.
+    Returns the precision, and the reason for the user.
+    """
+    if precision != "auto":
+        return precision, "as asked"
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        oldest = min(tuple(d.get("compute_capability", (0, 0))) for d in details)
+        reason = "GPU of compute capability {}.{}, bfloat16 needs {}.{}".format(*oldest, *AMPERE)
+        return ("bfloat16" if oldest >= AMPERE else "float32"), reason
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return "float32", f"the processor is {platform.machine()}"
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            flags = file.read()
+    except OSError:
+        return "float32", "the system does not say what the processor can do"
+    for flag in ("avx512_bf16", "amx_bf16"):
+        if flag in flags:
+            return "bfloat16", f"the processor has {flag}"
+    return "float32", "the processor has neither avx512_bf16 nor amx_bf16"

@@ -1,4 +1,4 @@
-"""Networks at work: from spectrograms to activations, features and statistics."""
+"""Feature analysis: from spectrograms to activations of the networks and their statistics."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import tensorflow as tf
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.segmentation import split_frames
-from audiostyle.nn import backbones, band_statistics, spectrogram_losses
+from audiostyle.nn import backbones, spectrogram_losses
 from audiostyle.nn.backbones import FeatureExtractor
+from audiostyle.nn.style_losses import band_statistics
 from audiostyle.nn.style_statistics import (
     MUSIC,
     TEXTURE,
@@ -29,45 +30,31 @@ Tensor = Any  # TensorFlow ships no types
 
 @dataclass(frozen=True)
 class NetworkFeatures:
-    """What the networks find in spectrograms, each of them run once.
+    """Features of spectrograms, from one run of every network."""
 
-    Attributes
-    ----------
-    features : dict of str to tf.Tensor [shape=(batch, F, T, C)]
-        Activations of the content layers.
-    statistics : dict of str to (tf.Tensor, tf.Tensor)
-        `audiostyle.nn.band_statistics.statistics` of every layer that style is taken from.
-    """
-
-    features: dict[str, Tensor]
-    statistics: dict[str, tuple[Tensor, Tensor]]
+    features: dict[str, Tensor]  # activations of the content layers [shape=(batch, F, T, C)]
+    statistics: dict[str, tuple[Tensor, Tensor]]  # `band_statistics` of the style layers
 
 
 class FeatureAnalyzer:
-    """The networks of a configuration, traced once for clips of any length.
-
-    Parameters
-    ----------
-    network : FeatureExtractor
-    config : TransferConfig
-    """
+    """The networks of a configuration, traced once for clips of any length."""
 
     def __init__(self, network: FeatureExtractor, config: TransferConfig) -> None:
         self.network = network
         self.config = config
-        self.sources = style_terms(config)
+        self.style_terms = style_terms(config)
         self._music = backbones.build_music_network(config) if config.music_weight > 0 else None
         signature = [tf.TensorSpec((None, config.n_mels, None), tf.float32)]
-        self._analyse = tf.function(self._compute, input_signature=signature, autograph=False)
+        self._analyze = tf.function(self._compute, input_signature=signature, autograph=False)
 
     @property
     def min_frames(self) -> int:
-        """The fewest frames that every network takes."""
+        """The smallest number of frames that every network accepts."""
         used = (self.network, self._music)
         return max(network.min_frames for network in used if network is not None)
 
     def activations(self, S: Tensor) -> dict[str, Tensor]:
-        """Activations of all layers of content and style.
+        """Activations of all content and style layers.
 
         Parameters
         ----------
@@ -75,81 +62,50 @@ class FeatureAnalyzer:
 
         Returns
         -------
-        dict of str to tf.Tensor
+        dict of str to tf.Tensor [shape=(batch, F, T, C)]
         """
-        picture = S[..., None]
-        found: dict[str, Tensor] = dict(self.network(picture))
+        image = S[..., None]
+        activations: dict[str, Tensor] = dict(self.network(image))
         if self._music is not None:
-            found |= {MUSIC + name: A for name, A in self._music(picture).items()}
+            activations |= {MUSIC + name: A for name, A in self._music(image).items()}
         if self.config.texture_weight > 0:
-            found[TEXTURE] = spectrogram_losses.texture_features(S, self.config.top_db)
-        return found
+            activations[TEXTURE] = spectrogram_losses.texture_features(S, self.config.top_db)
+        return activations
 
-    def statistics(self, found: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        """Statistics of every layer that style is taken from.
-
-        Parameters
-        ----------
-        found : dict
-            From `activations`.
-
-        Returns
-        -------
-        dict of str to (tf.Tensor, tf.Tensor)
-        """
+    def statistics(self, activations: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """`band_statistics` of every style layer."""
         return {
-            name: band_statistics.statistics(found[name], source.bands)
-            for source in self.sources
-            for name, _ in source.layers
+            name: band_statistics(activations[name], term.bands)
+            for term in self.style_terms
+            for name, _ in term.layers
         }
 
     def _compute(self, S: Tensor) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]:
-        found = self.activations(S)
-        features = {name: found[name] for name, _ in self.config.content_layers}
-        return features, self.statistics(found)
+        activations = self.activations(S)
+        features = {name: activations[name] for name, _ in self.config.content_layers}
+        return features, self.statistics(activations)
 
-    def analyse(self, S: Array) -> NetworkFeatures:
-        """Run the networks over spectrograms of one length.
+    def analyze(self, S: Array) -> NetworkFeatures:
+        """Run the networks over spectrograms of one length [shape=(batch, n_mels, t), dB]."""
+        return NetworkFeatures(*self._analyze(tf.constant(np.asarray(S, np.float32))))
 
-        Parameters
-        ----------
-        S : np.ndarray [shape=(batch, n_mels, t), dB]
+    def statistics_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the style statistics that depend on the networks.
 
-        Returns
-        -------
-        Analysis
+        Keys are fields of `StyleStatistics`, with the layer where there is one: ``grams/conv1``.
         """
-        return NetworkFeatures(*self._analyse(tf.constant(np.asarray(S, np.float32))))
-
-    def target_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Say what shapes the statistics of a style have that depend on the networks.
-
-        Returns
-        -------
-        dict of str to tuple of int
-            By the field of a `StyleStatistics`, and of one by layers also the layer: ``grams/conv1``.
-        """
-        graph = self._analyse.get_concrete_function()  # the one that `analyse` runs
-        found: dict[str, tuple[int, ...]] = {"temporal": (spectrogram_losses.ENVELOPE_QUANTILES,)}
+        graph = self._analyze.get_concrete_function()  # the one that `analyze` runs
+        shapes: dict[str, tuple[int, ...]] = {"temporal": (spectrogram_losses.ENVELOPE_QUANTILES,)}
         for name, (gram, mean) in graph.structured_outputs[1].items():
-            found |= {
+            shapes |= {
                 f"grams/{name}": tuple(gram.shape[1:]),
                 f"means/{name}": tuple(mean.shape[1:]),
             }
-        return found
+        return shapes
 
-    def window_target(self, S: Array) -> StyleStatistics:
-        """Statistics of a piece of a style.
-
-        Parameters
-        ----------
-        S : np.ndarray [shape=(n_mels, t), dB]
-
-        Returns
-        -------
-        StyleStatistics
-        """
-        statistics = self.analyse(S[None]).statistics
+    def window_statistics(self, S: Array) -> StyleStatistics:
+        """Statistics of one window of a style [shape=(n_mels, t), dB]."""
+        statistics = self.analyze(S[None]).statistics
         return StyleStatistics(
             grams={name: gram[0].numpy() for name, (gram, _) in statistics.items()},
             means={name: mean[0].numpy() for name, (_, mean) in statistics.items()},
@@ -161,20 +117,13 @@ class FeatureAnalyzer:
             n_frames=S.shape[1],
         )
 
-    def style_target(self, spectrograms: Iterable[Array]) -> StyleStatistics:
-        """Statistics of a style, accumulated over its clips as if they were one.
+    def style_statistics(self, spectrograms: Iterable[Array]) -> StyleStatistics:
+        """Statistics of a style, over all clips as if they were one [shape=(n_mels, t), dB].
 
-        Parameters
-        ----------
-        spectrograms : iterable of np.ndarray [shape=(n_mels, t), dB]
-            The iterable may be lazy: one is held at a time.
-
-        Returns
-        -------
-        StyleStatistics
+        The iterable may be lazy: one spectrogram is in memory at a time.
         """
-        pool = StyleStatisticsAccumulator()
+        accumulator = StyleStatisticsAccumulator()
         for S in spectrograms:
             for first, last in split_frames(S.shape[1]):
-                pool.add(self.window_target(S[:, first:last]))
-        return pool.total()
+                accumulator.add(self.window_statistics(S[:, first:last]))
+        return accumulator.total()

@@ -1,4 +1,4 @@
-"""The square root of a covariance and its inverse, by matrix products alone."""
+"""Square root of a covariance matrix and its inverse, by matrix products alone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NEWTON_SCHULZ_RANGE = 1e-3  # smallest singular value of interest, relative to t
 
 
 def _newton_schulz_scales() -> list[float]:
-    """Scale of each step that raises the smallest singular value in view as far as it can.
+    """Return the scale of each step that raises the smallest singular values fastest.
 
-    The cubic ``x -> s x (3 - s^2 x^2) / 2`` maps [low, 1] best to near 1 where its values at both
-    ends agree (Chen & Chow 2014): small values grow by 2.6 a step in place of 1.5.
+    The cubic ``x -> s x (3 - s^2 x^2) / 2`` maps [low, 1] closest to 1 when its values at both ends
+    agree (Chen & Chow 2014): small values grow by 2.6 per step instead of 1.5.
     """
     scales, low = [], NEWTON_SCHULZ_RANGE
     for _ in range(NEWTON_SCHULZ_STEPS):
@@ -31,9 +31,8 @@ def _newton_schulz_scales() -> list[float]:
 def sqrt_psd(matrices: Tensor) -> tuple[Tensor, Tensor]:
     """Square root of positive definite matrices, and its inverse.
 
-    Coupled Newton-Schulz iteration (Higham 2008, eq. 6.35), scaled: matrix products only, so it is
-    as fast as the device multiplies. Directions that hold less than `NEWTON_SCHULZ_RANGE` squared
-    of the largest eigenvalue are not iterated to the end.
+    Coupled Newton-Schulz iteration (Higham 2008, eq. 6.35), scaled. Eigenvalues below
+    ``NEWTON_SCHULZ_RANGE ** 2`` of the largest do not converge.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ def sqrt_psd(matrices: Tensor) -> tuple[Tensor, Tensor]:
     eye = np.eye(matrices.shape[-1], dtype=np.float32)
     scales = _newton_schulz_scales()
     Y = matrices / norm
-    Z = 1.5 * scales[0] * eye - 0.5 * scales[0] ** 3 * Y  # before it the inverse root is eye
+    Z = 1.5 * scales[0] * eye - 0.5 * scales[0] ** 3 * Y  # the inverse root starts at eye
     Y = tf.matmul(Y, Z)
     for scale in scales[1:]:
         T = np.float32(1.5 * scale) * eye - (0.5 * scale**3) * tf.matmul(Z, Y)

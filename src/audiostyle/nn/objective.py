@@ -1,7 +1,7 @@
-"""The objective that keeps a spectrogram near its content and pulls it towards a style.
+"""Objective: keep a spectrogram close to its content, and match the statistics of a style.
 
-What differs from pair to pair is handed over as data, so that TensorFlow traces one function for
-all of them. Several windows can be stacked: each has a loss and a gradient of its own.
+What differs from pair to pair is passed as data, so that TensorFlow traces one function for all
+pairs. Several windows can be stacked; each has its own loss and gradient.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from audiostyle.config.fields import LayerWeights
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.events import TERMS
-from audiostyle.nn import band_statistics, loss_registry, spectrogram_losses, style_losses
+from audiostyle.nn import loss_registry, spectrogram_losses, style_losses
 from audiostyle.nn.features import FeatureAnalyzer, NetworkFeatures
 from audiostyle.nn.style_statistics import StyleStatistics
 
@@ -27,22 +27,13 @@ Data = dict[str, Tensor]
 Statistics = dict[str, tuple[Tensor, Tensor]]
 Axes = dict[str, tuple[Array, Array, Array]]
 
-MIN_PAIR_DISTANCE = 0.02  # below it content and style are one style, and nothing is scaled up
+MIN_PAIR_DISTANCE = 0.02  # content and style closer than this are not scaled up
 
 
 class StyleObjective:
-    """The losses of a configuration and their gradient, for any content and any style.
+    """Losses of a configuration and their gradient, for any content and any style.
 
-    Parameters
-    ----------
-    analyzer : Analyzer
-
-    Attributes
-    ----------
-    more : list of str
-        Names of the losses that were registered, which follow the `TERMS`.
-    layers : list of str
-        Names of the style layers whose losses follow these.
+    The terms are the `TERMS`, then the plugin losses (`more`), then the style layers (`layers`).
     """
 
     def __init__(self, analyzer: FeatureAnalyzer) -> None:
@@ -51,71 +42,65 @@ class StyleObjective:
         self.layers = [name for name, _ in self.config.style_layers]
         self._weights = self.config.loss_weights
         self.more = list(self._weights)[len(TERMS) :]
-        self._kept = loss_registry.make_losses(self.config)
-        self._distances = tf.function(
-            self._compute_distances, autograph=False, reduce_retracing=True
+        self._content_losses = loss_registry.make_losses(self.config)
+        self._style_distances = tf.function(
+            self._compute_style_distances, autograph=False, reduce_retracing=True
         )
 
     def prepare(
-        self, S_content: Array, S_start: Array, style: StyleStatistics, analysis: NetworkFeatures
+        self,
+        S_content: Array,
+        S_start: Array,
+        style: StyleStatistics,
+        features: NetworkFeatures,
     ) -> tuple[Data, Tensor]:
-        """Gather what is the pair's own.
+        """Prepare the data of a pair.
+
+        Where ``strength < 1``, the target statistics lie on the straight line from the content's
+        own (strength 0) to those of the style (strength 1), so that at strength 0 the content
+        itself minimises all losses.
 
         Parameters
         ----------
         S_content, S_start : np.ndarray [shape=(batch, n_mels, t), dB]
-            No band of the result gets louder than it ever is in the start or in the style: a peak
-            of a single frame would cost the statistics little, and could not be turned into sound.
-        style : StyleStatistics
-        analysis : Analysis
-            Of the content. Where ``strength < 1`` the target lies on the straight line from the
-            content's own statistics (strength 0) to those of the style (strength 1), so that at
-            strength 0 the content itself is the minimum of all losses.
+        features : NetworkFeatures
+            Of the content.
 
         Returns
         -------
         data : dict of str to tf.Tensor
             For `evaluate`.
         upper : tf.Tensor [shape=(batch, n_mels, 1)]
-            Upper bound of the variable.
+            Upper bound of the variable: the maximum of each band in the start and the style. A
+            louder peak of a single frame would cost the statistics little, but could not be
+            converted to audio.
         """
         config = self.config
-        target = self._style_data(_as_statistics(style), style.axes)
-        data = self._content_data(S_content, analysis) | target
+        style_data = self._style_data(_as_batch(style), style.axes)
+        data = self._content_data(S_content, features) | style_data
         n_terms = len(self._weights)
         scale = np.ones((len(S_content), n_terms + len(self.layers)), np.float32)
         if config.style_norm == "pair":
-            distances = self._distances(analysis.statistics, target)
-            for source in self.analyzer.sources:
-                distance = distances[source.term].numpy()
-                scale[:, TERMS.index(source.term)] = 1.0 / np.maximum(distance, MIN_PAIR_DISTANCE)
+            for name, distances in self._style_distances(features.statistics, style_data).items():
+                distance = np.maximum(distances.numpy(), MIN_PAIR_DISTANCE)
+                scale[:, TERMS.index(name)] = 1.0 / distance
             scale[:, n_terms:] = scale[:, [TERMS.index("style")]]
         data["scale"] = tf.constant(scale)
         if config.strength < 1:
-            data |= self._style_data(_mix(analysis.statistics, style, config.strength), {})
+            data |= self._style_data(_interpolate(features.statistics, style, config.strength), {})
         if config.envelope_weight > 0:
             data |= self._envelope_data(tf.constant(S_content), style)
-        loudest = np.maximum(S_start.max(axis=2), style.peak)[:, :, None]
-        return data, to_variable(loudest, config)
+        peak = np.maximum(S_start.max(axis=2), style.peak)[:, :, None]
+        return data, to_variable(peak, config)
 
     def signature(self, data: Data) -> tuple[Any, Any]:
-        """Shapes of variable and data, with batch and time left open.
-
-        Parameters
-        ----------
-        data : dict
-            An example, from `prepare`.
-
-        Returns
-        -------
-        x, data : tf.TensorSpec, dict of str to tf.TensorSpec
-        """
+        """Return the ``tf.TensorSpec`` of variable and data, with batch and time left open."""
 
         def spec(name: str, value: Tensor) -> Any:
             shape = [None, *value.shape[1:]]
             if name.startswith("features/"):
                 shape[2] = None
-            if name.startswith("kept/"):  # which of its axes is time, only the loss itself knows
+            if name.startswith("target/"):  # only the loss knows which of its axes is time
                 shape = [None] * len(shape)
             return tf.TensorSpec(shape, value.dtype)
 
@@ -129,53 +114,53 @@ class StyleObjective:
         ----------
         x : tf.Tensor [shape=(batch, n_mels, t)]
             The spectrogram, mapped to 0 (``-top_db``) .. 1 (0 dB).
-        data : dict
-            From `prepare`.
 
         Returns
         -------
         total : tf.Tensor [shape=(batch,)]
         gradient : tf.Tensor [shape of `x`]
         terms : tf.Tensor [shape=(batch, len(TERMS) + len(more) + len(layers))]
-            `TERMS` and `more`, before their weights, then the style loss of each layer.
+            `TERMS` and `more` before their weights, then the style loss of each layer.
         """
         S = (x - 1.0) * self.config.top_db
-        with tf.GradientTape() as through_networks:
-            through_networks.watch(S)
-            found = self.analyzer.activations(S)
-        content, slopes = self._content_term(found, data)
-        of_layers = self._style_losses(self.analyzer.statistics(found), data)
-        for name, slope in self._style_slopes(found, of_layers, data).items():
-            slopes[name] = slopes[name] + slope if name in slopes else slope
+        with tf.GradientTape() as network_tape:
+            network_tape.watch(S)
+            activations = self.analyzer.activations(S)
+        content, gradients = self._content_term(activations, data)
+        distances = self._layer_distances(self.analyzer.statistics(activations), data)
+        for name, gradient in self._style_gradients(activations, distances, data).items():
+            gradients[name] = gradients[name] + gradient if name in gradients else gradient
         with tf.GradientTape() as tape:
             tape.watch(S)
             terms = self._spectrogram_terms(S, data)
             weighted = [self._weights[name] * term for name, term in terms.items()]
-        by_S = tape.gradient(weighted, S) if weighted else tf.zeros_like(S)
-        by_S = tf.convert_to_tensor(by_S)  # of a loss that gathers, it may be sparse
-        terms |= {"content": content, **self._style_terms(of_layers)}
-        unused = tf.zeros_like(content)
-        values = [terms.get(name, unused) for name in self._weights]
-        values += [of_layers[name].value for name in self.layers]
+        direct = tape.gradient(weighted, S) if weighted else tf.zeros_like(S)
+        direct = tf.convert_to_tensor(direct)  # the gradient of a loss that gathers may be sparse
+        terms |= {"content": content, **self._style_terms(distances)}
+        zeros = tf.zeros_like(content)
+        values = [terms.get(name, zeros) for name in self._weights]
+        values += [distances[name].value for name in self.layers]
         scaled = tf.stack(values, axis=1) * data["scale"]
         parts = tf.unstack(scaled[:, : len(self._weights)], axis=1)
         total = style_losses.total_loss(parts, list(self._weights.values()))
-        names = list(slopes)
-        by_networks = through_networks.gradient(
-            [found[n] for n in names], S, output_gradients=[slopes[n] for n in names]
+        names = list(gradients)
+        through_networks = network_tape.gradient(
+            [activations[n] for n in names], S, output_gradients=[gradients[n] for n in names]
         )
-        return total, (by_S + by_networks) * self.config.top_db, scaled
+        return total, (direct + through_networks) * self.config.top_db, scaled
 
-    def _content_data(self, S_content: Array, analysis: NetworkFeatures) -> Data:
+    def _content_data(self, S_content: Array, content: NetworkFeatures) -> Data:
         S = tf.constant(S_content)
-        data = {f"features/{name}": A for name, A in analysis.features.items()}
-        for name, A in analysis.features.items():
+        data = {f"features/{name}": A for name, A in content.features.items()}
+        for name, A in content.features.items():
             energy = tf.reduce_sum(tf.square(tf.cast(A, tf.float32)), axis=(1, 2, 3))
             data[f"energy/{name}"] = energy
-        return data | {f"kept/{name}": loss.target(S) for name, loss in self._kept.items()}
+        return data | {
+            f"target/{name}": loss.target(S) for name, loss in self._content_losses.items()
+        }
 
     def _style_data(self, statistics: Statistics, axes: Axes) -> Data:
-        """Targets of the style losses; `axes` is looked up, and filled."""
+        """Return the targets of the style losses; `axes` caches principal axes by layer."""
         data: Data = {}
         for name, (gram, mean) in statistics.items():
             data[f"mean/{name}"] = mean
@@ -200,51 +185,53 @@ class StyleObjective:
         }
 
     def _content_term(
-        self, found: dict[str, Tensor], data: Data
+        self, activations: dict[str, Tensor], data: Data
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Content loss, and its weighted gradient by each layer, in closed form."""
-        values, slopes = [], {}
-        for name, weight in _shares(self.config.content_layers):
+        """Content loss, and its weighted gradient by the activations of each layer."""
+        values, gradients = [], {}
+        for name, weight in _normalized(self.config.content_layers):
             target, energy = data[f"features/{name}"], data[f"energy/{name}"]
-            value, slope = style_losses.content_loss(found[name], target, energy)
+            value, gradient = style_losses.content_loss(activations[name], target, energy)
             values.append(weight * value)
-            slopes[name] = tf.cast(self._weights["content"] * weight, slope.dtype) * slope
-        return tf.add_n(values), slopes
+            factor = tf.cast(self._weights["content"] * weight, gradient.dtype)
+            gradients[name] = factor * gradient
+        return tf.add_n(values), gradients
 
-    def _style_losses(
+    def _layer_distances(
         self, statistics: Statistics, data: Data
     ) -> dict[str, style_losses.StyleDistance]:
-        """Compare every layer that style is taken from with its target."""
         return {name: self._style_loss(name, *s, data) for name, s in statistics.items()}
 
-    def _compute_distances(self, statistics: Statistics, data: Data) -> dict[str, Tensor]:
-        return self._style_terms(self._style_losses(statistics, data))
+    def _compute_style_distances(self, statistics: Statistics, data: Data) -> dict[str, Tensor]:
+        return self._style_terms(self._layer_distances(statistics, data))
 
-    def _style_terms(self, of_layers: dict[str, style_losses.StyleDistance]) -> dict[str, Tensor]:
-        """Weighted means of the losses of the layers, of each source."""
+    def _style_terms(self, distances: dict[str, style_losses.StyleDistance]) -> dict[str, Tensor]:
+        """Weighted mean of the distances of the layers of each style term."""
         return {
-            source.term: tf.add_n(
-                [share * of_layers[name].value for name, share in _shares(source.layers)]
+            term.name: tf.add_n(
+                [weight * distances[name].value for name, weight in _normalized(term.layers)]
             )
-            for source in self.analyzer.sources
+            for term in self.analyzer.style_terms
         }
 
-    def _style_slopes(
-        self, found: dict[str, Tensor], of_layers: dict[str, style_losses.StyleDistance], data: Data
+    def _style_gradients(
+        self,
+        activations: dict[str, Tensor],
+        distances: dict[str, style_losses.StyleDistance],
+        data: Data,
     ) -> dict[str, Tensor]:
         """Gradient of the weighted style terms by the activations of each layer."""
-        slopes: dict[str, Tensor] = {}
-        for source in self.analyzer.sources:
-            weight = getattr(self.config, f"{source.term}_weight")
-            of_item = weight * data["scale"][:, TERMS.index(source.term)]
-            for name, share in _shares(source.layers):
-                factor = share * of_item[:, None, None]
-                by_gram = factor[..., None] * of_layers[name].by_gram
-                by_mean = factor * of_layers[name].by_mean
-                slopes[name] = band_statistics.statistics_gradient(
-                    found[name], by_gram, by_mean, source.bands
+        gradients: dict[str, Tensor] = {}
+        for term in self.analyzer.style_terms:
+            per_item = self._weights[term.name] * data["scale"][:, TERMS.index(term.name)]
+            for name, weight in _normalized(term.layers):
+                factor = weight * per_item[:, None, None]
+                by_gram = factor[..., None] * distances[name].by_gram
+                by_mean = factor * distances[name].by_mean
+                gradients[name] = style_losses.band_statistics_gradient(
+                    activations[name], by_gram, by_mean, term.bands
                 )
-        return slopes
+        return gradients
 
     def _style_loss(
         self, name: str, gram: Tensor, mean: Tensor, data: Data
@@ -258,8 +245,9 @@ class StyleObjective:
         return style_losses.wasserstein_loss(gram, mean, style_losses.Gaussian(target_mean, *shape))
 
     def _spectrogram_terms(self, S: Tensor, data: Data) -> dict[str, Tensor]:
-        """Terms that need no network, all but those of weight 0."""
-        terms = {name: loss(S, data[f"kept/{name}"]) for name, loss in self._kept.items()}
+        """Terms that need no network, without those of weight 0."""
+        losses = self._content_losses
+        terms = {name: loss(S, data[f"target/{name}"]) for name, loss in losses.items()}
         if self.config.envelope_weight > 0:
             terms["envelope"] = spectrogram_losses.envelope_loss(
                 S, data["spectral"], data["temporal"], self.config.top_db
@@ -267,56 +255,36 @@ class StyleObjective:
         return terms
 
 
-def _shares(layers: LayerWeights) -> Sequence[tuple[str, float]]:
+def _normalized(layers: LayerWeights) -> Sequence[tuple[str, float]]:
     """Divide weights by their sum; weights that are all 0 (with alpha or beta 0) stay 0."""
     total = max(sum(weight for _, weight in layers), 1e-12)
     return [(name, weight / total) for name, weight in layers]
 
 
-def _as_statistics(style: StyleStatistics) -> Statistics:
-    """Return the statistics of a style as a batch of one."""
+def _as_batch(style: StyleStatistics) -> Statistics:
+    """Return the statistics of the layers as a batch of one."""
     return {
         name: (tf.constant(style.grams[name][None]), tf.constant(style.means[name][None]))
         for name in style.grams
     }
 
 
-def _mix(own: Statistics, style: StyleStatistics, strength: float) -> Statistics:
-    """Return statistics on the way from the contents' own to those of a style."""
+def _interpolate(content: Statistics, style: StyleStatistics, strength: float) -> Statistics:
+    """Return statistics between those of the contents and those of a style."""
     return {
         name: (
-            (1 - strength) * own[name][0] + strength * gram,
-            (1 - strength) * own[name][1] + strength * mean,
+            (1 - strength) * content[name][0] + strength * gram,
+            (1 - strength) * content[name][1] + strength * mean,
         )
-        for name, (gram, mean) in _as_statistics(style).items()
+        for name, (gram, mean) in _as_batch(style).items()
     }
 
 
 def to_variable(S: Array, config: TransferConfig) -> Tensor:
-    """Map dB to the variable of the descent: 0 (``-top_db``) .. 1 (0 dB).
-
-    Parameters
-    ----------
-    S : np.ndarray [shape=(..., n_mels, t), dB]
-    config : TransferConfig
-
-    Returns
-    -------
-    tf.Tensor
-    """
+    """Map dB [shape=(..., n_mels, t)] to the optimised variable: 0 (``-top_db``) .. 1 (0 dB)."""
     return tf.constant(1.0 + np.asarray(S, np.float32) / config.top_db)
 
 
 def from_variable(x: Tensor, config: TransferConfig) -> Array:
-    """Inverse of `to_variable`.
-
-    Parameters
-    ----------
-    x : tf.Tensor [shape=(..., n_mels, t), 0..1]
-    config : TransferConfig
-
-    Returns
-    -------
-    np.ndarray
-    """
+    """Map the optimised variable [shape=(..., n_mels, t), 0..1] back to dB."""
     return np.asarray((x.numpy() - 1.0) * config.top_db, np.float32)

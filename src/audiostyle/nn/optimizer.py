@@ -1,7 +1,7 @@
-"""The descent: L-BFGS or Adam on a bounded variable, watched, stopped early, and never silent.
+"""Optimisation within bounds: steps of L-BFGS or Adam until the loss stops falling.
 
-The evaluation, or with XLA the whole step, is one TensorFlow function, traced once. Everything
-stays on its device but the few numbers that decide and that are reported.
+The evaluation, or with XLA the whole step, is one TensorFlow function, traced once. Tensors stay on
+their device, except for the few numbers that decide when to stop and that are reported.
 """
 
 from __future__ import annotations
@@ -20,81 +20,45 @@ from audiostyle.events import TERMS, Callback, Iteration
 from audiostyle.nn.lbfgs import (
     FIRST_STEP,
     LBFGS,
-    Adam,
     BoundedProblem,
     Evaluate,
-    Method,
     OptimizerState,
+    expand_to,
     initial_state,
-    spread,
+    is_finite,
+    largest,
 )
 
 Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
 
 PLATEAU_STEPS = 5
+ADAM_BETAS = (0.9, 0.99)
 
 
 @dataclass
 class OptimizationResult:
-    """What came of a descent.
+    """Best point and history of an optimisation."""
 
-    Attributes
-    ----------
-    x : tf.Tensor
-        The best point met.
-    history : list of Iteration
-        Means over the batch.
-    stopped : str
-        ``iterations``, ``plateau`` or ``interrupted``.
-    restarts : int
-        How often it began again because a loss was not finite: once an item at most.
-    """
-
-    x: Tensor
-    history: list[Iteration] = field(default_factory=list)
-    stopped: str = "iterations"
-    restarts: int = 0
-
-
-class _NotFinite(Exception):
-    """The loss or the gradient of some items is not finite."""
-
-    def __init__(self, items: Array) -> None:
-        super().__init__()
-        self.items = items
+    x: Tensor  # best point of each item [shape=(batch, ...)]
+    history: list[Iteration] = field(default_factory=list)  # means over the batch
+    stopped: str = "iterations"  # or "plateau" or "interrupted"
+    restarts: int = 0  # after a loss that was not finite; at most one per item
 
 
 class Optimizer:
-    """A descent that is traced once, for any number of problems of one kind.
+    """An optimisation traced once, for any number of problems with the same losses.
 
-    Parameters
-    ----------
-    evaluate : callable
-        ``(x, data) -> (total, gradient, terms)`` with a total an item of the batch, the gradient of
-        the shape of ``x``, and the terms [shape=(batch, len(TERMS) + len(more) + len(layers))].
-    layers : list of str
-        Names of the style layers whose losses are the last terms.
-    optimizer : str
-        ``lbfgs`` or ``adam``.
-    learning_rate : float > 0
-        Step size of Adam, as a share of the range.
-    more : sequence of str
-        Names of registered losses, which follow the `TERMS`.
-    signature : callable, optional
-        ``data -> (x, data)`` as ``tf.TensorSpec``, open where problems differ; without it every
-        shape is traced anew.
-    compiled : bool
-        Trace the evaluation, in which nearly all time goes. The steps around it run one operation
-        after the other: as one traced function with a loop for the line search, the steps of
-        `balanced` took a fifth longer on a CPU, and as long again to trace. False traces nothing.
-    jit : bool
-        Compile whole steps with XLA instead, as pays on a GPU.
+    `evaluate` maps ``(x, data)`` to the total of each item [shape=(batch,)], the gradient [shape of
+    ``x``], and the terms [shape=(batch, len(TERMS) + len(more) + len(layers))]: `TERMS`, plugin
+    losses (`more`), style layers. `learning_rate` is the step size of Adam as a share of the range.
+    `signature` maps data to the ``tf.TensorSpec`` of ``(x, data)``, open where problems differ;
+    without it, every new shape is traced again.
 
-    Attributes
-    ----------
-    traced : tf.function or None
-        What was traced, as soon as it was needed.
+    Only the evaluation is traced, as nearly all of the time goes there: as one traced function with
+    a loop for the line search, the steps of `balanced` took a fifth longer on a CPU, and as long
+    again to trace. With `jit`, XLA compiles whole steps, which pays on a GPU. `compiled=False`
+    traces nothing.
     """
 
     def __init__(
@@ -112,14 +76,15 @@ class Optimizer:
         self._layers = layers
         self._more = list(more)
         self._evaluate = evaluate
-        self._make_method: Callable[[Evaluate], Method] = Adam if optimizer == "adam" else LBFGS
+        self._make_method: Callable[[Evaluate], LBFGS | Adam] = (
+            Adam if optimizer == "adam" else LBFGS
+        )
         self._method = self._make_method(evaluate)
         self._rate = learning_rate if optimizer == "adam" else FIRST_STEP
         self._signature = signature
-        self._compiled = compiled
         self._jit = jit
+        self._step: Any = None if compiled else self._method.step
         self.traced: Any = None
-        self._step: Any = None
 
     def minimize(
         self,
@@ -137,87 +102,81 @@ class Optimizer:
         Parameters
         ----------
         x : tf.Tensor [shape=(batch, ...), float32]
-            Where to start.
-        data : nested structure of tf.Tensor
-            Handed to `evaluate`.
+            Starting point.
         lower, upper : array_like
-            Bounds of every value of ``x``; broadcast to its shape.
-        n_steps : int >= 0
+            Bounds, broadcast to the shape of ``x``.
         tolerance : float >= 0
             Stop when `PLATEAU_STEPS` steps lower the total by less than this share; 0 never does.
         callback : callable, optional
-            Gets every `Iteration`; a true return value stops the descent.
-
-        Returns
-        -------
-        Descent
+            Called with every `Iteration`; a true return value stops the optimisation.
 
         Raises
         ------
         OptimizationError
-            If the loss is not finite even after one restart with steps ten times smaller.
+            If the loss is not finite even after a restart with steps ten times smaller.
         """
         lower, upper = _bound(lower, x), _bound(upper, x)
         x = tf.clip_by_value(x, lower, upper)
         slower = np.zeros(x.shape[0], bool)
         restarts = 0
         while True:
-            watch = _Watch(self._more, self._layers, n_steps, tolerance, callback)
+            monitor = _Monitor(self._more, self._layers, n_steps, tolerance, callback)
             rate = tf.constant(self._rate * np.where(slower, 0.1, 1.0), x.dtype)
             try:
-                self._run(watch, x, BoundedProblem(data, lower, upper, rate))
-            except _NotFinite as failure:
-                if (slower & failure.items).any():
+                self._run(monitor, x, BoundedProblem(data, lower, upper, rate))
+            except _NonFiniteLoss as failure:
+                (items,) = failure.args
+                if (slower & items).any():
                     break
-                # The others come to where they were: their steps are what they would be alone.
-                slower |= failure.items
+                # The other items repeat their steps, which are the same as those of each alone.
+                slower |= items
                 restarts += 1
                 continue
-            return OptimizationResult(watch.best(), watch.history, watch.stopped, restarts)
+            return OptimizationResult(monitor.best_x, monitor.history, monitor.stopped, restarts)
         without = f", or without --losses {','.join(self._more)}" if self._more else ""
         raise OptimizationError(
             "the loss is not finite, even after a restart with smaller steps: try --precision "
             f"float32, lower weights, or --optimizer adam{without}"
         )
 
-    def _run(self, watch: _Watch, x: Tensor, problem: BoundedProblem) -> None:
+    def _run(self, monitor: _Monitor, x: Tensor, problem: BoundedProblem) -> None:
         state = initial_state(self._method, x, len(TERMS) + len(self._more) + len(self._layers))
-        step = self._compile(state, problem)
-        for _ in range(watch.n_steps + 1):
-            state = step(state, problem)
-            if watch.record(state):
+        if self._step is None:
+            self._step = self._trace(state, problem)
+        for _ in range(monitor.n_steps + 1):
+            state = self._step(state, problem)
+            if monitor.should_stop(state):
                 return
-            state = state._replace(alive=tf.constant(watch.alive))
+            state = state._replace(active=tf.constant(monitor.active))
 
-    def _compile(self, state: OptimizerState, problem: BoundedProblem) -> Any:
-        if not self._compiled:
-            return self._method.step
-        if self._step is None and self._jit:
-            specs = None if self._signature is None else self._specify(state, problem)
+    def _trace(self, state: OptimizerState, problem: BoundedProblem) -> Any:
+        specs: Any = None if self._signature is None else self._signature(problem.data)
+        if self._jit:
+            if specs is not None:
+                specs = _step_signature(specs, state, problem)
             self.traced = tf.function(
                 self._method.step, input_signature=specs, jit_compile=True, autograph=False
             )
-            self._step = self.traced
-        elif self._step is None:
-            specs = None if self._signature is None else list(self._signature(problem.data))
-            self.traced = tf.function(self._evaluate, input_signature=specs, autograph=False)
-            self._step = self._make_method(self.traced).step
-        return self._step
+            return self.traced
+        self.traced = tf.function(self._evaluate, input_signature=specs, autograph=False)
+        return self._make_method(self.traced).step
 
-    def _specify(self, state: OptimizerState, problem: BoundedProblem) -> list[Any]:
-        """Shapes of state and problem, with all that may differ left open."""
-        assert self._signature is not None
-        x_spec, data_spec = self._signature(problem.data)
 
-        def like(value: Tensor) -> Any:  # what a state holds is as large as x, or one an item
-            if value.shape == state.x.shape:
-                return x_spec
-            return tf.TensorSpec([*value.shape[:-1], None], value.dtype)
+def _step_signature(
+    specs: tuple[Any, Any], state: OptimizerState, problem: BoundedProblem
+) -> tuple[OptimizerState, BoundedProblem]:
+    """Extend the shapes of variable and data, open where problems differ, to state and problem."""
+    x_spec, data_spec = specs
 
-        bound = tf.TensorSpec([None] * len(state.x.shape), state.x.dtype)
-        terms = tf.TensorSpec((None, *state.terms.shape[1:]), state.terms.dtype)
-        specs = tf.nest.map_structure(like, state)._replace(terms=terms)
-        return [specs, BoundedProblem(data_spec, bound, bound, like(problem.rate))]
+    def like(value: Tensor) -> Any:  # tensors of a state have the shape of x, or end in the batch
+        if value.shape == state.x.shape:
+            return x_spec
+        return tf.TensorSpec([*value.shape[:-1], None], value.dtype)
+
+    bound = tf.TensorSpec([None] * len(state.x.shape), state.x.dtype)
+    terms = tf.TensorSpec((None, *state.terms.shape[1:]), state.terms.dtype)
+    state_spec = tf.nest.map_structure(like, state)._replace(terms=terms)
+    return state_spec, BoundedProblem(data_spec, bound, bound, like(problem.rate))
 
 
 def _bound(values: Any, x: Tensor) -> Tensor:
@@ -227,60 +186,53 @@ def _bound(values: Any, x: Tensor) -> Tensor:
     return tf.reshape(bound, [1] * missing + bound.shape.as_list())
 
 
-class _Watch:
-    """Record, keep the best point, and say when to stop."""
+class _NonFiniteLoss(Exception):
+    """Loss or gradient is not finite; the argument tells of which items [shape=(batch,), bool]."""
 
-    def __init__(
-        self,
-        more: list[str],
-        layers: list[str],
-        n_steps: int,
-        tolerance: float,
-        callback: Callback | None,
-    ) -> None:
-        self.more = more
-        self.layers = layers
-        self.n_steps = n_steps
-        self.tolerance = tolerance
-        self.callback = callback
-        self.began = time.perf_counter()
-        self.history: list[Iteration] = []
-        self.stopped = "iterations"
-        self.alive: Array = np.ones(1, bool)
-        self._totals: list[Array] = []
-        self._best_total: Array | None = None
-        self._best_x: Tensor = None
 
-    def best(self) -> Tensor:
-        """Return the best point of each item."""
-        return self._best_x
+@dataclass
+class _Monitor:
+    """History, best point and stopping rule of one run."""
 
-    def record(self, state: OptimizerState) -> bool:
-        """Note a step; return True if the descent should stop."""
-        bad = state.bad.numpy()
-        if bad.any():
-            raise _NotFinite(bad)
+    more: list[str]
+    layers: list[str]
+    n_steps: int
+    tolerance: float
+    callback: Callback | None
+    history: list[Iteration] = field(default_factory=list)
+    stopped: str = "iterations"
+    active: Array = field(default_factory=lambda: np.ones(1, bool))
+    best_x: Tensor = None
+    best_total: Array | None = None
+    totals: list[Array] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
+
+    def should_stop(self, state: OptimizerState) -> bool:
+        """Record a step and report it; return True if it was the last one."""
+        nonfinite = state.nonfinite.numpy()
+        if nonfinite.any():
+            raise _NonFiniteLoss(nonfinite)
         total = state.total.numpy()
-        self.alive = state.alive.numpy()
-        if self._totals and not self.alive.any():
+        self.active = state.active.numpy()
+        if self.totals and not self.active.any():
             self.stopped = "plateau"
             return True
         self._keep_best(state.x, total)
-        self._totals.append(total)
-        self.history.append(self._iterate(total.mean(), state.terms.numpy().mean(axis=0)))
-        if self.callback is not None and self._ask(self.callback, state.x):
+        self.totals.append(total)
+        self.history.append(self._iteration(total.mean(), state.terms.numpy().mean(axis=0)))
+        if self.callback is not None and self._report(self.callback, state.x):
             self.stopped = "interrupted"
             return True
-        if self.tolerance > 0 and len(self._totals) > PLATEAU_STEPS:
-            before = self._totals[-1 - PLATEAU_STEPS]
-            self.alive &= before - total >= self.tolerance * np.abs(before)
-        if not self.alive.any():
+        if self.tolerance > 0 and len(self.totals) > PLATEAU_STEPS:
+            before = self.totals[-1 - PLATEAU_STEPS]
+            self.active &= before - total >= self.tolerance * np.abs(before)
+        if not self.active.any():
             self.stopped = "plateau"
             return True
         return False
 
-    def _ask(self, callback: Callback, x: Tensor) -> bool:
-        """Report the last step; who keeps the event does not keep the point with it."""
+    def _report(self, callback: Callback, x: Tensor) -> bool:
+        """Call the callback; an event that it keeps does not keep the point in memory."""
         points = [x]
         try:
             event = self.history[-1].with_spectrogram(lambda: points[0] if points else None)
@@ -289,26 +241,58 @@ class _Watch:
             points.clear()
 
     def _keep_best(self, x: Tensor, total: Array) -> None:
-        if self._best_total is None:
-            self._best_total, self._best_x = total, x
+        if self.best_total is None:
+            self.best_total, self.best_x = total, x
             return
-        better = total < self._best_total
-        self._best_total = np.where(better, total, self._best_total)
+        better = total < self.best_total
+        self.best_total = np.where(better, total, self.best_total)
         if better.all():
-            self._best_x = x
+            self.best_x = x
         elif better.any():
-            self._best_x = tf.where(spread(tf.constant(better), x), x, self._best_x)
+            self.best_x = tf.where(expand_to(tf.constant(better), x), x, self.best_x)
 
-    def _iterate(self, total: float, terms: Array) -> Iteration:
+    def _iteration(self, total: float, terms: Array) -> Iteration:
         values: list[Any] = [float(term) for term in terms]
-        named: dict[str, Any] = dict(zip(TERMS, values, strict=False))
-        last = len(TERMS) + len(self.more)
+        shipped: dict[str, Any] = dict(zip(TERMS, values, strict=False))
+        n_terms = len(TERMS) + len(self.more)
         return Iteration(
             step=len(self.history),
             n_steps=self.n_steps,
             total=float(total),
-            **named,
-            layers=dict(zip(self.layers, values[last:], strict=True)),
+            **shipped,
+            layers=dict(zip(self.layers, values[n_terms:], strict=True)),
             seconds=time.perf_counter() - self.began,
-            more=dict(zip(self.more, values[len(TERMS) : last], strict=True)),
+            more=dict(zip(self.more, values[len(TERMS) : n_terms], strict=True)),
         )
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015) with projection onto the bounds."""
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self._evaluate = evaluate
+
+    def initial_memory(self, x: Tensor) -> Any:
+        """Return the moments of the gradient and the number of steps, all 0."""
+        return tf.zeros_like(x), tf.zeros_like(x), tf.zeros(x.shape[:1], x.dtype)
+
+    def step(self, state: OptimizerState, problem: BoundedProblem) -> OptimizerState:
+        """Take one step; the evaluation of the start is a step of length 0."""
+        x, gradient = state.x, state.gradient
+        first = tf.math.is_inf(state.total)
+        beta1, beta2 = ADAM_BETAS
+        mean, square, count = state.memory
+        mean = beta1 * mean + (1 - beta1) * gradient
+        square = beta2 * square + (1 - beta2) * tf.square(gradient)
+        count = count + tf.cast(~first, x.dtype)
+        span = largest(problem.upper - problem.lower + tf.zeros_like(x))
+        # At the first evaluation the count is 0, which must not divide by 0.
+        unbiased = tf.sqrt(1 - beta2**count) / tf.maximum(1 - beta1**count, 1e-12)
+        size = tf.where(state.active & ~first, problem.rate * span * unbiased, 0.0)
+        x = tf.clip_by_value(
+            x - expand_to(size, x) * mean / (tf.sqrt(square) + 1e-12), problem.lower, problem.upper
+        )
+        total, gradient, terms = self._evaluate(x, problem.data)
+        nonfinite = ~is_finite(total, gradient)
+        memory = mean, square, count
+        return OptimizerState(x, total, gradient, terms, state.active, nonfinite, memory)

@@ -1,31 +1,37 @@
-"""The losses of neural style transfer, as pure functions of activations.
+"""Style and content losses: statistics of activations, their distances, and the gradients of both.
 
-Activations ``A`` have shape (batch, F, T, C): frequency rows, time frames, channels; every loss is
-one number an item of the batch. With ``M = F * T`` positions the equations are those of Gatys,
-Ecker & Bethge 2016:
+Shapes are (batch, F, T, C) for activations ``A`` (frequency rows, time frames, channels),
+(batch, bands, C, C) for ``gram``, (batch, bands, C) for ``mean``, and (batch,) for a loss; the
+statistics of a style may have a batch of 1. With ``M = F * T`` positions the equations are those of
+Gatys, Ecker & Bethge 2016:
 
     L_content = 1/2 * sum_ij (F_ij - P_ij)^2
     G_ij      = sum_k A_ik A_jk
     L_style^l = 1/M_l * sum_ij (G_ij(s) - G_ij(g))^2
     L_total   = alpha * L_content + beta * sum_l w_l L_style^l
 
-Departures, each for a reason:
+with these changes:
 
-- ``G`` is divided by the number of positions, so that the length of a clip changes nothing.
+- ``G`` is divided by the number of positions, so that it does not depend on the length of a clip.
 - ``M_l`` is the sum of the squared style Gram matrix itself, and L_content is divided by the sum of
   the squared content features (over the same positions): both losses are free of units, and a
-  weight means the same for every layer, network, pair and length. Gatys' constants are absorbed.
+  weight means the same for every layer, network, pair and length. They absorb Gatys' constants.
 - ``G`` can be taken per frequency band: a spectrogram, unlike a photograph, is not invariant to
-  translation along its frequency axis. One band is the classic definition.
-- In place of the Gram matrix, the distribution of the activations can be matched as a Gaussian, by
-  its Wasserstein-2 distance; or the mean and deviation of each channel alone.
+  translation along its frequency axis. One band is the original definition.
+- Instead of the Gram matrix, the distribution of the activations can be matched as a Gaussian, by
+  its Wasserstein-2 distance, or the mean and deviation of each channel alone.
 
-What is compared in the spectrogram itself is in `audiostyle.nn.spectrogram_losses`.
+Gradients are written out: by automatic differentiation TensorFlow would trace three times as much.
+
+Neighbouring bands overlap by half, so that what moves across the edge of one is in the middle of
+another. The rows are cut into one part more than there are bands; the statistics of a band are the
+mean over its two parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +45,98 @@ Tensor = Any  # TensorFlow ships no types
 
 DIAGONAL_LOAD = 1e-4  # of the mean variance: keeps covariances of few positions invertible
 MIN_VARIANCE = 1e-6  # the root has no derivative at 0
-ALL_AXES = 32  # of a covariance so many axes are compared, or a quarter where that is more
+ALL_AXES = 32  # axes of a covariance that are compared; a quarter of all where that is more
+
+
+def part_edges(n_rows: int, bands: int) -> list[int]:
+    """Split rows into parts of nearly equal width, and return their edges from 0 to `n_rows`.
+
+    A single band is one part; there are at most as many parts as rows.
+    """
+    parts = min(bands + 1 if bands > 1 else 1, n_rows)
+    return [round(i * n_rows / parts) for i in range(parts + 1)]
+
+
+def _pieces(activations: Tensor, bands: int) -> list[tuple[Tensor, int]]:
+    """Cut into pieces, each with its number of parts of equal width; one piece if possible."""
+    n_rows = activations.shape[1]
+    edges = part_edges(n_rows, bands)
+    if n_rows % (len(edges) - 1) == 0:
+        return [(activations, len(edges) - 1)]
+    return [(activations[:, low:high], 1) for low, high in pairwise(edges)]
+
+
+def _merge_positions(A: Tensor, parts: int) -> Tensor:
+    """Reshape to [shape=(batch, parts, positions, C)]."""
+    shape = tf.shape(A)
+    return tf.reshape(A, (shape[0], parts, shape[1] // parts * shape[2], A.shape[3]))
+
+
+def _over_bands(of_parts: Tensor) -> Tensor:
+    """Average the two parts of each band, on axis 1; a single part is a band."""
+    if of_parts.shape[1] == 1:
+        return of_parts
+    return 0.5 * (of_parts[:, :-1] + of_parts[:, 1:])
+
+
+def _over_parts(of_bands: Tensor, parts: int) -> Tensor:
+    """Backpropagate through `_over_bands`."""
+    if parts == 1:
+        return of_bands
+    zeros = tf.zeros_like(of_bands[:, :1])
+    return 0.5 * (tf.concat([of_bands, zeros], 1) + tf.concat([zeros, of_bands], 1))
+
+
+def band_statistics(activations: Tensor, bands: int = 1) -> tuple[Tensor, Tensor]:
+    """Gram matrix of each frequency band, divided by its number of positions, and its mean.
+
+    Always in float32: a product in bfloat16 is rounded to bfloat16, and the resulting covariance
+    may have no root, even if the sums are float32.
+
+    Parameters
+    ----------
+    activations : tf.Tensor [shape=(batch, F, T, C)]
+    bands : int > 0
+        If above 1, they overlap by half; there are at most ``F - 1``.
+
+    Returns
+    -------
+    gram : tf.Tensor [shape=(batch, bands, C, C), float32]
+    mean : tf.Tensor [shape=(batch, bands, C), float32]
+    """
+    grams, means = [], []
+    for piece, n in _pieces(activations, bands):
+        A = tf.cast(_merge_positions(piece, n), tf.float32)
+        positions = tf.cast(tf.shape(A)[2], tf.float32)
+        grams.append(tf.matmul(A, A, transpose_a=True) / positions)
+        # A product with ones runs at twice the speed of tf.reduce_mean.
+        ones = tf.ones_like(A[:, :, :, :1])
+        means.append(tf.matmul(ones, A, transpose_a=True)[:, :, 0] / positions)
+    return _over_bands(tf.concat(grams, axis=1)), _over_bands(tf.concat(means, axis=1))
+
+
+def band_statistics_gradient(
+    activations: Tensor, gram: Tensor, mean: Tensor, bands: int = 1
+) -> Tensor:
+    """Backpropagate the gradients by `gram` and `mean` to `activations`, in their precision.
+
+    Automatic differentiation would make four passes over copies in float32.
+    """
+    parts = len(part_edges(activations.shape[1], bands)) - 1
+    gram = _over_parts(gram + tf.linalg.matrix_transpose(gram), parts)
+    mean = _over_parts(mean, parts)
+    pieces, first = [], 0
+    for piece, n in _pieces(activations, bands):
+        A = _merge_positions(piece, n)
+        part = slice(first, first + n)
+        positions = tf.cast(tf.shape(A)[2], tf.float32)
+        by_gram = tf.cast(gram[:, part] / positions, A.dtype)
+        by_mean = tf.cast(mean[:, part, None] / positions, A.dtype)
+        by_position = tf.matmul(A, by_gram) + by_mean
+        rows = tf.shape(activations)
+        pieces.append(tf.reshape(by_position, (rows[0], -1, rows[2], rows[3])))
+        first += n
+    return tf.concat(pieces, axis=1)
 
 
 def content_loss(features: Tensor, target: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +152,6 @@ def content_loss(features: Tensor, target: Tensor, energy: Tensor) -> tuple[Tens
     -------
     value : tf.Tensor [shape=(batch,), float32]
     gradient : tf.Tensor [shape and type of `features`]
-        By the features, written out.
     """
     error = features - target
     half = 0.5 * tf.reduce_sum(tf.square(tf.cast(error, tf.float32)), axis=(1, 2, 3))
@@ -64,37 +160,17 @@ def content_loss(features: Tensor, target: Tensor, energy: Tensor) -> tuple[Tens
 
 
 class StyleDistance(NamedTuple):
-    """How well statistics match a target, and how to match it better.
+    """Distance of statistics from those of a style, averaged over bands, and its gradients."""
 
-    The gradients are written out: differentiating would make TensorFlow trace three times as much.
-
-    Attributes
-    ----------
-    value : tf.Tensor [shape=(batch,)]
-        The loss: its mean over bands.
-    by_gram : tf.Tensor [shape=(batch, bands, C, C)]
-    by_mean : tf.Tensor [shape=(batch, bands, C)]
-        Its gradients.
-    """
-
-    value: Tensor
-    by_gram: Tensor
-    by_mean: Tensor
+    value: Tensor  # [shape=(batch,)]
+    by_gram: Tensor  # [shape=(batch, bands, C, C)]
+    by_mean: Tensor  # [shape=(batch, bands, C)]
 
 
 def style_loss(gram: Tensor, mean: Tensor, target: Tensor) -> StyleDistance:
     """Squared distance of Gram matrices, relative to the squared norm of the target.
 
-    Parameters
-    ----------
-    gram : tf.Tensor [shape=(batch, bands, C, C), float32]
-    mean : tf.Tensor [shape=(batch, bands, C)]
-        Counts for nothing.
-    target : tf.Tensor [shape=(batch or 1, bands, C, C), float32]
-
-    Returns
-    -------
-    Matched
+    `mean` is ignored; the gradient by it is 0.
     """
     error = gram - target
     share = _share_of(tf.reduce_sum(tf.square(target), axis=(2, 3)))
@@ -103,49 +179,28 @@ def style_loss(gram: Tensor, mean: Tensor, target: Tensor) -> StyleDistance:
 
 
 def _share_of(energy: Tensor) -> Tensor:
-    """Factor of each band in a mean over bands relative to their energies; 0 for silent ones."""
+    """Return the factor of each band in a mean of relative errors; 0 for silent bands."""
     return tf.math.divide_no_nan(1.0 / energy.shape[1], energy)
 
 
 def covariance(gram: Tensor, mean: Tensor) -> Tensor:
-    """Covariance of each band, with `DIAGONAL_LOAD` of its mean variance on the diagonal.
-
-    Parameters
-    ----------
-    gram : tf.Tensor [shape=(batch, bands, C, C)]
-    mean : tf.Tensor [shape=(batch, bands, C)]
-
-    Returns
-    -------
-    tf.Tensor [shape=(batch, bands, C, C)]
-    """
+    """Covariance of each band, with `DIAGONAL_LOAD` of its mean variance on the diagonal."""
     centred = gram - mean[..., :, None] * mean[..., None, :]
     load = DIAGONAL_LOAD * tf.reduce_mean(tf.linalg.diag_part(centred), axis=-1)
     return centred + load[..., None, None] * tf.eye(gram.shape[-1])
 
 
 class Gaussian(NamedTuple):
-    """The Gaussian that stands for a style, by the axes of its ellipsoid.
+    """Distribution of a style's activations, by the principal axes of its covariance."""
 
-    Attributes
-    ----------
-    mean : tf.Tensor [shape=(batch or 1, bands, C)]
-    axes : tf.Tensor [shape=(batch or 1, bands, C, k)]
-        The directions of largest variance, orthonormal.
-    deviations : tf.Tensor [shape=(batch or 1, bands, k)]
-        Along the axes.
-    rest : tf.Tensor [shape=(batch or 1, bands)]
-        Variance in all other directions together.
-    """
-
-    mean: Tensor
-    axes: Tensor
-    deviations: Tensor
-    rest: Tensor
+    mean: Tensor  # [shape=(batch or 1, bands, C)]
+    axes: Tensor  # [shape=(batch or 1, bands, C, k)], those of largest variance, orthonormal
+    deviations: Tensor  # [shape=(batch or 1, bands, k)], along the axes
+    rest: Tensor  # [shape=(batch or 1, bands)], variance in all other directions together
 
 
 def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
-    """Axes, deviations along them, and the variance of the rest, for a `Gaussian`.
+    """Principal axes of covariances, for a `Gaussian`.
 
     Parameters
     ----------
@@ -154,13 +209,13 @@ def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
     Returns
     -------
     axes : np.ndarray [shape=(batch, bands, C, k)]
-        `ALL_AXES`, or a quarter of the channels where that is more; all if there are fewer.
+        ``k`` is `ALL_AXES`, or a quarter of the channels where that is more, or all of fewer.
     deviations : np.ndarray [shape=(batch, bands, k)]
     rest : np.ndarray [shape=(batch, bands)]
     """
     from threadpoolctl import threadpool_limits
 
-    # Threads do not make matrices of this size faster, and on busy cores they wait for each other.
+    # Matrices of this size gain nothing from threads, which wait for each other on busy cores.
     with threadpool_limits(1, "blas"):
         values, vectors = np.linalg.eigh(covariances)
     values = np.maximum(values, 0.0)
@@ -182,24 +237,15 @@ def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> StyleDista
     ``M = S_s^1/2 S S_s^1/2`` the gradient by `S` is ``I - S_s^1/2 M^-1/2 S_s^1/2``, and the inverse
     root comes from the same iteration as the root.
 
-    Of layers with more than `ALL_AXES` channels only a quarter of the directions are compared one
-    by one, and no fewer than `ALL_AXES`: those in which the style varies most, with nine tenths of
-    its variance. Of the rest the sum is: the root of a matrix costs the cube of its size.
-
-    Parameters
-    ----------
-    gram : tf.Tensor [shape=(batch, bands, C, C)]
-    mean : tf.Tensor [shape=(batch, bands, C)]
-    target : Gaussian
-
-    Returns
-    -------
-    Matched
+    In layers with more than `ALL_AXES` channels, only the directions in which the style varies most
+    are compared one by one: a quarter of all, at least `ALL_AXES`, with nine tenths of the
+    variance. The others are compared by their total variance, as the root of a matrix costs the
+    cube of its size.
     """
     S = covariance(gram, mean)
     n_channels = gram.shape[-1]
     eye = np.eye(n_channels, dtype=np.float32)
-    # Left to tf.matmul, broadcasting its right side corrupts memory on processors with AVX-512
+    # When tf.matmul broadcasts its right side, it corrupts memory on processors with AVX-512
     # (oneDNN issue 4396).
     U = tf.broadcast_to(target.axes, [tf.shape(S)[0], *target.axes.shape[1:]])
     r, axes_eye = target.deviations, np.eye(target.axes.shape[-1], dtype=np.float32)
@@ -238,19 +284,8 @@ def moments_loss(
 ) -> StyleDistance:
     """Squared distance of means and deviations, relative to the energy of the target.
 
-    Li et al. 2017, "Demystifying neural style transfer": batch-norm statistics. It is the
-    Wasserstein-2 distance of Gaussians without covariances.
-
-    Parameters
-    ----------
-    gram : tf.Tensor [shape=(batch, bands, C, C)]
-    mean : tf.Tensor [shape=(batch, bands, C)]
-    target_gram, target_mean : tf.Tensor
-        Those of the style.
-
-    Returns
-    -------
-    Matched
+    Batch-norm statistics (Li et al. 2017, "Demystifying neural style transfer"): the Wasserstein-2
+    distance of Gaussians without covariances.
     """
     variance = tf.linalg.diag_part(gram) - tf.square(mean)
     deviation, target_deviation = (
@@ -267,15 +302,5 @@ def moments_loss(
 
 
 def total_loss(terms: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Add up the terms with their weights: ``alpha * L_content + beta * L_style + ...``.
-
-    Parameters
-    ----------
-    terms : sequence of tf.Tensor [shape=(batch,)]
-    weights : sequence of float
-
-    Returns
-    -------
-    tf.Tensor
-    """
+    """Sum the weighted terms [shape=(batch,)]: ``alpha * L_content + beta * L_style + ...``."""
     return tf.add_n([weight * term for weight, term in zip(weights, terms, strict=True)])

@@ -1,4 +1,4 @@
-"""Load the weights that ship with audiostyle, or a user's own; refuse what is corrupt."""
+"""Network weights: those that ship with audiostyle or a user's file, checked before use."""
 
 from __future__ import annotations
 
@@ -20,20 +20,15 @@ Array = npt.NDArray[Any]
 
 WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
 SHIPPED = {"vgg19": "vgg19.npz", "musicnn-vgg": "musicnn-vgg.npz"}
-MAX_ARRAY_BYTES = 1 << 26  # no layer of a network has nearly as many weights
-SEEDED = ("random-1d",)  # networks that have a seed in place of weights
+MAX_ARRAY_BYTES = 1 << 26  # well above the largest layer
+HDF5 = b"\x89HDF\r\n\x1a\n"  # first bytes of a file
+SEEDED = ("random-1d",)  # networks with a seed instead of weights
 
 
 def load_weights(network: str, path: str | None = None) -> dict[str, Array]:
-    """Load the weights of a network.
+    """Load the weights of a network that ships, from its file or from `path`.
 
-    Parameters
-    ----------
-    network : str
-        A network of `audiostyle.config.transfer_config.NETWORKS` that has weights.
-    path : str, optional
-        A file in place of the one that ships: an ``.npz`` of the same layout, or for `vgg19`
-        Keras' own ``.h5``.
+    `path` is an ``.npz`` of the same layout or, for `vgg19`, Keras' own ``.h5``.
 
     Returns
     -------
@@ -55,45 +50,23 @@ def load_weights(network: str, path: str | None = None) -> dict[str, Array]:
     else:
         file = Path(path)
         data = _read(file)
-        arrays = _load_keras(file, data) if _is_hdf5(data) else _load_npz(file, data)
-    arrays = _dequantise(arrays, file)
-    return _check(network, arrays, file)
+        arrays = _load_keras(file, data) if data.startswith(HDF5) else _load_npz(file, data)
+    return _check(network, _dequantize(arrays, file), file)
 
 
 def check_weights(network: str, path: str | None = None) -> None:
-    """Fail as `load_weights` would; for weights that ship, comparing their SHA-256 is enough.
-
-    Parameters
-    ----------
-    network : str
-    path : str, optional
-
-    Raises
-    ------
-    WeightsError
-    """
+    """Raise the WeightsError of `load_weights`; for shipped weights, only by their SHA-256."""
     if network in SHIPPED and path is None:
         _read_shipped(WEIGHTS_DIR / SHIPPED[network])
     elif network not in (*SHIPPED, *SEEDED):
-        if path is not None:  # what is in it, only the network itself can tell
+        if path is not None:  # only the network itself can check its content
             _read(Path(path))
     else:
         load_weights(network, path)
 
 
 def check_shipped() -> dict[str, str]:
-    """Compare every file of weights that ships with what was published.
-
-    Returns
-    -------
-    dict of str to str
-        What is wrong with each file of the manifest; empty where nothing is.
-
-    Raises
-    ------
-    WeightsError
-        If the manifest itself cannot be read.
-    """
+    """Compare the SHA-256 of every file in the manifest; return errors by name, "" if correct."""
     found = {}
     for name in _manifest():
         try:
@@ -105,33 +78,18 @@ def check_shipped() -> dict[str, str]:
 
 
 def provenance(network: str, path: str | None = None) -> dict[str, str]:
-    """Say which weights a network uses: source, licence, and SHA-256.
-
-    Parameters
-    ----------
-    network : str
-    path : str, optional
-
-    Returns
-    -------
-    dict of str to str
-
-    Raises
-    ------
-    WeightsError
-        If the file is not there.
-    """
+    """Return source, licence and SHA-256 of the weights of a network, as far as they are known."""
     if network in SEEDED:
         return {"source": "seeded random filters"}
     if network not in SHIPPED:
-        return _provenance_registered(network, path)
+        return _plugin_provenance(network, path)
     if path is None:
         return dict(_manifest()[SHIPPED[network]])
     return {"source": str(path), "sha256": hashlib.sha256(_read(Path(path))).hexdigest()}
 
 
-def _provenance_registered(network: str, path: str | None) -> dict[str, str]:
-    """Like `provenance`; the code counts as much as the weights."""
+def _plugin_provenance(network: str, path: str | None) -> dict[str, str]:
+    """Return the provenance of a plugin network: one digest of its code and its weights."""
     found = NETWORKS[network].provenance()
     if path is None:
         return found
@@ -151,18 +109,15 @@ def _manifest() -> dict[str, dict[str, str]]:
     return manifest
 
 
-def _expected_digest(file: Path) -> str:
+def _read_shipped(file: Path) -> bytes:
+    data = _read(file)
     try:
-        return _manifest()[file.name]["sha256"]
+        expected = _manifest()[file.name]["sha256"]
     except (KeyError, TypeError):
         raise WeightsError(
             f"{WEIGHTS_DIR / 'MANIFEST.json'} does not name {file.name}: reinstall audiostyle"
         ) from None
-
-
-def _read_shipped(file: Path) -> bytes:
-    data = _read(file)
-    if hashlib.sha256(data).hexdigest() != _expected_digest(file):
+    if hashlib.sha256(data).hexdigest() != expected:
         raise WeightsError(
             f"weights file {file} is corrupt (its SHA-256 is not the published one): reinstall "
             "audiostyle"
@@ -177,10 +132,6 @@ def _read(file: Path) -> bytes:
         raise WeightsError(
             f"weights file {file} cannot be read ({error.strerror}); check its path"
         ) from None
-
-
-def _is_hdf5(data: bytes) -> bool:
-    return data.startswith(b"\x89HDF\r\n\x1a\n")
 
 
 def _load_npz(file: Path, data: bytes) -> dict[str, Array]:
@@ -202,7 +153,7 @@ def _load_keras(file: Path, data: bytes) -> dict[str, Array]:
         with h5py.File(io.BytesIO(data), "r") as archive:
             root = archive.get("model_weights", archive)
             for layer in VGG19_LAYERS:
-                # A link to elsewhere would be followed out of the file.
+                # A soft or external link could lead out of the file.
                 if isinstance(root.get(layer, getlink=True), h5py.HardLink):
                     root[layer].visititems(
                         lambda _, item, layer=layer: _keras_item(arrays, layer, item)
@@ -214,18 +165,18 @@ def _load_keras(file: Path, data: bytes) -> dict[str, Array]:
 
 
 def _keras_item(arrays: dict[str, Array], layer: str, item: Any) -> None:
-    """Take a kernel or a bias; the names below the layer differ between versions of Keras."""
+    """Add a kernel or a bias; the names below the layer differ between versions of Keras."""
     ndim = getattr(item, "ndim", None)
     if ndim in (1, 4):
-        # Of what is not stored, HDF5 makes up any amount, or reads it from other files.
+        # HDF5 would read external data from other files, and fill in any amount of missing data.
         if item.external is not None or item.is_virtual:
             raise ValueError(f"{layer} lies in another file")
         if math.prod(item.shape) * item.dtype.itemsize > MAX_ARRAY_BYTES:
-            raise ValueError(f"{layer} claims the shape {item.shape}")
+            raise ValueError(f"{layer} has the shape {item.shape}, which is too large")
         arrays[f"{layer}/{'kernel' if ndim == 4 else 'bias'}"] = np.asarray(item)
 
 
-def _dequantise(arrays: dict[str, Array], file: Path) -> dict[str, Array]:
+def _dequantize(arrays: dict[str, Array], file: Path) -> dict[str, Array]:
     result = {}
     for name, array in arrays.items():
         layer, _, part = name.rpartition("/")
