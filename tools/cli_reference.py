@@ -51,7 +51,7 @@ def _render_command(command: click.Command, context: click.Context) -> list[str]
     groups: dict[str, list[str]] = {}
     for parameter in command.params:
         if isinstance(parameter, click.Option):
-            group = parameter.group.title  # type: ignore[attr-defined]  # of cloup
+            group = parameter.group  # type: ignore[attr-defined]  # see option_group
             groups.setdefault(group, []).append(_render_option(parameter))
     for group, options in groups.items():
         parts += [f"### {group}", "\n".join(options)]

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import cloup
-from cloup import command, option_group
 
 from audiostyle.config.network_specs import find_network
 from audiostyle.config.toml_file import load_toml
@@ -20,8 +18,6 @@ from audiostyle.utils.suggestions import check_choice
 
 if TYPE_CHECKING:
     from audiostyle.batch.ray.cluster import Cluster
-
-__all__ = ["command", "option_group"]  # and what is defined below
 
 Decorator = Callable[[Any], Any]
 PATH = click.Path(path_type=Path)
@@ -34,6 +30,39 @@ FLAGS = {
 }
 
 
+class GroupedCommand(click.Command):
+    """A command whose help lists its options under the titles that `option_group` gave them."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section per title, in the order of the options."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if isinstance(parameter, click.Option) and record is not None:
+                title = getattr(parameter, "group", "Other options")
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def command(name: str, **settings: Any) -> Decorator:
+    """Make a command with option groups."""
+    return click.command(name, cls=GroupedCommand, **settings)
+
+
+def option_group(title: str, *options: Decorator) -> Decorator:
+    """Add options that the help lists under a title."""
+
+    def decorate(function: Any) -> Any:
+        for add_option in reversed(options):
+            add_option(function)
+            function.__click_params__[-1].group = title
+        return function
+
+    return decorate
+
+
 def option(*declarations: str, choices: Iterable[str] = (), **settings: Any) -> Decorator:
     """Make an option; the shell completes `choices`, or the names in a metavar such as [a|b:N]."""
     metavar = str(settings.get("metavar"))
@@ -43,7 +72,7 @@ def option(*declarations: str, choices: Iterable[str] = (), **settings: Any) -> 
         settings["shell_complete"] = lambda context, parameter, incomplete: [
             name for name in names if name.startswith(incomplete)
         ]
-    return cloup.option(*declarations, **settings)
+    return click.option(*declarations, **settings)
 
 
 def flag(name: str, text: str) -> Decorator:
