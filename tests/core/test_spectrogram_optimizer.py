@@ -21,9 +21,7 @@ CONFIG = tiny(**{f"{name}_weight": 1.0 for name in ALL_TERMS})
 @pytest.fixture(scope="module", params=["lbfgs", "adam"])
 def optimizer(request: pytest.FixtureRequest) -> SpectrogramOptimizer:
     """With all terms. Shared by all tests: a second trace would be found by any of them."""
-    strength = 1.0 if request.param == "lbfgs" else 0.5
-    config = dataclasses.replace(CONFIG, optimizer=request.param, strength=strength)
-    return SpectrogramOptimizer(config)
+    return SpectrogramOptimizer(dataclasses.replace(CONFIG, optimizer=request.param))
 
 
 def tones(*bases: float, seconds: float = 0.4) -> np.ndarray:
@@ -47,14 +45,19 @@ def n_traces(optimizer: SpectrogramOptimizer) -> tuple[int, int]:
     return evaluate.experimental_get_tracing_count(), analyze.experimental_get_tracing_count()
 
 
-def test_one_trace_serves_all_lengths_styles_and_numbers(optimizer: SpectrogramOptimizer) -> None:
+def test_one_trace_serves_all_lengths_styles_strengths_and_numbers(
+    optimizer: SpectrogramOptimizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     styles = [optimizer.analyzer.style_statistics([noise(seed)]) for seed in range(2)]
-    for S, style in (
-        (tones(), 0),
-        (tones(seconds=0.6), 1),
-        (tones(), 1),
-        (tones(220.0, 330.0), 0),
+    for S, style, strength in (
+        (tones(), 0, 1.0),
+        (tones(seconds=0.6), 1, 0.5),
+        (tones(), 1, 0.5),
+        (tones(220.0, 330.0), 0, 0.5),
+        (tones(220.0, 330.0), 1, 1.0),
     ):
+        config = dataclasses.replace(optimizer.config, strength=strength)
+        monkeypatch.setattr(optimizer.objective, "config", config)
         optimizer.descend(optimizer.prepare(S, S, styles[style]))
         assert n_traces(optimizer) == (1, 1)
 
