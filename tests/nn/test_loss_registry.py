@@ -80,8 +80,8 @@ def test_one_trace_serves_windows_of_every_length_and_number(
     for shape in ((1, 64, 50), (1, 64, 64), (3, 64, 40)):
         S = rng.uniform(-80, 0, shape).astype(np.float32)
         target = styler.analyzer.style_statistics([S[0] / 2])
-        _, descent = styler.optimize(styler.prepare(S, S, target))
-        assert descent.history[0].more == {"tiny": pytest.approx(0, abs=1e-9)}
+        _, result = styler.optimize(styler.prepare(S, S, target))
+        assert result.history[0].more == {"tiny": pytest.approx(0, abs=1e-9)}
     assert styler._optimizer.traced.experimental_get_tracing_count() == 1
 
 

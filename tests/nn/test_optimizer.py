@@ -155,7 +155,7 @@ def test_a_start_at_the_minimum_stops_at_once() -> None:
     assert len(result.history) == 1
 
 
-def test_a_plateau_stops_the_descent() -> None:
+def test_a_plateau_stops_the_optimization() -> None:
     result = run(lambda x, data: 1000 + 1e-3 * rosenbrock(x), [-1.2, 1.0], tolerance=1e-3)
     assert result.stopped == "plateau"
     # The first step with enough history to compare.

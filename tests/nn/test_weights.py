@@ -60,7 +60,7 @@ def test_vgg19_has_the_published_layers() -> None:
 
 def test_random_filters_have_no_weights() -> None:
     assert nn_weights.load_weights("random-1d") == {}
-    with pytest.raises(WeightsError, match=r"x\.npz: random-1d has a seed in place of weights"):
+    with pytest.raises(WeightsError, match=r"x\.npz: random-1d has a seed instead of weights"):
         nn_weights.load_weights("random-1d", "x.npz")
 
 

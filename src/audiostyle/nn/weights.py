@@ -42,7 +42,7 @@ def load_weights(network: str, path: str | None = None) -> dict[str, Array]:
     """
     if network in SEEDED:
         if path is not None:
-            raise WeightsError(f"{path}: {network} has a seed in place of weights; omit --weights")
+            raise WeightsError(f"{path}: {network} has a seed instead of weights; omit --weights")
         return {}
     if path is None:
         file = WEIGHTS_DIR / SHIPPED[network]
