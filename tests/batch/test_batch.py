@@ -160,9 +160,9 @@ def test_the_python_example_runs(gtzan_folder: Path, capsys: pytest.CaptureFixtu
     assert set(sounds(Path("out"))) == names
     out = capsys.readouterr().out
     assert all(f"{name}: loss 1.000" in out for name in names)
-    assert "3 done, 3 of them now" in out
+    assert "3 done, 3 of them in this run" in out
     assert example.main("genres", "out") == 0
-    assert capsys.readouterr().out == "3 done, 0 of them now\n"
+    assert capsys.readouterr().out == "3 done, 0 of them in this run\n"
 
 
 @pytest.mark.slow

@@ -176,7 +176,7 @@ def test_a_slurm_task_runs_its_shard(
         capsys.readouterr()
         assert run() == 0
         first = capsys.readouterr().err.splitlines()[0]
-        assert first.startswith(f"shard {task + 1}/2, as SLURM_ARRAY_TASK_ID says")
+        assert first.startswith(f"shard {task + 1}/2, from SLURM_ARRAY_TASK_ID")
     assert sounds(Path("out")) == sounds(Path("whole"))
     assert journal_names() == ["journal.1-of-2.jsonl", "journal.2-of-2.jsonl"]
     assert run("--shard=1/1", out="again") == 0

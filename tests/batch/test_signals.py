@@ -20,7 +20,7 @@ import pytest
 import soundfile as sf
 
 from audiostyle.batch import plan
-from audiostyle.cli import batch_runner
+from audiostyle.cli.batch import BatchInterrupt
 from audiostyle.errors import Interrupted
 from audiostyle.utils.atomic_files import file_digest
 from tests.support.fakes import (
@@ -104,7 +104,7 @@ def test_a_signal_during_planning_stops_at_once(
 
     monkeypatch.setattr(plan, "plan_pairs", planning)
     assert run() == 143
-    assert capsys.readouterr().err == "audiostyle: error: interrupted; nothing was begun\n"
+    assert capsys.readouterr().err == "audiostyle: error: interrupted; nothing was started\n"
     assert not Path("out").exists()
 
 
@@ -141,13 +141,12 @@ def test_a_signal_abandons_the_pair_and_the_next_run_resumes(
 
 
 def test_the_second_signal_stops_at_once() -> None:
-
     said: list[str] = []
-    interrupt = batch_runner.BatchInterrupt(said.append)
+    interrupt = BatchInterrupt(said.append)
     with pytest.raises(Interrupted), interrupt:
         interrupt.stage = "pair"
         signal.raise_signal(signal.SIGINT)
-        assert said == ["stopping; what is done stays done (once more to stop now)"]
+        assert said == ["stopping; what is done stays done (interrupt again to stop now)"]
         signal.raise_signal(signal.SIGINT)
         time.sleep(1)
         pytest.fail("it went on")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from audiostyle.cli import report_runner
+from audiostyle.cli.progress import Console
+from audiostyle.cli.report import ReportProgress, write_transfer_report
 from audiostyle.errors import Interrupted
 from audiostyle.files import transfer
 from audiostyle.report import write
@@ -68,11 +69,11 @@ def test_the_command_prints_the_path_of_the_page_unless_quiet(
 
 
 def test_progress_of_many_pairs_is_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    said: list[str] = []
-    progress = report_runner.ReportProgress(said.append, quiet=False)
+    progress = ReportProgress(Console())
     for i in range(1000):
         progress(write.PageProgress(i, 1000, f"p\n{i}.wav", "drawing"))
     progress(write.PageProgress(1000, 1000, "page.html", "writing"))
+    said = capsys.readouterr().err.splitlines()
     assert len(said) == 20
     assert said[0] == "drawing 1/1000: p 0.wav"
 
@@ -107,13 +108,13 @@ def test_a_transfer_writes_its_report(
 
 
 def test_a_signal_during_the_report_keeps_the_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise Interrupted(143)
 
     monkeypatch.setattr(write, "write_report", stop)
-    said: list[str] = []
     output = tmp_path / "o.wav"
-    assert report_runner.report_transfer(output, output, echo=said.append, quiet=True) == 143
-    assert said == [f"interrupted; {output} is there, its report is not"]
+    assert write_transfer_report(output, output, Console(quiet=True)) == 143
+    said = f"interrupted; {output} was written, its report was not\n"
+    assert capsys.readouterr() == ("", said)

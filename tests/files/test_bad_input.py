@@ -242,7 +242,7 @@ OUT = ["-o", "out.wav"]
         ([*OUT, "--duration", "0.4"], "duration=0.4 must be at least 0.5 seconds"),
         ([*OUT, "--duration", "ten"], "'--duration': 'ten' is not a valid float; see audiostyle"),
         ([*OUT, "--preview", "inf"], "preview=inf must be at least 0.5 seconds"),
-        ([*OUT, "--blend", "1;2"], "blend='1;2' must be numbers with commas between, as 2,1"),
+        ([*OUT, "--blend", "1;2"], "blend='1;2' must be numbers separated by commas, such as 2,1"),
         ([*OUT, "--blend", "1,2"], "blend='1,2' has 2 weights for 1 style(s)"),
         ([*OUT, "--blend", "-1"], "blend=-1 must be finite and at least 0"),
         ([*OUT, "--blend", "0"], "blend=0 leaves no style: raise a weight"),

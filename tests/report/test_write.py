@@ -47,7 +47,7 @@ def test_evaluate_adds_measures_unless_a_sound_is_missing(
         requests.append(request)
         found = [SimpleNamespace(name="out", measures=make_measures(0.5), is_baseline=False)]
         found += [SimpleNamespace(name="mix", measures=make_measures(0.2), is_baseline=True)]
-        return SimpleNamespace(verdicts=found, failed=[])
+        return SimpleNamespace(scores=found, failed=[])
 
     monkeypatch.setattr(evaluate_files, "run_evaluation", run_evaluation)
     output = make_pair(tmp_path)

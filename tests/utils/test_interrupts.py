@@ -44,7 +44,7 @@ def test_during_the_work_the_first_signal_asks_and_the_second_stops(
     handler.stage = stage
     os.kill(os.getpid(), signal.SIGINT)
     assert (handler.signals, handler.code) == (1, 130)
-    assert lines == [f"stopping; {what} will be written (once more to stop now)"]
+    assert lines == [f"stopping; {what} will be written (interrupt again to stop now)"]
     with pytest.raises(Interrupted):
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -334,7 +334,7 @@ class BatchInterrupt(Interrupt):
         self.code = 128 + number
         if self.signals > 1 or not self.stage:
             raise Interrupted(self.code)
-        self._echo("stopping; what is done stays done (once more to stop now)")
+        self._echo("stopping; what is done stays done (interrupt again to stop now)")
 
     def poll(self, event: Any) -> None:
         """Raise `Interrupted` if a signal came, and nothing is lost by stopping at this event."""

@@ -62,9 +62,9 @@ def test_a_cluster_on_this_machine_holds_the_requested_workers() -> None:
     ("options", "named"),
     [
         (["--engine=cloud"], "cloud"),
-        (["--workers=2"], "--workers is for --engine ray"),
-        (["--ray-address=auto"], "--ray-address is for --engine ray"),
-        (["--return-audio"], "--return-audio is for --engine ray"),
+        (["--workers=2"], "--workers needs --engine ray"),
+        (["--ray-address=auto"], "--ray-address needs --engine ray"),
+        (["--return-audio"], "--return-audio needs --engine ray"),
         (["--engine=ray", "--workers=0"], "workers=0 must be from 1 to 10000"),
         (["--engine=ray", "--cpus-per-worker=0"], "cpus_per_worker=0 must be from 1 to 1024"),
         (["--engine=ray", "--gpus-per-worker=-1"], "gpus_per_worker=-1 must be from 0 to 64"),
