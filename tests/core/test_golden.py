@@ -27,13 +27,13 @@ def written() -> Any:
 
 
 @pytest.mark.parametrize("preset", golden.PRESETS)
-def test_results_are_what_they_were(preset: str, written: Any) -> None:
+def test_results_match_the_golden_file(preset: str, written: Any) -> None:
     start, losses, level = golden.deviation(golden.measure(preset), written[preset])
     assert start < START and losses < LOSSES and level < LEVEL_DB
 
 
 @pytest.mark.parametrize("preset", golden.PRESETS)
-def test_the_golden_descent_descends(preset: str, written: Any) -> None:
+def test_the_golden_losses_fall(preset: str, written: Any) -> None:
     totals = written[preset]["losses"]["total"]
     assert len(totals) == golden.STEPS + 1
     assert totals == sorted(totals, reverse=True) and totals[-1] < 0.9 * totals[0]

@@ -102,7 +102,7 @@ def test_the_noise_start_depends_on_the_seed_alone() -> None:
 
 
 @pytest.mark.parametrize("init", [name for name in INITS if name != "noise"])
-def test_a_window_starts_as_the_same_stretch_of_the_whole(init: str) -> None:
+def test_a_window_starts_like_the_same_frames_of_the_whole(init: str) -> None:
     config = dataclasses.replace(CONFIG, init=init)
     content = Clip(make_tones(2.0)[None])
     initializer = make_initializer(content, Clip(make_noise(0.6)[None]), config)
@@ -113,7 +113,7 @@ def test_a_window_starts_as_the_same_stretch_of_the_whole(init: str) -> None:
     np.testing.assert_allclose(window.S, whole.S[:, first:last], atol=0.05)
 
 
-def test_no_two_windows_start_from_the_same_noise() -> None:
+def test_windows_start_from_different_noise() -> None:
     config = dataclasses.replace(CONFIG, init="noise")
     content = Clip(make_tones()[None])
     initializer = make_initializer(content, content, config)

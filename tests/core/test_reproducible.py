@@ -51,17 +51,17 @@ def test_two_processes_give_the_same_bytes(folder: Path) -> None:
     assert (folder / "one.wav").read_bytes() == (folder / "two.wav").read_bytes()
 
 
-def test_alone_and_in_a_batch_are_the_same(folder: Path) -> None:
+def test_a_batch_gives_the_same_bytes(folder: Path) -> None:
     made = sounds(folder / "whole")
     assert len(made) == 2
     assert made["1__style.wav"] == (folder / "one.wav").read_bytes()
 
 
-def test_resumed_and_in_shards_is_the_same(folder: Path) -> None:
+def test_a_resumed_batch_and_shards_give_the_same_bytes(folder: Path) -> None:
     assert sounds(folder / "parts") == sounds(folder / "whole")
 
 
-def test_the_record_says_so(folder: Path) -> None:
+def test_the_record_contains_deterministic(folder: Path) -> None:
     for path in (folder / "one.wav.json", folder / "whole" / "1__style.wav.json"):
         record = json.loads(path.read_text())
         assert (record["deterministic"], record["threads"]) == (True, 1)
@@ -71,13 +71,13 @@ def test_the_record_says_so(folder: Path) -> None:
     lambda **more: TransferRequest(Path("c"), [Path("s")], Path("o.wav"), [1.0], **more),
     lambda **more: BatchRequest("c", "s", Path("o"), **more),
 ])  # fmt: skip
-def test_one_thread_unless_another_number_is_asked_for(make: Any) -> None:
+def test_one_thread_unless_threads_is_given(make: Any) -> None:
     assert make().threads == 0
     assert make(deterministic=True).threads == 1
     assert make(deterministic=True, threads=4).threads == 4
 
 
-def test_what_was_made_without_it_is_made_again() -> None:
+def test_an_output_made_without_it_is_recomputed() -> None:
     """Another number of threads is reason enough only where the bytes are promised."""
 
     def parameters(**more: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_what_was_made_without_it_is_made_again() -> None:
     assert all(a != b for i, a in enumerate(found) for b in found[:i])
 
 
-def test_tensorflow_is_told_only_if_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorflow_is_made_deterministic_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     def loaded() -> None:
         raise AssertionError("TensorFlow is not needed for nothing")
 

@@ -31,7 +31,7 @@ def analyzer(tiny_config: TransferConfig) -> FeatureAnalyzer:
     return FeatureAnalyzer(build_network(config), config)
 
 
-def listen(analyzer: FeatureAnalyzer, *clips: Array) -> AnalyzedStyle:
+def analyze(analyzer: FeatureAnalyzer, *clips: Array) -> AnalyzedStyle:
     return analyze_style(Style([(y, SR) for y in clips]), analyzer, lambda event: None)
 
 
@@ -39,7 +39,7 @@ def distance(a: AnalyzedStyle, b: AnalyzedStyle) -> float:
     """Relative distance of the layers' statistics, the largest of them."""
     found = []
     for kind in ("grams", "means"):
-        first, second = (getattr(heard.statistics, kind) for heard in (a, b))
+        first, second = (getattr(analyzed.statistics, kind) for analyzed in (a, b))
         assert first.keys() == second.keys()
         found += [
             np.linalg.norm(second[name] - first[name]) / np.linalg.norm(first[name])
@@ -58,26 +58,26 @@ def test_a_style_in_one_file_or_two_is_the_same_style(
     y = make_music(6.0)
     whole = write_wav("whole.wav", y, subtype="FLOAT")
     halves = [write_wav(f"genre/{i}.wav", half) for i, half in enumerate(np.split(y, 2))]
-    heard = [
+    analyzed = [
         analyze_style(
             find_style_source(path, 1.0, analyzer.config).as_style(analyzer.config), analyzer, print
         )
         for path in (whole, halves[0].parent)
     ]
-    other = listen(analyzer, make_noise(3.0))
-    assert distance(*heard) < 0.03 < 0.1 * distance(heard[0], other)
-    assert mel_distance(*heard) < 0.1
-    assert abs(heard[1].statistics.n_frames - heard[0].statistics.n_frames) <= 1
+    other = analyze(analyzer, make_noise(3.0))
+    assert distance(*analyzed) < 0.03 < 0.1 * distance(analyzed[0], other)
+    assert mel_distance(*analyzed) < 0.1
+    assert abs(analyzed[1].statistics.n_frames - analyzed[0].statistics.n_frames) <= 1
 
 
-def test_a_long_style_is_the_pool_of_its_windows(
+def test_statistics_of_a_long_style_are_those_of_its_windows_together(
     analyzer: FeatureAnalyzer, small_windows: SetWindows
 ) -> None:
     y = make_music(6.0)
     small_windows(HUGE, 0)
-    whole = listen(analyzer, y)
+    whole = analyze(analyzer, y)
     small_windows(160, 48)
-    long = listen(analyzer, y)
+    long = analyze(analyzer, y)
     config = analyzer.config
     recording = NormalizedStream(ArraySource(y, SR, "y"), config)
     S = spectrogram.mel_spectrogram(
@@ -94,22 +94,22 @@ def test_a_long_style_is_the_pool_of_its_windows(
     np.testing.assert_allclose(long.statistics.mel_mean, pooled.mel_mean, rtol=1e-4)
     # What the ends of windows cost is little beside what sets styles apart.
     small_windows(HUGE, 0)
-    other = listen(analyzer, make_noise(3.0))
+    other = analyze(analyzer, make_noise(3.0))
     assert distance(whole, long) < 0.03 < 0.1 * distance(whole, other)
     assert mel_distance(whole, long) < 0.1
 
 
-def test_of_a_long_style_the_beginning_is_kept_to_look_at(
+def test_the_first_minute_of_a_long_style_is_kept(
     analyzer: FeatureAnalyzer, small_windows: SetWindows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_windows(160, 48)
     monkeypatch.setattr(style, "EXCERPT_SECONDS", 3.0)
     y = make_music(6.0)
-    heard = listen(analyzer, y, make_noise(1.0))
+    analyzed = analyze(analyzer, y, make_noise(1.0))
     recording = NormalizedStream(ArraySource(y, SR, "y"), analyzer.config)
-    levelled = np.concatenate(list(recording.normalized_blocks()), axis=1)
-    np.testing.assert_array_equal(heard.samples.y, levelled[:, : 3 * SR])
-    S = spectrogram.mel_spectrogram(levelled, analyzer.config)
+    normalized = np.concatenate(list(recording.normalized_blocks()), axis=1)
+    np.testing.assert_array_equal(analyzed.samples.y, normalized[:, : 3 * SR])
+    S = spectrogram.mel_spectrogram(normalized, analyzer.config)
     n_frames = 1 + 3 * SR // analyzer.config.hop_length
-    assert heard.S.shape[1] == n_frames
-    np.testing.assert_allclose(heard.S, S[:, :n_frames], atol=1e-3)
+    assert analyzed.S.shape[1] == n_frames
+    np.testing.assert_allclose(analyzed.S, S[:, :n_frames], atol=1e-3)

@@ -110,7 +110,7 @@ def treble(gain_db: float) -> np.ndarray:
     return np.where(np.arange(CONFIG.n_mels) >= 20, gain_db, 0.0)
 
 
-def test_a_gain_in_the_spectrogram_is_heard_in_the_result() -> None:
+def test_a_gain_in_the_spectrogram_reaches_the_result() -> None:
     y = make_noise()[None]
     result = synthesize(y, SR, gain_db=treble(-12.0))
     power = [np.abs(np.fft.rfft(z[0])) ** 2 for z in (y, result.y)]
@@ -136,7 +136,7 @@ def test_the_loudness_of_the_content_is_kept() -> None:
     assert loudness.loudness(result.y, SR) == pytest.approx(loudness.loudness(y, SR), abs=0.05)
 
 
-def test_peaks_are_limited_and_the_reduction_is_told() -> None:
+def test_peaks_are_limited_and_the_reduction_is_reported() -> None:
     y = 8 * stereo(SR)
     result = synthesize(y, SR)
     assert np.abs(y).max() > 1
@@ -159,7 +159,7 @@ def test_plain_griffin_lim_starts_from_nothing_but_the_spectrogram() -> None:
     assert np.linalg.norm(first - other) > 0.5 * np.linalg.norm(y)
     S = spectrogram.mel_spectrogram(y, config)
     error = np.abs(spectrogram.mel_spectrogram(first, config) - S)[S > -40]
-    assert error.mean() < 3.0  # dB, of what is loud enough to hear
+    assert error.mean() < 3.0  # dB, where it is audible
 
 
 def inverted(config: TransferConfig, edges: list[int]) -> tuple[np.ndarray, float]:

@@ -53,7 +53,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 
 @pytest.mark.slow
-def test_tensorflow_and_every_library_below_numpy_keep_to_the_number(runs: list[Run]) -> None:
+def test_tensorflow_and_the_libraries_below_numpy_use_the_given_number(runs: list[Run]) -> None:
     for run in runs:
         assert run.found["code"] == 0
         assert (run.found["intra"], run.found["inter"]) == (run.threads, run.threads)
@@ -62,7 +62,7 @@ def test_tensorflow_and_every_library_below_numpy_keep_to_the_number(runs: list[
 
 
 @pytest.mark.slow
-def test_once_tensorflow_works_only_the_same_number_can_be_had(runs: list[Run]) -> None:
+def test_the_number_cannot_change_after_tensorflow_started(runs: list[Run]) -> None:
     for run in runs:
         assert (run.found["same"], run.found["default"]) == ("", "")
         assert run.found["other"] == (
@@ -73,7 +73,7 @@ def test_once_tensorflow_works_only_the_same_number_can_be_had(runs: list[Run]) 
 
 
 @pytest.mark.slow
-def test_a_batch_that_cannot_have_its_number_begins_no_pair(runs: list[Run]) -> None:
+def test_a_batch_with_another_number_starts_no_pair(runs: list[Run]) -> None:
     for run in runs:
         assert run.found["batch"] == run.found["other"]
         journal = (run.folder / "batch" / "journal.jsonl").read_text()
@@ -81,8 +81,8 @@ def test_a_batch_that_cannot_have_its_number_begins_no_pair(runs: list[Run]) -> 
 
 
 @pytest.mark.slow
-def test_the_number_changes_a_result_by_no_more_than_rounding(runs: list[Run]) -> None:
-    """Sums are taken in another order, and every step of the descent carries that on.
+def test_the_number_changes_a_result_only_by_rounding(runs: list[Run]) -> None:
+    """Sums are computed in another order, and every iteration magnifies the difference.
 
     Measured: 4e-6 of the loss at the start, 5e-5 after three steps, and -52 dB of the sound.
     """
@@ -101,7 +101,7 @@ def test_the_number_changes_a_result_by_no_more_than_rounding(runs: list[Run]) -
         ["style", "style.wav", "-o", "out.style.npz"],
     ],
 )
-def test_every_command_that_computes_hands_the_number_down(
+def test_every_command_that_computes_passes_the_number_on(
     command: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -122,7 +122,7 @@ def test_every_command_that_computes_hands_the_number_down(
 
 @pytest.mark.parametrize("value", ["-1", "1025", "1.5"])
 @pytest.mark.parametrize("command", ["transfer", "batch", "style"])
-def test_a_number_that_cannot_be_right_is_a_usage_error(
+def test_an_invalid_number_is_a_usage_error(
     command: str,
     value: str,
     tmp_path: Path,
@@ -147,6 +147,6 @@ def test_a_number_of_threads_is_a_whole_number(value: Any) -> None:
         device.check_threads(value)
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
+def test_numpy_integers_are_accepted() -> None:
     assert device.check_threads(np.int64(4)) == 4
     assert device.check_threads(1024) == 1024

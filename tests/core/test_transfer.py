@@ -277,7 +277,7 @@ def test_an_absent_gpu_is_an_error(tiny_config: TransferConfig) -> None:
         transfer(make_tones(), make_noise(), SR, tiny_config, device="gpu:99")
 
 
-def test_the_public_names_are_what_they_say() -> None:
+def test_the_public_names_exist() -> None:
     assert {"transfer", "TransferConfig", "TransferResult", "transfer_file"} <= set(
         audiostyle.__all__
     )

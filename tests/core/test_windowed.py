@@ -82,7 +82,7 @@ def test_an_untouched_content_of_several_windows_comes_back(
     assert result.reduction == 0.0
 
 
-def test_no_strength_returns_a_content_of_several_windows(
+def test_strength_0_returns_a_content_of_several_windows(
     tiny_config: TransferConfig, small_windows: SetWindows
 ) -> None:
     small_windows(SIZE, OVERLAP)
@@ -103,7 +103,7 @@ def test_there_is_no_seam_where_windows_meet(small_windows: SetWindows) -> None:
     many = style(y, FakeOptimizer(CONFIG, add_gain))
     assert (one.n_windows, many.n_windows) == (1, 4)
     assert one.y is not None and many.y is not None
-    assert decibels_of(one.y - y, y) > -20  # a change that is heard
+    assert decibels_of(one.y - y, y) > -20  # an audible change
     assert decibels_of(many.y - one.y, one.y) < -70
     frames = [x[0, : 479 * 256].reshape(479, 256) for x in (many.y - one.y, one.y)]
     energy = [np.square(x, dtype=np.float64).sum(axis=1) for x in frames]
@@ -141,7 +141,7 @@ def test_frames_change_no_faster_where_windows_meet_than_elsewhere(
     ("size", "optimizer", "iterations", "most", "mean"),
     [(2, "adam", 1, 1e-3, 1e-5), (3, "lbfgs", 2, 5.0, 3e-3)],
 )
-def test_windows_side_by_side_are_what_they_are_one_by_one(
+def test_windows_side_by_side_equal_those_one_by_one(
     size: int,
     optimizer: str,
     iterations: int,
@@ -170,7 +170,7 @@ def test_windows_side_by_side_are_what_they_are_one_by_one(
 
 
 @pytest.mark.parametrize(("stacked", "sizes"), [(1, [1, 1, 1, 1]), (3, [3, 1]), (4, [4])])
-def test_steps_say_how_much_of_the_whole_is_done(
+def test_iterations_report_the_share_that_is_done(
     stacked: int, sizes: list[int], small_windows: SetWindows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_windows(SIZE, OVERLAP)
@@ -189,7 +189,7 @@ def test_steps_say_how_much_of_the_whole_is_done(
     assert len(result.history) == 3
 
 
-def test_an_interruption_leaves_the_rest_where_it_starts(small_windows: SetWindows) -> None:
+def test_an_interruption_leaves_later_windows_at_their_start(small_windows: SetWindows) -> None:
     small_windows(SIZE, OVERLAP)
     y = content_of(480)
     events: list[Stage | Iteration] = []
@@ -215,7 +215,7 @@ def test_an_interruption_leaves_the_rest_where_it_starts(small_windows: SetWindo
 
 
 @pytest.mark.parametrize(("seconds", "long_"), [(0.0, False), (0.1, False), (10.0, True)])
-def test_what_takes_long_is_announced(
+def test_a_long_transfer_is_announced(
     seconds: float, long_: bool, small_windows: SetWindows
 ) -> None:
     small_windows(SIZE, OVERLAP)

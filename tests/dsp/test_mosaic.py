@@ -43,12 +43,12 @@ def test_transposing_by_an_octave_doubles_the_frequency() -> None:
     assert abs(int(moved.mean(axis=1).argmax()) - 2 * 440 * CONFIG.n_fft / SR) <= 2
 
 
-def test_transposing_by_nothing_changes_nothing() -> None:
+def test_transposing_by_0_semitones_changes_nothing() -> None:
     P = power(tone(440.0))
     np.testing.assert_array_equal(mosaic.transpose_frames(P, 0), P)
 
 
-def test_the_mosaic_of_a_style_by_itself_is_far_nearer_than_by_another() -> None:
+def test_a_style_is_rebuilt_far_better_from_its_own_frames() -> None:
     P = power(make_noise(2.0))
     mel = spectrogram.mel_filters(CONFIG) @ P
 
@@ -75,7 +75,7 @@ def test_the_mosaic_of_silence_is_silent() -> None:
     assert rebuilt[:, 10:20].max() < 1e-6 * rebuilt.max()
 
 
-def test_the_pool_is_a_fair_sample_of_the_frames_that_sound() -> None:
+def test_the_reservoir_is_a_uniform_sample_of_the_frames_that_are_not_silent() -> None:
     first, second = np.full((3, 900), 1.0), np.full((3, 300), 2.0)
     silence = np.zeros((3, 500))
     counts = []
@@ -87,7 +87,7 @@ def test_the_pool_is_a_fair_sample_of_the_frames_that_sound() -> None:
     assert np.mean(counts) == pytest.approx(0.25, abs=0.03)
 
 
-def test_the_pool_depends_on_the_seed_alone() -> None:
+def test_the_reservoir_depends_only_on_the_seed() -> None:
     P = np.random.default_rng(0).random((3, 1000))
     np.testing.assert_array_equal(pool_of(P, seed=1).take(1.0), pool_of(P, seed=1).take(1.0))
     assert np.abs(pool_of(P, seed=1).take(1.0) - pool_of(P, seed=2).take(1.0)).max() > 0

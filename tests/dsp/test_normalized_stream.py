@@ -53,7 +53,7 @@ STRETCHES = st.lists(st.tuples(st.integers(-90, 290), st.integers(0, 150)), min_
     sizes=st.lists(st.integers(1, 70), min_size=1, max_size=5),
     stretches=STRETCHES,
 )
-def test_any_stretch_of_a_stream_is_a_slice(
+def test_reading_a_stream_returns_slices_of_it(
     n: int, sizes: list[int], stretches: list[tuple[int, int]]
 ) -> None:
     y = 1 + np.arange(2 * n, dtype=np.float32).reshape(2, n)
@@ -63,7 +63,7 @@ def test_any_stretch_of_a_stream_is_a_slice(
         np.testing.assert_array_equal(reader.read(start, stop), stretch(y, start, stop))
 
 
-def test_a_reader_holds_no_more_than_it_was_asked_for_and_a_block() -> None:
+def test_a_reader_keeps_at_most_one_block_beyond_the_request() -> None:
     reader = StreamReader(iter([np.ones((1, 10), np.float32)] * 1000), 1)
     for start in range(0, 9000, 7):
         reader.read(start, start + 20)
@@ -77,7 +77,7 @@ def test_a_reader_holds_no_more_than_it_was_asked_for_and_a_block() -> None:
     sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=3),
     cuts=st.lists(st.tuples(st.integers(0, 35), st.integers(0, 6)), max_size=4),
 )
-def test_frames_in_windows_are_those_of_the_whole(
+def test_frames_of_windows_equal_those_of_the_whole(
     n: int, sizes: list[int], cuts: list[tuple[int, int]]
 ) -> None:
     y = np.random.default_rng(n).standard_normal((2, n)).astype(np.float32)
@@ -97,7 +97,7 @@ def everything(recording: NormalizedStream) -> Array:
 
 
 @pytest.mark.parametrize("seconds", [1.0, 4.0])
-def test_a_file_and_the_same_array_are_one_recording(
+def test_a_file_and_the_same_array_give_the_same_stream(
     seconds: float, write_wav: Callable[..., Path], small_windows: SetWindows
 ) -> None:
     small_windows(160, 48)
@@ -119,7 +119,7 @@ def test_a_file_and_the_same_array_are_one_recording(
 
 
 @pytest.mark.parametrize("sr", [SR, 44_100])
-def test_an_offset_is_taken_out(sr: int) -> None:
+def test_a_dc_offset_is_removed(sr: int) -> None:
     y = make_tones(1.0, sr)
     y -= y.mean()
     offsets = np.array([[0.1], [-0.05]], np.float32)
@@ -135,7 +135,7 @@ def test_an_offset_is_taken_out(sr: int) -> None:
     assert np.concatenate(list(small.blocks()), axis=1).mean() == pytest.approx(0.001, rel=1e-2)
 
 
-def test_a_short_recording_is_levelled_by_a_constant_and_keeps_its_dynamics(
+def test_a_short_recording_gets_a_constant_gain(
     small_windows: SetWindows,
 ) -> None:
     small_windows(160, 48)
@@ -149,7 +149,7 @@ def test_a_short_recording_is_levelled_by_a_constant_and_keeps_its_dynamics(
     assert level == pytest.approx(audio_level.ANALYSIS_LEVEL_DB, abs=0.01)
 
 
-def test_a_long_recording_is_levelled_part_by_part(small_windows: SetWindows) -> None:
+def test_a_long_recording_gets_a_gain_that_varies(small_windows: SetWindows) -> None:
     small_windows(160, 48)
     n = 160 * CONFIG.hop_length
     loud, soft = make_noise(2 * n / SR, seed=1), 0.1 * make_noise(2 * n / SR, seed=2)
@@ -159,14 +159,14 @@ def test_a_long_recording_is_levelled_part_by_part(small_windows: SetWindows) ->
     reached = [audio_level.active_level(y[:, i * n : (i + 1) * n], SR) for i in range(4)]
     assert reached[0] == pytest.approx(audio_level.ANALYSIS_LEVEL_DB, abs=0.5)
     assert reached[3] == pytest.approx(audio_level.ANALYSIS_LEVEL_DB, abs=0.5)
-    # What was done is known exactly, and smooth: nothing is heard of it when it is undone.
+    # The gain is known exactly, and smooth: undoing it leaves no trace.
     factor = recording.gain.at(0, y.shape[1])
     np.testing.assert_allclose(y[0], factor * np.concatenate([loud, soft]), rtol=1e-5)
     assert np.abs(np.diff(20 * np.log10(factor.astype(float)))).max() < 0.01
 
 
 @pytest.mark.parametrize(("seconds", "sr"), [(1.3, SR), (6.0, SR), (6.0, 44_100)])
-def test_the_mean_over_windows_is_that_of_the_whole(
+def test_the_mean_over_windows_equals_that_of_the_whole(
     seconds: float, sr: int, small_windows: SetWindows
 ) -> None:
     small_windows(160, 48)

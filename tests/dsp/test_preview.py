@@ -18,7 +18,7 @@ def cut(x: Array, size: int) -> list[Array]:
 
 
 @pytest.mark.parametrize("size", [1, 100, 255, 256, 1500, 100_000])
-def test_a_sound_in_blocks_has_the_spectrogram_of_the_whole(size: int) -> None:
+def test_audio_in_blocks_has_the_spectrogram_of_the_whole(size: int) -> None:
     y = np.stack([make_tones(0.6), make_noise(0.6)])
     picture = SpectrogramPreview(CONFIG, 2, None)
     for block in cut(y, size):

@@ -27,7 +27,7 @@ PLANS = [
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
-def test_equal_parts_cover_the_frames_exactly_and_are_as_few_as_it_takes(size: int) -> None:
+def test_parts_cover_the_frames_exactly_and_are_as_few_as_possible(size: int) -> None:
     for n_frames in range(1, 501):
         parts = split_frames(n_frames, size)
         covered = [frame for first, last in parts for frame in range(first, last)]
@@ -53,7 +53,7 @@ def test_windows_of_one_size_cover_every_frame() -> None:
         assert all(a.start < b.start <= a.stop for a, b in pairwise(windows))
 
 
-def test_neighbours_overlap_by_at_least_what_was_asked_for_and_are_as_few_as_it_takes() -> None:
+def test_windows_overlap_enough_and_are_as_few_as_possible() -> None:
     for n_frames, size, overlap in PLANS:
         windows = plan_windows(n_frames, size, overlap)
         assert all(a.stop - b.start >= overlap for a, b in pairwise(windows))
@@ -67,7 +67,7 @@ def test_windows_are_spread_evenly() -> None:
         assert not steps or max(steps) - min(steps) <= 1
 
 
-def test_fades_lie_inside_the_overlaps_and_come_one_after_another() -> None:
+def test_fades_lie_inside_the_overlaps_in_order() -> None:
     for n_frames, size, overlap in PLANS:
         windows = plan_windows(n_frames, size, overlap)
         assert windows[0].fade_start == windows[0].fade_stop == windows[0].start
@@ -84,7 +84,7 @@ def test_a_fade_leaves_out_the_margin_at_either_end_of_an_overlap() -> None:
             assert window.fade_stop - window.fade_start == OVERLAP_FRAMES - 2 * MARGIN_FRAMES
 
 
-def test_a_fade_rises_strictly_between_0_and_1_and_sums_to_1_with_its_fade_out() -> None:
+def test_a_fade_rises_from_0_to_1_and_sums_to_1_with_its_fade_out() -> None:
     for n in range(200):
         rising = fade_in(n)
         assert rising.shape == (n,)
