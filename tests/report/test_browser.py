@@ -192,7 +192,7 @@ def test_the_live_page_shows_an_optimization_and_stops_it(
         page.get_by_text("Stopping; the best result will be written").wait_for()
         assert stops == [True]
         run.end("Done: out.wav")
-        run._state.ended = True
+        run._state["ended"] = True
         page.get_by_text("Done: out.wav").wait_for()
         assert page.locator(".stop").is_disabled()
         monitored.close()
