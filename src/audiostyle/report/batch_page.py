@@ -11,6 +11,7 @@ from typing import Any
 from audiostyle.core import plots
 from audiostyle.evaluation import table
 from audiostyle.report import charts, sounds
+from audiostyle.report.charts import Tick
 from audiostyle.report.pair_page import PlayerView, Track
 from audiostyle.report.records import ROLES, PairCollection, PairRecord, SoundFile
 from audiostyle.report.sounds import LoadedSound
@@ -56,7 +57,7 @@ class BatchPageBuilder:
         self._tracks: dict[Any, tuple[LoadedSound, int]] = {}
         self._rows: list[tuple[PairRecord, int]] = []  # with the index of the result
         self._details: list[dict[str, Any]] = []
-        self._axes: dict[str, list[tuple[float, str]]] = {}
+        self._axes: dict[str, list[Tick]] = {}
 
     def add(self, pair: PairRecord) -> None:
         """Load and draw the sounds of a pair."""
@@ -95,7 +96,7 @@ class BatchPageBuilder:
         """Put together what the dialog of a pair shows, as batch.js reads it."""
         axis = f"{seconds:.3f}"
         if seconds and axis not in self._axes:
-            self._axes[axis] = [(tick.at, tick.text) for tick in charts.time_ticks(seconds)]
+            self._axes[axis] = charts.time_ticks(seconds)
         rows = []
         for role in ROLES:
             loaded, index = tracks[role]

@@ -76,14 +76,7 @@ class LivePage:
         self.hosts: set[str] = set()
 
     def __enter__(self) -> LivePage:
-        """Start the server unless it runs already."""
-        self.open()
-        return self
-
-    def open(self) -> str:
-        """Start the server on a free port unless it runs already, and return its address."""
-        if self.address:
-            return self.address
+        """Start the server on a free port."""
         self._server = ThreadingHTTPServer((HOST, 0), functools.partial(_Handler, self))
         self._server.daemon_threads = True
         port = self._server.server_address[1]
@@ -91,7 +84,7 @@ class LivePage:
         self.address = f"http://{HOST}:{port}/{self.token}/"
         thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
         thread.start()
-        return self.address
+        return self
 
     def __exit__(
         self,

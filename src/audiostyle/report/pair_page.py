@@ -16,7 +16,7 @@ from audiostyle.errors import AudioStyleError
 from audiostyle.evaluation import table
 from audiostyle.report import charts, sounds
 from audiostyle.report.charts import Chart, Tick
-from audiostyle.report.records import PairRecord, as_dict, as_list, as_number
+from audiostyle.report.records import PairRecord, SoundFile, as_dict, as_list, as_number
 from audiostyle.report.sounds import LoadedSound, PlayerSource
 
 MAX_TABLE_ROWS = 400  # of the losses as numbers
@@ -33,14 +33,11 @@ class Track:
     """One of the three sounds of a player."""
 
     role: str
-    name: str = ""
-    about: str = ""
-    reason: str = ""
+    loaded: LoadedSound = field(default_factory=lambda: LoadedSound(SoundFile(None, "")))
     picture: str = ""  # URI of the spectrogram
     width: float = 0.0  # percent of the time axis that the spectrogram covers
     wave: str = ""  # SVG path in a box of 1000 x 2
     source: PlayerSource | None = None
-    seconds: float = 0.0
 
     @property
     def label(self) -> str:
@@ -117,14 +114,11 @@ def _player(
     tracks = [
         Track(
             role,
-            name=one.sound.name,
-            about=one.about,
-            reason=one.reason,
+            one,
             picture=sounds.data_uri(*plots.spectrogram_image(one.S, scale)) if one.S.size else "",
             width=round(100 * one.S_seconds / (seconds or 1.0), 3),
             wave=charts.wave_path(one.wave, one.seconds / (seconds or 1.0)),
             source=source,
-            seconds=one.seconds,
         )
         for (role, one), source in zip(loaded.items(), sources, strict=True)
     ]

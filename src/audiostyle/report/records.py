@@ -116,11 +116,9 @@ def collect(paths: Sequence[Path]) -> PairCollection:
         found = "an evaluation but no transfer; name its outputs too" if evaluations else "no pair"
         raise AudioFileError(f"{paths[0]}: holds {found}")
     is_folder = len(paths) == 1 and paths[0].is_dir()
-    title = pairs[0].name
+    title = f"{len(pairs)} pairs" if len(pairs) > 1 else pairs[0].name
     if is_folder:
-        title = paths[0].resolve().name or str(paths[0])
-    elif len(pairs) > 1:
-        title = f"{len(pairs)} pairs"
+        title = paths[0].resolve().name
     return PairCollection(title, pairs, is_folder, notes)
 
 
@@ -238,15 +236,16 @@ def _pair_of_record(
         "style": _find_style(record["styles"], folder, inputs),
         "result": _find_sound(str(output), None, (), made.get("sha256")),
     }
-    timings = record.get("timings")
-    if isinstance(timings, dict) and "descent" in timings:  # schema 1
+    timings = as_dict(record.get("timings"))
+    if "descent" in timings:  # schema 1
         renamed = {"optimization" if k == "descent" else k: v for k, v in timings.items()}
         record = {**record, "timings": renamed}
+    laps = {k: as_number(v) or 0.0 for k, v in timings.items() if not k.startswith("to ")}
     return PairRecord(
         output.name,
         "interrupted" if record.get("status") == "interrupted" else "done",
         sounds,
-        seconds=_total_seconds(timings),
+        seconds=sum(laps.values()) if laps else None,
         record=record,
         notes=[str(note) for note in as_list(record.get("notes"))],
     )
@@ -265,9 +264,8 @@ def _find_style(styles: list[dict[str, Any]], folder: Path, inputs: Collection[s
     if len(clips) > 1:
         about.append(f"the first of {len(clips)} clips")
     if others:
-        about.append(
-            "blended with " + ", ".join(str(as_dict(other).get("path")) for other in others)
-        )
+        names = ", ".join(str(as_dict(other).get("path")) for other in others)
+        about.append(f"blended with {names}")
     sound = _find_sound(str(first.get("path") or name), folder, inputs, first.get("sha256"))
     return dataclasses.replace(sound, about="; ".join(about))
 
@@ -283,18 +281,7 @@ def _find_sound(
         if path is None and name:  # relative to any folder
             end = os.sep + os.path.join("", *(p for p in Path(name).parts if p not in (".", "..")))
             path = next((Path(p) for p in inputs if p.endswith(end) and os.path.isfile(p)), None)
-    reason = ""
-    if path is None:
-        is_folder = bool(name) and os.path.isdir(name)
-        reason = "a folder of which no clip is recorded" if is_folder else "not found"
-    return SoundFile(path, name, str(sha256 or ""), reason=reason)
-
-
-def _total_seconds(timings: Any) -> float | None:
-    if not isinstance(timings, dict) or not timings:
-        return None
-    laps = (as_number(lap) or 0.0 for name, lap in timings.items() if not name.startswith("to "))
-    return sum(laps)
+    return SoundFile(path, name, str(sha256 or ""), reason="" if path else "not found")
 
 
 def _add_evaluation(pairs: Sequence[PairRecord], evaluation: Mapping[str, Any]) -> None:
