@@ -61,13 +61,13 @@ def test_the_matrix_holds_means_by_genre(batch: Page) -> None:
     assert len(cells) == 4
 
 
-def test_shared_pictures_and_sounds_are_stored_once(batch: Page) -> None:
-    pictures, details = batch.data("pictures"), batch.data("details")
+def test_shared_images_and_sounds_are_stored_once(batch: Page) -> None:
+    images, details = batch.data("images"), batch.data("details")
     pairs = len([i for i in range(60) if i % 50 != 49])
     # A failed pair has no record that tells the length of its style.
-    assert len(pictures["data"]) == pairs + 6 + 1 + 10
-    assert len(details["sources"]) == len(pictures["data"])
-    for data in pictures["data"]:
+    assert len(images["data"]) == pairs + 6 + 1 + 10
+    assert len(details["sources"]) == len(images["data"])
+    for data in images["data"]:
         Image.open(io.BytesIO(base64.b64decode(data))).verify()
     assert all(url.startswith("data:audio/") for url, _ in details["sources"])
 
@@ -117,5 +117,5 @@ def test_a_thousand_pairs_of_noise_take_less_than_30_mb(
     folder = make_batch(tmp_path / "out", 1000, 1000)  # no sounds are shared
     write_report(folder, tmp_path / "page.html", embed_limit=0)
     page = Page(tmp_path / "page.html")
-    assert len(page.data("pictures")["data"]) >= 2 * 980
+    assert len(page.data("images")["data"]) >= 2 * 980
     assert os.path.getsize(tmp_path / "page.html") <= 30_000_000

@@ -165,9 +165,9 @@ def test_snapshots_share_one_scale(page: LivePage) -> None:
     for name in ("start", "now"):
         code, headers, body = request(page.address, f"{name}?2")
         assert (code, headers["content-type"][:6]) == (200, "image/")
-        picture = Image.open(io.BytesIO(body)).convert("RGB")
-        assert picture.size == (50, 64)
-        pixels[name] = np.asarray(picture).mean(axis=(0, 1))
+        image = Image.open(io.BytesIO(body)).convert("RGB")
+        assert image.size == (50, 64)
+        pixels[name] = np.asarray(image).mean(axis=(0, 1))
     # The scale is that of the start: its loudest value is the brightest.
     np.testing.assert_allclose(pixels["start"], plots.colors()[255], atol=6)
     np.testing.assert_allclose(pixels["now"], plots.colors()[255], atol=6)

@@ -96,10 +96,10 @@ def one_line(name: str) -> str:
 
 def check_transfer_report(request: TransferRequest, page: Path) -> None:
     """Raise before a transfer runs if its page could not be written."""
-    from audiostyle.report.write import check_report
+    from audiostyle.report.write import check_page
 
     inputs = [request.content, *request.styles, request.output]
-    check_report(inputs, page, force=request.force)
+    check_page(inputs, page, request.force)
 
 
 def write_transfer_report(output: Path, page: Path, console: Console) -> int:

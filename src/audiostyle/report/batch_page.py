@@ -52,7 +52,7 @@ class BatchPageBuilder:
         self._size = LARGE_IMAGE if len(pairs) <= MAX_LARGE else SMALL_IMAGE
         self._media_type = "image/webp"
         self._loaded: list[LoadedSound] = []  # without arrays
-        self._pictures: list[str] = []  # one per loaded sound
+        self._images: list[str] = []  # one per loaded sound
         # Each with its index in these lists, or -1.
         self._tracks: dict[Any, tuple[LoadedSound, int]] = {}
         self._rows: list[tuple[PairRecord, int]] = []  # with the index of the result
@@ -85,7 +85,7 @@ class BatchPageBuilder:
         if loaded.reason or not loaded.S.size:
             return loaded, -1
         self._media_type, data = plots.spectrogram_image(loaded.S, self._scale, self._size)
-        self._pictures.append(base64.b64encode(data).decode())
+        self._images.append(base64.b64encode(data).decode())
         del loaded.S, loaded.wave
         self._loaded.append(loaded)
         return loaded, len(self._loaded) - 1
@@ -125,7 +125,7 @@ class BatchPageBuilder:
             failures=_failures(pairs),
             player=PlayerView([Track(role) for role in ROLES], *ticks),
             sections=table.SECTIONS,
-            pictures={"type": self._media_type, "data": self._pictures},
+            images={"type": self._media_type, "data": self._images},
             details={"pairs": self._details, "sources": sources, "axes": self._axes},
         )
 

@@ -34,7 +34,7 @@ class Track:
 
     role: str
     loaded: LoadedSound = field(default_factory=lambda: LoadedSound(SoundFile(None, "")))
-    picture: str = ""  # URI of the spectrogram
+    image: str = ""  # URI of the spectrogram
     width: float = 0.0  # percent of the time axis that the spectrogram covers
     wave: str = ""  # SVG path in a box of 1000 x 2
     source: PlayerSource | None = None
@@ -115,7 +115,7 @@ def _player(
         Track(
             role,
             one,
-            picture=sounds.data_uri(*plots.spectrogram_image(one.S, scale)) if one.S.size else "",
+            image=sounds.data_uri(*plots.spectrogram_image(one.S, scale)) if one.S.size else "",
             width=round(100 * one.S_seconds / (seconds or 1.0), 3),
             wave=charts.wave_path(one.wave, one.seconds / (seconds or 1.0)),
             source=source,
@@ -191,12 +191,12 @@ def _parameters(record: Mapping[str, Any]) -> list[tuple[str, list[Parameter]]]:
 
 
 def _value_text(value: Any) -> str:
+    if value in (None, {}):
+        return "none"
     if isinstance(value, dict):
         return ", ".join(
             f"{k} {v:g}" if as_number(v) is not None else str(k) for k, v in value.items()
         )
-    if value is None:
-        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

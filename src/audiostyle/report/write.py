@@ -38,24 +38,10 @@ class PageProgress:
 Callback = Callable[[PageProgress], Any]
 
 
-def check_report(
-    paths: Sequence[Path],
-    output: Path,
-    *,
-    force: bool = False,
-    embed_limit: float = EMBED_MB,
-    evaluate: bool = False,
-    baselines: bool = False,
-) -> None:
-    """Raise a `ConfigError` or `OutputError` if a value is wrong or the page not writable."""
-    if not paths:
-        raise ConfigError("nothing to report on: name outputs, or the folder of a batch")
+def check_page(paths: Sequence[Path], output: Path, force: bool = False) -> None:
+    """Raise a `ConfigError` or `OutputError` if a page about `paths` cannot be written."""
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"report={output} must end in .html")
-    if not (math.isfinite(embed_limit) and 0 <= embed_limit <= 1000):
-        raise ConfigError(f"embed_limit={embed_limit:g} must be from 0 to 1000 MB")
-    if baselines and not evaluate:
-        raise ConfigError("baselines need --evaluate; add it")
     if os.path.isdir(output):
         raise OutputError(f"{output}: is a folder; name a file in it")
     if os.path.exists(output):
@@ -119,14 +105,13 @@ def write_report(
     listed = [Path(p) for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
     output = Path(output)
     report = callback or (lambda event: None)
-    check_report(
-        listed,
-        output,
-        force=force,
-        embed_limit=embed_limit,
-        evaluate=evaluate,
-        baselines=baselines,
-    )
+    if not listed:
+        raise ConfigError("nothing to report on: name outputs, or the folder of a batch")
+    if not (math.isfinite(embed_limit) and 0 <= embed_limit <= 1000):
+        raise ConfigError(f"embed_limit={embed_limit:g} must be from 0 to 1000 MB")
+    if baselines and not evaluate:
+        raise ConfigError("baselines need --evaluate; add it")
+    check_page(listed, output, force)
     collection = collect(listed)
     pairs = collection.pairs
     if evaluate:

@@ -2,9 +2,9 @@ document.documentElement.classList.add("scripted");
 const parsed = {};
 // Large data is parsed when it is first needed.
 const data = (id) => (parsed[id] ??= JSON.parse(document.getElementById(id).textContent));
-const picture = (index) => {
-  const pictures = data("pictures");
-  return index >= 0 ? `data:${pictures.type};base64,${pictures.data[index]}` : "";
+const imageUrl = (index) => {
+  const images = data("images");
+  return index >= 0 ? `data:${images.type};base64,${images.data[index]}` : "";
 };
 
 // --- the table ----------------------------------------------------------------------------------
@@ -85,18 +85,18 @@ if (matrix) {
   });
 }
 
-// --- pictures, created when they become visible -------------------------------------------------
+// --- images, created when they become visible ---------------------------------------------------
 const observer = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
     observer.unobserve(entry.target);
     const image = entry.target.querySelector("img");
-    image.src = picture(Number(image.dataset.picture));
+    image.src = imageUrl(Number(image.dataset.image));
   }
 }, { root: table.parentElement, rootMargin: "600px" });
-// First lay out the rows, then load their pictures.
+// First lay out the rows, then load their images.
 requestAnimationFrame(() => setTimeout(() => {
-  for (const image of body.querySelectorAll("img[data-picture]")) observer.observe(image.closest("tr"));
+  for (const image of body.querySelectorAll("img[data-image]")) observer.observe(image.closest("tr"));
 }));
 
 // --- details on demand --------------------------------------------------------------------------
@@ -127,7 +127,7 @@ function show(i) {
     track.querySelector(".wave").remove();
     track.dataset.seconds = seconds;
     const image = track.querySelector("image");
-    image.setAttribute("href", picture(index));
+    image.setAttribute("href", imageUrl(index));
     image.setAttribute("width", `${width}%`);
     const message = track.querySelector(".reason");
     message.textContent = reason;
