@@ -116,6 +116,6 @@ def test_curves_and_the_live_page_show_a_plugin_loss(plugin: Path) -> None:
     page = LivePage("t", config, bool)
     terms: dict[str, Any] = dict.fromkeys(TERMS, 0.1)
     page(Iteration(0, 1, 1.0, **terms, layers={}, seconds=0.0, more={"tiny": 3.0}))
-    assert page._state.losses[0][-1] == 6.0
-    assert len(page._state.losses[0]) == len(TERMS) + 3
+    assert page._losses[0][-1] == 6.0
+    assert len(page._losses[0]) == len(TERMS) + 3
     assert b"tiny" in page._page()

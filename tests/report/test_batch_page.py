@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 import os
 import re
@@ -14,7 +13,7 @@ import soundfile as sf
 from PIL import Image
 
 from audiostyle.report import batch_page, sounds
-from audiostyle.report.records import SoundFile
+from audiostyle.report.records import PairRecord, SoundFile
 from audiostyle.report.write import PageProgress, write_report
 from tests.conftest import SR, make_noise
 from tests.support.pages import Page
@@ -62,13 +61,13 @@ def test_the_matrix_holds_means_by_genre(batch: Page) -> None:
     assert len(cells) == 4
 
 
-def test_shared_pictures_and_sounds_are_stored_once(batch: Page) -> None:
-    pictures, details = batch.data("pictures"), batch.data("details")
+def test_shared_images_and_sounds_are_stored_once(batch: Page) -> None:
+    images, details = batch.data("images"), batch.data("details")
     pairs = len([i for i in range(60) if i % 50 != 49])
     # A failed pair has no record that tells the length of its style.
-    assert len(pictures["data"]) == pairs + 6 + 1 + 10
-    assert len(details["sources"]) == len(pictures["data"])
-    for data in pictures["data"]:
+    assert len(images["data"]) == pairs + 6 + 1 + 10
+    assert len(details["sources"]) == len(images["data"])
+    for data in images["data"]:
         Image.open(io.BytesIO(base64.b64decode(data))).verify()
     assert all(url.startswith("data:audio/") for url, _ in details["sources"])
 
@@ -79,23 +78,27 @@ def test_all_sounds_are_linked_if_they_exceed_the_limit(tmp_path: Path) -> None:
     details = Page(tmp_path / "page.html").data("details")
     assert details["sources"][0] == ["./0/content.wav", 0.0]
     assert len(details["sources"]) == 9
-    assert [track[2] for track in details["pairs"][2]["tracks"]] == [6, 8, 7]
+    assert [track[0] for track in details["pairs"][2]["tracks"]] == [6, 8, 7]
+
+
+def make_scored(content: str, style: str, score: float | None = 0.5) -> PairRecord:
+    names = {"content": content, "style": style}
+    found = {role: SoundFile(None, name) for role, name in names.items()}
+    return PairRecord("n", "done", found, measures={"score": score})
 
 
 def test_a_matrix_is_by_clip_for_a_single_genre_and_omitted_if_too_large() -> None:
-    row = batch_page.Row("n", "c", "s", "jazz", "pop", "done", "", 0.5, 1.0, 1.0, -1)
-    rows = [dataclasses.replace(row, content=c, style=s) for c in "ab" for s in "xyz"]
-    matrix = batch_page.make_matrix(rows)
+    pairs = [make_scored(content, style) for content in "ab" for style in "xyz"]
+    matrix = batch_page.make_matrix(pairs)
     assert matrix is not None
     assert (matrix.by, matrix.rows, matrix.columns) == (
         ("content", "style"),
         ["a", "b"],
         list("xyz"),
     )
-    assert batch_page.make_matrix(rows[:1]) is None
-    many = [dataclasses.replace(row, content=str(i), style=str(i)) for i in range(100)]
-    assert batch_page.make_matrix(many) is None
-    assert batch_page.make_matrix([dataclasses.replace(row, score=None)] * 3) is None
+    assert batch_page.make_matrix(pairs[:1]) is None
+    assert batch_page.make_matrix([make_scored(str(i), str(i)) for i in range(100)]) is None
+    assert batch_page.make_matrix([make_scored(c, "x", None) for c in "abc"]) is None
 
 
 @pytest.mark.slow
@@ -107,14 +110,12 @@ def test_a_thousand_pairs_of_noise_take_less_than_30_mb(
 
     def load_sound(sound: SoundFile, *_: Any, **__: Any) -> Any:
         S = spectrograms[len(sound.name) % 8]
-        return sounds.LoadedSound(
-            SoundFile("x", None, "x", reason=""), 30.0, S, 30.0, about="noise"
-        )
+        return sounds.LoadedSound(SoundFile(None, "x", reason=""), 30.0, S, 30.0, about="noise")
 
     monkeypatch.setattr(sounds, "load_sound", load_sound)
     monkeypatch.setattr(sounds, "link", lambda loaded, page: None)
     folder = make_batch(tmp_path / "out", 1000, 1000)  # no sounds are shared
     write_report(folder, tmp_path / "page.html", embed_limit=0)
     page = Page(tmp_path / "page.html")
-    assert len(page.data("pictures")["data"]) >= 2 * 980
+    assert len(page.data("images")["data"]) >= 2 * 980
     assert os.path.getsize(tmp_path / "page.html") <= 30_000_000

@@ -192,7 +192,7 @@ def test_the_live_page_shows_an_optimization_and_stops_it(
         page.get_by_text("Stopping; the best result will be written").wait_for()
         assert stops == [True]
         run.end("Done: out.wav")
-        run._state.ended = True
+        run._state["ended"] = True
         page.get_by_text("Done: out.wav").wait_for()
         assert page.locator(".stop").is_disabled()
         monitored.close()
@@ -233,7 +233,7 @@ def test_the_play_heads_move_together_and_a_click_seeks(
     page.keyboard.press(" ")
     position = player(page)["position"]
     assert heads(page) == pytest.approx([position / SECONDS] * 6, abs=0.01)
-    box = page.locator(".picture").first.bounding_box()
+    box = page.locator(".spectrogram").first.bounding_box()
     page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 20)
     assert player(page)["position"] == pytest.approx(0.75 * SECONDS, abs=0.02)
     assert heads(page) == pytest.approx([0.75] * 6, abs=0.01)
@@ -301,7 +301,7 @@ def test_a_hostile_name_is_shown_as_text_and_not_run(
     names = page.locator(".pairs .about").all_inner_texts()
     assert any(HOSTILE in name for name in names)
     page.get_by_role("button", name=re.compile("img src")).first.click()
-    page.locator("dialog .picture image").first.wait_for()
+    page.locator("dialog .spectrogram image").first.wait_for()
     assert HOSTILE in page.locator("dialog .track .name").first.inner_text()
     assert page.locator("img[src=x]").count() == 0
 
@@ -388,7 +388,7 @@ def test_filters_combine(thousand: str, monitored: MonitoredPage) -> None:
 
 
 @pytest.mark.slow
-def test_pictures_are_created_when_they_become_visible(
+def test_images_are_created_when_they_become_visible(
     thousand: str, monitored: MonitoredPage
 ) -> None:
     page = monitored.open(thousand)

@@ -17,7 +17,7 @@ def test_frequency_labels_are_at_the_loudest_band_of_a_sine(hertz: int, tmp_path
     config = TransferConfig()
     t = np.arange(SR) / SR
     sf.write(tmp_path / "sine.wav", 0.3 * np.sin(2 * np.pi * hertz * t), SR)
-    loaded = sounds.load_sound(SoundFile("content", tmp_path / "sine.wav", "sine"), config)
+    loaded = sounds.load_sound(SoundFile(tmp_path / "sine.wav", "sine"), config)
     row = config.n_mels - 1 - int(loaded.S.mean(axis=1).argmax())
     label = f"{hertz // 1000}k" if hertz >= 1000 else str(hertz)
     (tick,) = [t for t in charts.frequency_ticks(config) if t.text == label]

@@ -165,9 +165,9 @@ def test_snapshots_share_one_scale(page: LivePage) -> None:
     for name in ("start", "now"):
         code, headers, body = request(page.address, f"{name}?2")
         assert (code, headers["content-type"][:6]) == (200, "image/")
-        picture = Image.open(io.BytesIO(body)).convert("RGB")
-        assert picture.size == (50, 64)
-        pixels[name] = np.asarray(picture).mean(axis=(0, 1))
+        image = Image.open(io.BytesIO(body)).convert("RGB")
+        assert image.size == (50, 64)
+        pixels[name] = np.asarray(image).mean(axis=(0, 1))
     # The scale is that of the start: its loudest value is the brightest.
     np.testing.assert_allclose(pixels["start"], plots.colors()[255], atol=6)
     np.testing.assert_allclose(pixels["now"], plots.colors()[255], atol=6)
@@ -269,7 +269,7 @@ def poll_page(
     monkeypatch: pytest.MonkeyPatch, on_state: Callable[[str, dict[str, Any]], None]
 ) -> None:
     """Poll every live page that is opened until its run ends."""
-    start = LivePage.open
+    enter = LivePage.__enter__
 
     def poll(address: str) -> None:
         with contextlib.suppress(OSError):
@@ -279,12 +279,12 @@ def poll_page(
                 on_state(address, found)
                 time.sleep(0.01)
 
-    def open_and_poll(page: LivePage) -> str:
-        if not page.address:
-            threading.Thread(target=poll, args=(start(page),)).start()
-        return page.address
+    def enter_and_poll(page: LivePage) -> LivePage:
+        enter(page)
+        threading.Thread(target=poll, args=(page.address,)).start()
+        return page
 
-    monkeypatch.setattr(LivePage, "open", open_and_poll)
+    monkeypatch.setattr(LivePage, "__enter__", enter_and_poll)
 
 
 @pytest.mark.slow

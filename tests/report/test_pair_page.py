@@ -159,7 +159,7 @@ def test_a_name_that_is_not_utf8_is_escaped(tmp_path: Path) -> None:
     assert len(page.all("audio")) in (2, 3)
     write_report([output, output], tmp_path / "page.html", force=True, embed_limit=0)
     tracks = Page(tmp_path / "page.html").data("details")["pairs"][0]["tracks"]
-    assert tracks[0][4].endswith(r"\xff\xfe.wav")
+    assert tracks[0][3].endswith(r"\xff\xfe.wav")
 
 
 def test_missing_and_unreadable_inputs_are_reported(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     option("--baselines", is_flag=True, help="Evaluate baselines as well; needs --evaluate."),
 )
 def report_command(
-    path: tuple[Path, ...], quiet: bool, embed_limit: float | None, **options: Any
+    path: tuple[Path, ...], output: Path, quiet: bool, embed_limit: float | None, **options: Any
 ) -> int:
     """Write a page about PATH... to look at and to listen to: one file that opens in any browser.
 
@@ -65,17 +65,16 @@ def report_command(
     players, losses, parameters and provenance. Several outputs, or a folder, give a table of pairs
     that shows the same on demand. The page loads nothing from the network.
     """
-    from audiostyle.report.write import EMBED_MB, ReportRequest, run_report_request
+    from audiostyle.report.write import EMBED_MB, write_report
 
     console = Console(quiet)
     progress = ReportProgress(console)
     limit = EMBED_MB if embed_limit is None else embed_limit
-    request = ReportRequest(list(path), embed_limit=limit, **options)
     with Interrupt(console.echo), contextlib.closing(progress):
-        collection = run_report_request(request, progress)
+        collection = write_report(path, output, progress, embed_limit=limit, **options)
     for note in collection.notes:
         console.echo(note)
-    _echo_page(request.output, len(collection.pairs), console)
+    _echo_page(output, len(collection.pairs), console)
     return 0
 
 
@@ -97,10 +96,10 @@ def one_line(name: str) -> str:
 
 def check_transfer_report(request: TransferRequest, page: Path) -> None:
     """Raise before a transfer runs if its page could not be written."""
-    from audiostyle.report.write import ReportRequest
+    from audiostyle.report.write import check_page
 
     inputs = [request.content, *request.styles, request.output]
-    ReportRequest(inputs, page, force=request.force).check()
+    check_page(inputs, page, request.force)
 
 
 def write_transfer_report(output: Path, page: Path, console: Console) -> int:

@@ -159,7 +159,7 @@ def run_transfer_command(
         interrupt = stack.enter_context(Interrupt(console.echo))
         page = stack.enter_context(_live_page(request, config, interrupt)) if live else None
         if page is not None:
-            console.echo(f"live at {page.open()}", always=True)
+            console.echo(f"live at {page.address}", always=True)
 
         def callback(event: Stage | Iteration) -> bool:
             if isinstance(event, Stage):

@@ -28,14 +28,8 @@ WEBP_QUALITY = 62
 MAX_TITLE = 120  # characters
 COLOR_MAP = "magma"  # perceptually uniform, and monotonic in gray
 LOSS_COLORS = {
-    "total": "#222222",
-    "content": "#2f6db5",
-    "style": "#c8452f",
-    "texture": "#e39a2d",
-    "music": "#d4668f",
-    "pitch": "#3aa6a6",
-    "onset": "#7d7d7d",
-    "rhythm": "#8a6bb8",
+    **{"total": "#222222", "content": "#2f6db5", "style": "#c8452f", "texture": "#e39a2d"},
+    **{"music": "#d4668f", "pitch": "#3aa6a6", "onset": "#7d7d7d", "rhythm": "#8a6bb8"},
     "envelope": "#4f8f3a",
 }
 
@@ -45,18 +39,16 @@ def transfer_figure(result: TransferResult, title: str = "") -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 7), dpi=120, layout="constrained")
-    figure.suptitle(_printable(title), parse_math=False)
+    text = title.encode("utf-8", "replace").decode()  # file names may hold any bytes
+    short = text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"
+    figure.suptitle(short, parse_math=False)
     grid = figure.add_gridspec(2, 3, height_ratios=(3, 2))
-    scale = shared_range((result.S_content, result.S_style, result.S_result), result.config)
+    spectrograms = {"content": result.S_content, "style": result.S_style, "result": result.S_result}
+    scale = shared_range(list(spectrograms.values()), result.config)
     axes = []
-    for i, (name, S, fold) in enumerate(
-        (
-            ("content", result.S_content, result.fold),
-            ("style", result.S_style, 1),
-            ("result", result.S_result, result.fold),
-        )
-    ):
+    for i, (name, S) in enumerate(spectrograms.items()):
         ax = figure.add_subplot(grid[0, i])
+        fold = 1 if name == "style" else result.fold
         mesh = _draw_spectrogram(ax, S, fold, result.config, scale)
         ax.set_title(name)
         if i > 0:
@@ -77,34 +69,19 @@ def transfer_png(result: TransferResult, title: str = "") -> bytes:
     return buffer.getvalue()
 
 
-def _printable(title: str) -> str:
-    """Shorten a title, and replace what is not valid text: file names may hold any bytes."""
-    text = title.encode("utf-8", "replace").decode("utf-8")
-    return text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"
-
-
 def shared_range(spectrograms: Sequence[Array], config: TransferConfig) -> tuple[float, float]:
     """Return the limits in dB of a scale on which all spectrograms can be compared.
 
-    At least one of them must not be empty; the range is ``top_db`` below the loudest value.
+    At least one of them must not be empty; the scale ends ``top_db`` below the loudest value.
     """
     high = max(float(S.max()) for S in spectrograms if S.size)
     return high - config.top_db, high
 
 
 def average_columns(S: Array, limit: int = MAX_COLUMNS) -> tuple[Array, int]:
-    """Average neighboring columns until there are at most `limit`.
+    """Average neighbouring columns of S [shape=(n_mels, t), dB] until there are at most `limit`.
 
-    Parameters
-    ----------
-    S : np.ndarray [shape=(n_mels, t), dB]
-    limit : int > 0
-
-    Returns
-    -------
-    S : np.ndarray [shape=(n_mels, at most limit), dB]
-    step : int
-        Columns per mean; the last mean may have fewer.
+    Returns the means and the number of columns per mean; the last mean may have fewer.
     """
     step = -(-S.shape[1] // limit)
     if step <= 1:
@@ -133,13 +110,12 @@ def spectrogram_image(
     scale : (float, float), in dB
         Limits of the color map.
     size : (int, int), optional
-        Largest number of columns and bands; the image is then compressed with loss if possible.
+        Largest number of columns and bands; the image is then lossy, if possible.
 
     Returns
     -------
-    media_type : str
-        ``image/png`` or ``image/webp``.
-    data : bytes
+    tuple of str and bytes
+        Media type and image.
     """
     from PIL import Image, features
 

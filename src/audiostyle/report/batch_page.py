@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 from audiostyle.core import plots
 from audiostyle.evaluation import table
 from audiostyle.report import charts, sounds
-from audiostyle.report.pair_page import LABELS, PlayerView, Track, color_bar
-from audiostyle.report.records import ROLES, PairCollection, PairRecord, SoundFile, as_number
-from audiostyle.report.sounds import LoadedSound, PlayerSource
+from audiostyle.report.charts import Tick
+from audiostyle.report.pair_page import PlayerView, Track
+from audiostyle.report.records import ROLES, PairCollection, PairRecord, SoundFile
+from audiostyle.report.sounds import LoadedSound
 
 SMALL_IMAGE, LARGE_IMAGE = (256, 64), (640, 128)  # columns and bands of a spectrogram
 MAX_LARGE = 100  # pairs whose spectrograms may be large
@@ -23,23 +25,6 @@ LEVELS = 10  # shades of the matrix
 MEASURES = [row[0] for _, _, rows in table.SECTIONS for row in rows]
 
 
-@dataclass(frozen=True)
-class Row:
-    """A pair in the table; unknown numbers are None."""
-
-    name: str
-    content: str
-    style: str
-    content_genre: str
-    style_genre: str
-    status: str
-    reason: str
-    score: float | None
-    loss: float | None
-    seconds: float | None
-    picture: int  # index; -1 if there is none
-
-
 Cell = tuple[str, int, str]  # mean score as text, shade (-1 without a pair), and description
 
 
@@ -47,65 +32,49 @@ Cell = tuple[str, int, str]  # mean score as text, shade (-1 without a pair), an
 class Matrix:
     """Mean scores by content and style."""
 
-    by: tuple[str, str]  # fields of Row that make rows and columns
+    by: tuple[str, str]  # attributes of PairRecord that make rows and columns
     rows: list[str]
     columns: list[str]
     cells: list[list[Cell]]
 
 
-@dataclass(frozen=True)
-class _TrackData:
-    """A sound of the page, and the indices of its picture and source."""
-
-    picture: int = -1
-    S_seconds: float = 0.0
-    source: int = -1
-    seconds: float = 0.0
-    about: str = ""
-    reason: str = ""
-
-
 class BatchPageBuilder:
     """Collects pairs one by one, and keeps only what the page needs.
 
-    Pictures and sources that several pairs share are stored once. If the sounds together take more
-    than `max_bytes`, all of them are linked.
+    Sounds that several pairs share are stored once.
     """
 
-    def __init__(self, collection: PairCollection, page: Path, max_bytes: int) -> None:
+    def __init__(self, collection: PairCollection) -> None:
         self._collection = collection
-        self._page = page
         pairs = collection.pairs
         self._config = next((pair for pair in pairs if pair.record), pairs[0]).config
         self._scale = MAX_DB - self._config.top_db, MAX_DB
         self._size = LARGE_IMAGE if len(pairs) <= MAX_LARGE else SMALL_IMAGE
-        self._bytes_left = max_bytes
-        self._embeds = max_bytes > 0
         self._media_type = "image/webp"
-        self._pictures: list[str] = []
-        self._loaded: list[LoadedSound] = []  # one per source, without arrays
-        self._sources: list[PlayerSource | None] = []
-        self._tracks: dict[Any, _TrackData] = {}
-        self._rows: list[Row] = []
+        self._loaded: list[LoadedSound] = []  # without arrays
+        self._images: list[str] = []  # one per loaded sound
+        # Each with its index in these lists, or -1.
+        self._tracks: dict[Any, tuple[LoadedSound, int]] = {}
+        self._rows: list[tuple[PairRecord, int]] = []  # with the index of the result
         self._details: list[dict[str, Any]] = []
-        self._axes: dict[str, list[tuple[float, str]]] = {}
+        self._axes: dict[str, list[Tick]] = {}
 
     def add(self, pair: PairRecord) -> None:
         """Load and draw the sounds of a pair."""
         tracks = {role: self._track(pair.sounds[role], None) for role in ("content", "result")}
-        seconds = max(track.seconds for track in tracks.values())
+        seconds = max(loaded.seconds for loaded, _ in tracks.values())
         tracks["style"] = self._track(pair.sounds["style"], seconds or None)
-        seconds = seconds or tracks["style"].seconds
-        self._rows.append(_row(pair, tracks["result"].picture))
+        seconds = seconds or tracks["style"][0].seconds
+        self._rows.append((pair, tracks["result"][1]))
         self._details.append(self._detail(pair, tracks, seconds))
 
-    def _track(self, sound: SoundFile, max_seconds: float | None) -> _TrackData:
+    def _track(self, sound: SoundFile, max_seconds: float | None) -> tuple[LoadedSound, int]:
         key = (sound.path, sound.start, sound.seconds, max_seconds)
         if sound.path is None or key not in self._tracks:
             self._tracks[key] = self._load(sound, max_seconds)
         return self._tracks[key]
 
-    def _load(self, sound: SoundFile, max_seconds: float | None) -> _TrackData:
+    def _load(self, sound: SoundFile, max_seconds: float | None) -> tuple[LoadedSound, int]:
         loaded = sounds.load_sound(
             sound,
             self._config,
@@ -114,93 +83,51 @@ class BatchPageBuilder:
             check_digest=False,
         )
         if loaded.reason or not loaded.S.size:
-            return _TrackData(about=sound.about, reason=loaded.reason)
+            return loaded, -1
         self._media_type, data = plots.spectrogram_image(loaded.S, self._scale, self._size)
-        self._pictures.append(sounds.data_uri("", data).partition(",")[2])
-        track = _TrackData(
-            len(self._pictures) - 1,
-            loaded.S_seconds,
-            len(self._loaded),
-            round(loaded.seconds, 3),
-            ", ".join(part for part in (loaded.about, sound.about) if part),
-        )
+        self._images.append(base64.b64encode(data).decode())
         del loaded.S, loaded.wave
         self._loaded.append(loaded)
-        self._sources.append(self._embed(loaded) if self._embeds else None)
-        return track
-
-    def _embed(self, loaded: LoadedSound) -> PlayerSource | None:
-        source = sounds.embed(loaded, self._bytes_left)
-        if source is None:
-            self._embeds = False
-        else:
-            self._bytes_left -= source.n_bytes
-        return source
+        return loaded, len(self._loaded) - 1
 
     def _detail(
-        self, pair: PairRecord, tracks: Mapping[str, _TrackData], seconds: float
+        self, pair: PairRecord, tracks: Mapping[str, tuple[LoadedSound, int]], seconds: float
     ) -> dict[str, Any]:
         """Put together what the dialog of a pair shows, as batch.js reads it."""
         axis = f"{seconds:.3f}"
         if seconds and axis not in self._axes:
-            self._axes[axis] = [(tick.at, tick.text) for tick in charts.time_ticks(seconds)]
+            self._axes[axis] = charts.time_ticks(seconds)
         rows = []
         for role in ROLES:
-            track, name = tracks[role], pair.sounds[role].name
-            width = round(100 * track.S_seconds / seconds, 2) if seconds else 0
-            length = charts.format_time(track.seconds, True) if track.seconds else ""
-            about = ", ".join(part for part in (track.about, length) if part)
-            row = [track.picture, width, track.source, track.seconds, name, about, track.reason]
-            rows.append(row)
+            loaded, index = tracks[role]
+            width = round(100 * loaded.S_seconds / seconds, 2) if seconds else 0
+            about = [pair.sounds[role].name, loaded.about, loaded.reason]
+            rows.append([index, width, round(loaded.seconds, 3), *about])
         detail: dict[str, Any] = {"axis": axis, "tracks": rows, "losses": _losses(pair)}
         if pair.measures:
             detail["measures"] = [_rounded(pair.measures.get(name)) for name in MEASURES]
         notes = [f"{pair.kind}: {pair.reason}"] if pair.reason else []
         return {**detail, "notes": notes + pair.notes}
 
-    def values(self) -> dict[str, Any]:
-        """Return the values of ``batch.html.j2`` for the pairs that were added."""
-        if not self._embeds:
-            self._sources = [sounds.link(loaded, self._page) for loaded in self._loaded]
-        sources = [(s.url, s.offset) if s is not None else None for s in self._sources]
-        player = PlayerView(
-            [Track(role, LABELS[role], i) for i, role in enumerate(ROLES, 1)],
-            0.0,
-            [],
-            charts.frequency_ticks(self._config),
-            charts.decibel_ticks(self._scale),
-            color_bar(),
-        )
+    def values(self, page: Path, max_bytes: int) -> dict[str, Any]:
+        """Return the values of ``batch.html.j2``, with at most `max_bytes` of sound in them."""
+        pairs = self._collection.pairs
+        ticks = charts.frequency_ticks(self._config), charts.decibel_ticks(self._scale)
+        sources = sounds.make_player_sources(self._loaded, page, max_bytes)
         names = ("content_genre", "style_genre", "style", "status")
         return dict(
             title=self._collection.title,
-            facts=_facts(self._rows),
+            facts=_facts(pairs),
             notes=self._collection.notes,
             rows=self._rows,
-            choices={name: sorted({str(getattr(r, name)) for r in self._rows}) for name in names},
-            matrix=make_matrix(self._rows),
-            failures=_failures(self._collection.pairs),
-            player=player,
+            choices={name: sorted({str(getattr(p, name)) for p in pairs}) for name in names},
+            matrix=make_matrix(pairs),
+            failures=_failures(pairs),
+            player=PlayerView([Track(role) for role in ROLES], *ticks),
             sections=table.SECTIONS,
-            pictures={"type": self._media_type, "data": self._pictures},
+            images={"type": self._media_type, "data": self._images},
             details={"pairs": self._details, "sources": sources, "axes": self._axes},
         )
-
-
-def _row(pair: PairRecord, picture: int) -> Row:
-    return Row(
-        name=pair.name,
-        content=Path(pair.sounds["content"].name).name,
-        style=Path(pair.sounds["style"].name).name,
-        content_genre=pair.content_genre,
-        style_genre=pair.style_genre,
-        status=pair.status,
-        reason=pair.reason,
-        score=pair.measures.get("score"),
-        loss=as_number(pair.losses[-1].get("total")) if pair.losses else None,
-        seconds=pair.seconds,
-        picture=picture,
-    )
 
 
 def _losses(pair: PairRecord) -> dict[str, list[float | None]]:
@@ -218,19 +145,21 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
-def _facts(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+def _facts(pairs: Sequence[PairRecord]) -> list[tuple[str, str, str]]:
     """List the main numbers: name, value, and meaning."""
-    counts = {s: sum(row.status == s for row in rows) for s in ("failed", "pending", "interrupted")}
-    done = len(rows) - sum(counts.values())
-    facts = [("Pairs", str(len(rows)), ""), ("Done", str(done), "")]
+    counts = {
+        s: sum(pair.status == s for pair in pairs) for s in ("failed", "pending", "interrupted")
+    }
+    done = len(pairs) - sum(counts.values())
+    facts = [("Pairs", str(len(pairs)), ""), ("Done", str(done), "")]
     facts += [(status.capitalize(), str(n), "") for status, n in counts.items() if n]
-    scores = sorted(row.score for row in rows if row.score is not None)
+    scores = sorted(score for _, score in _scored(pairs))
     if scores:
         mean = f"{sum(scores) / len(scores):.2f}"
         facts.append(("Mean score", mean, f"of {len(scores)} evaluated"))
         score_range = f"{scores[0]:.2f}\u2013{scores[-1]:.2f}"
         facts.append(("Range", score_range, "lowest and highest score"))
-    seconds = [row.seconds for row in rows if row.seconds is not None]
+    seconds = [pair.seconds for pair in pairs if pair.seconds is not None]
     if seconds:
         facts.append(("Time per pair", f"{sum(seconds) / len(seconds):.1f} s", "mean"))
     return facts
@@ -245,22 +174,25 @@ def _failures(pairs: Sequence[PairRecord]) -> list[tuple[str, str, list[str]]]:
     return [(kind, reason, names) for (kind, reason), names in sorted(found.items())]
 
 
-def make_matrix(rows: Sequence[Row]) -> Matrix | None:
+def _scored(pairs: Sequence[PairRecord]) -> list[tuple[PairRecord, float]]:
+    scores = ((pair, pair.measures.get("score")) for pair in pairs)
+    return [(pair, score) for pair, score in scores if score is not None]
+
+
+def make_matrix(pairs: Sequence[PairRecord]) -> Matrix | None:
     """Average scores by content and style.
 
     Contents and styles are grouped by genre if there are several, else they are single clips. The
     result is None if there are too many of them, fewer than two cells, or no score.
     """
-    scored = [row for row in rows if row.score is not None]
-    row_field, column_field = (
-        f"{side}_genre" if len({getattr(r, f"{side}_genre") for r in scored}) > 1 else side
+    scored = _scored(pairs)
+    by_row, by_column = (
+        f"{side}_genre" if len({getattr(p, f"{side}_genre") for p, _ in scored}) > 1 else side
         for side in ("content", "style")
     )
     scores: dict[tuple[str, str], list[float]] = {}
-    for row in scored:
-        assert row.score is not None
-        key = str(getattr(row, row_field)), str(getattr(row, column_field))
-        scores.setdefault(key, []).append(row.score)
+    for pair, score in scored:
+        scores.setdefault((getattr(pair, by_row), getattr(pair, by_column)), []).append(score)
     heads, columns = (sorted({key[i] for key in scores}) for i in (0, 1))
     if len(heads) * len(columns) < 2:
         return None
@@ -270,7 +202,7 @@ def make_matrix(rows: Sequence[Row]) -> Matrix | None:
         [_cell(head, column, scores.get((head, column), [])) for column in columns]
         for head in heads
     ]
-    return Matrix((row_field, column_field), heads, columns, cells)
+    return Matrix((by_row, by_column), heads, columns, cells)
 
 
 def _cell(head: str, column: str, scores: Sequence[float]) -> Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,7 @@ MAX_TIME_TICKS = 10
 MIN_DISTANCE = 0.07  # between frequency labels, as a share of the height
 
 
-@dataclass(frozen=True)
-class Tick:
+class Tick(NamedTuple):
     """A label beside an axis."""
 
     at: float  # percent of the axis, from the left or from the top
@@ -90,14 +89,9 @@ def decibel_ticks(scale: tuple[float, float]) -> list[Tick]:
 
 
 def wave_path(wave: Array, share: float) -> str:
-    """Outline a waveform as an SVG path in a box of 1000 x 2.
+    """Outline the extremes of `wave_extremes` as an SVG path in a box of 1000 x 2.
 
-    Parameters
-    ----------
-    wave : np.ndarray [shape=(2, n)]
-        Smallest and largest sample of each bin. Of n = 0 the path is empty.
-    share : float in [0, 1]
-        Share of the time axis that the waveform covers.
+    `share` is the part of the time axis that they cover, from 0 to 1.
     """
     n = wave.shape[1]
     if not n:
@@ -133,12 +127,8 @@ def loss_chart(title: str, curves: Mapping[str, Sequence[float]]) -> Chart | Non
     return Chart(
         title,
         [
-            (
-                name,
-                " ".join(f"{x(i):.2f},{y(v):.2f}" for i, v in enumerate(values)),
-                f"{values[-1]:.3g}" if values else "",
-            )
-            for name, values in curves.items()
+            (name, " ".join(f"{x(i):.2f},{y(v):.2f}" for i, v in enumerate(c)), f"{c[-1]:.3g}")
+            for name, c in curves.items()
         ],
         _iteration_ticks(n),
         [Tick(round(y(v), 2), f"{v:g}") for v in _log_ticks(low, high)],
@@ -147,12 +137,7 @@ def loss_chart(title: str, curves: Mapping[str, Sequence[float]]) -> Chart | Non
 
 def _iteration_ticks(n: int) -> list[Tick]:
     last = max(n - 1, 1)
-    step = next(
-        size * 10**power
-        for power in range(9)
-        for size in (1, 2, 5)
-        if last / (size * 10**power) <= 6
-    )
+    step = next(s * 10**power for power in range(9) for s in (1, 2, 5) if last <= 6 * s * 10**power)
     return [Tick(round(100 * i / last, 2), str(i)) for i in range(0, last + 1, step)]
 
 

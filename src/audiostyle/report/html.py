@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from audiostyle.utils.atomic_files import Staging
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -38,23 +34,16 @@ def _environment() -> Environment:
 def valid_text(text: str) -> str:
     r"""Write bytes that are not UTF-8 as ``\xff``; file names may hold any bytes."""
     try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:
-        try:
-            return os.fsencode(text).decode("utf-8", "backslashreplace")
-        except UnicodeEncodeError:
-            return text.encode("utf-8", "backslashreplace").decode()
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def inert_json(value: Any) -> Markup:
     """Write a value as ASCII JSON without ``<``, ``>`` and ``&``, to stay inside a script."""
-    from markupsafe import Markup
+    from jinja2.utils import htmlsafe_json_dumps
 
-    text = json.dumps(_with_valid_text(value), allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
+    return htmlsafe_json_dumps(_with_valid_text(value), allow_nan=False, separators=(",", ":"))
 
 
 def _with_valid_text(value: Any) -> Any:
@@ -95,10 +84,3 @@ def _policy(css: str, script: str, live: bool) -> str:
         "form-action 'none'",
     ]
     return "; ".join(rules)
-
-
-def write_page(path: Path, page: bytes) -> None:
-    """Write a page completely or not at all."""
-    with Staging() as staging:
-        staging.write(path, page)
-        staging.publish()

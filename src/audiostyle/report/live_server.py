@@ -8,12 +8,12 @@ changes its result.
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
@@ -47,68 +47,44 @@ STAGE_LABELS = {
 }
 
 
-@dataclass
-class LiveState:
-    """The state of a run, as the page asks for it."""
-
-    stage: str = "start"
-    detail: str = "Starting"
-    # Of this window: iteration, total, and the terms of the total, weighted.
-    losses: list[list[float]] = field(default_factory=list)
-    iteration: int = 0
-    iterations: int = 0
-    window: int = 1
-    windows: int = 1
-    version: int = 0  # rises with every snapshot
-    snapshots: dict[str, Array] = field(default_factory=dict)  # start and now: (n_mels, t), dB
-    scale: tuple[float, float] = (-80.0, 0.0)  # in dB
-    ended: bool = False
-    stopping: bool = False
-
-
 class LivePage:
     """The page of one run: a context manager, called with every event.
 
-    `stop` asks the optimisation to stop and returns whether it will; `address` is the URL once the
-    server is open.
+    `stop` asks the optimisation to stop and returns whether it will.
     """
 
     def __init__(self, title: str, config: TransferConfig, stop: Callable[[], bool]) -> None:
         self._title = title
         self._config = config
         self._stop = stop
-        self._token = secrets.token_urlsafe(24)
         self._lock = threading.Lock()
-        self._state = LiveState()
+        self._state: dict[str, Any] = {  # as the page asks for it
+            **{"stage": "start", "detail": "Starting", "stopping": False, "ended": False},
+            **{"iteration": 0, "iterations": 0, "window": 1, "windows": 1},
+            "version": 0,  # rises with every snapshot
+        }
+        # Of this window: iteration, total, and the terms of the total, weighted.
+        self._losses: list[list[float]] = []
+        self._snapshots: dict[str, Array] = {}  # start and now: (n_mels, t), dB
+        self._scale = (-80.0, 0.0)  # in dB
+        self._next_snapshot = 0.0
         self._last_request = float("-inf")
         self._end_was_sent = False
-        self._next_snapshot = 0.0
         self._weights = {"total": 1.0, **config.loss_weights}
-        self.address = ""
+        self.token = secrets.token_urlsafe(24)
+        self.address = ""  # once the server is open
         self.hosts: set[str] = set()
 
     def __enter__(self) -> LivePage:
-        """Start the server unless it runs already."""
-        self.open()
-        return self
-
-    def open(self) -> str:
-        """Start the server on a free port unless it runs already, and return its address."""
-        if self.address:
-            return self.address
-        page = self
-
-        class Handler(_Handler):
-            live = page
-
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
+        """Start the server on a free port."""
+        self._server = ThreadingHTTPServer((HOST, 0), functools.partial(_Handler, self))
         self._server.daemon_threads = True
         port = self._server.server_address[1]
         self.hosts = {f"{HOST}:{port}", f"localhost:{port}"}
-        self.address = f"http://{HOST}:{port}/{self._token}/"
+        self.address = f"http://{HOST}:{port}/{self.token}/"
         thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
         thread.start()
-        return self.address
+        return self
 
     def __exit__(
         self,
@@ -117,10 +93,9 @@ class LivePage:
         trace: TracebackType | None,
     ) -> None:
         """Wait until an open page has learned of the end, then shut the server down."""
-        with self._lock:
-            self._state.ended = True
-            if error is not None:
-                self._state.detail = f"Ended: {error or type(error).__name__}"
+        self._update(ended=True)
+        if error is not None:
+            self.end(f"Ended: {error or type(error).__name__}")
         until = time.monotonic() + FAREWELL_SECONDS
         while self._is_watched() and not self._end_was_sent and time.monotonic() < until:
             time.sleep(0.05)
@@ -130,34 +105,42 @@ class LivePage:
     def __call__(self, event: Stage | Iteration) -> None:
         """Follow an event; take a snapshot of the spectrogram if it is due and the page is open."""
         if isinstance(event, Stage):
-            with self._lock:
-                self._state.stage = event.name
-                self._state.detail = STAGE_LABELS.get(event.name, event.name)
-                if event.name in ("style", "estimate"):
-                    self._state.detail += f": {event.detail}"
+            label = STAGE_LABELS.get(event.name, event.name)
+            about = f": {event.detail}" if event.name in ("style", "estimate") else ""
+            self._update(stage=event.name, detail=label + about)
             return
-        snapshot = self._snapshot(event)
+        S = self._snapshot(event)
+        values = [event.total, *event.terms.values()]
+        weighted = [w * v for w, v in zip(self._weights.values(), values, strict=True)]
         with self._lock:
-            state = self._state
             if event.step == 0:
-                state.losses = []
-            values = [event.total, *event.terms.values()]
-            weighted = [w * v for w, v in zip(self._weights.values(), values, strict=True)]
-            state.losses.append([event.step, *weighted])
-            state.iteration, state.iterations = event.step, event.n_steps
-            state.window, state.windows = event.window, event.n_windows
-            if snapshot is not None:
-                if event.step == 0:
-                    state.snapshots["start"] = snapshot
-                if not state.version:
-                    state.scale = plots.shared_range([snapshot], self._config)
-                state.snapshots["now"] = snapshot
-                state.version += 1
+                self._losses = []
+            self._losses.append([event.step, *weighted])
+            self._state |= {"iteration": event.step, "iterations": event.n_steps}
+            self._state |= {"window": event.window, "windows": event.n_windows}
+            if S is None:
+                return
+            if not self._snapshots:
+                self._scale = plots.shared_range([S], self._config)
+            if event.step == 0:
+                self._snapshots["start"] = S
+            self._snapshots["now"] = S
+            self._state["version"] += 1
 
     def end(self, text: str) -> None:
         """Show the outcome of the run."""
+        self._update(detail=text)
+
+    def stop(self) -> bool:
+        """Ask the optimisation to stop; return whether it will."""
+        stopping = self._stop()
+        if stopping:
+            self._update(stopping=True)
+        return stopping
+
+    def _update(self, **changes: Any) -> None:
         with self._lock:
-            self._state.detail = text
+            self._state |= changes
 
     def _snapshot(self, event: Iteration) -> Array | None:
         began = time.monotonic()
@@ -174,92 +157,82 @@ class LivePage:
 
     # --- answers, from the threads of the server -------------------------------------------------
 
-    def answer(self, path: str) -> tuple[str, bytes] | None:
-        """Return media type and body for a requested path; None if there is no such page."""
-        path, _, query = path.partition("?")
-        name = self.name_of(path)
+    def answer(self, name: str, query: str) -> tuple[str, bytes] | None:
+        """Return media type and body of a part of the page; None if it does not exist."""
         if name == "":
             return "text/html; charset=utf-8", self._page()
         if name == "state":
             first = int(query) if query.isdecimal() and len(query) < 9 else 0
             return "application/json", self._state_json(first)
-        if name in ("start", "now"):
-            with self._lock:
-                S, scale = self._state.snapshots.get(name), self._state.scale
-            return None if S is None else plots.spectrogram_image(S, scale, (COLUMNS, BANDS))
-        return None
-
-    def name_of(self, path: str) -> str | None:
-        """Return the part of a path that follows the token; None if the token is wrong."""
-        token, slash, name = path.removeprefix("/").partition("/")
-        right = secrets.compare_digest(token.encode("utf-8", "replace"), self._token.encode())
-        return name if right and slash else None
-
-    def stop(self) -> bool:
-        """Ask the optimisation to stop; return whether it will."""
-        stopping = self._stop()
         with self._lock:
-            self._state.stopping = self._state.stopping or stopping
-        return stopping
+            S, scale = self._snapshots.get(name), self._scale
+        return None if S is None else plots.spectrogram_image(S, scale, (COLUMNS, BANDS))
 
     def _page(self) -> bytes:
+        columns = enumerate(self._weights.items(), 1)
         return html.render_page(
             "live.html.j2",
-            ("live.js",),
+            ("chart.js", "live.js"),
             live=True,
             title=self._title,
-            names=[name for name, weight in self._weights.items() if weight > 0],
             y_ticks=frequency_ticks(self._config),
-            columns=[i for i, weight in enumerate(self._weights.values(), 1) if weight > 0],
+            columns={name: i for i, (name, weight) in columns if weight > 0},
         )
 
     def _state_json(self, first: int) -> bytes:
         """Write the state with the losses from the `first` on, or all if there are fewer."""
         with self._lock:
             self._last_request = time.monotonic()
-            state = self._state
-            self._end_was_sent = self._end_was_sent or state.ended
-            first = first if first <= len(state.losses) else 0
-            answer = {k: v for k, v in vars(state).items() if k not in ("snapshots", "scale")}
-            losses = state.losses[first:]
+            state = {**self._state, "detail": html.valid_text(self._state["detail"])}
+            self._end_was_sent = self._end_was_sent or state["ended"]
+            first = first if first <= len(self._losses) else 0
+            losses = self._losses[first:]
         rows = [[v if np.isfinite(v) else None for v in row] for row in losses]
-        answer |= {"detail": html.valid_text(state.detail), "first": first, "losses": rows}
-        return json.dumps(answer).encode()
+        return json.dumps({**state, "first": first, "losses": rows}).encode()
 
 
 class _Handler(BaseHTTPRequestHandler):
     """Answers requests that contain the token."""
 
-    live: LivePage
     timeout = REQUEST_SECONDS
     server_version = "audiostyle"
     sys_version = ""
 
+    def __init__(self, page: LivePage, *args: Any) -> None:
+        self._page = page
+        super().__init__(*args)  # handles the request
+
     def do_GET(self) -> None:
         """Send the page, its state, or a spectrogram."""
-        found = self.live.answer(self.path) if self._is_local() else None
-        if found is None:
-            self._send(404, "text/plain; charset=utf-8", b"no such page\n")
-        else:
-            self._send(200, *found)
+        path, _, query = self.path.partition("?")
+        name = self._requested_name(path)
+        self._send(None if name is None else self._page.answer(name, query))
 
     def do_POST(self) -> None:
         """Stop the optimisation, if this is what is asked."""
         origin = self.headers.get("Origin")
-        is_own = origin is None or origin in {f"http://{host}" for host in self.live.hosts}
-        if not (self._is_local() and is_own and self.live.name_of(self.path) == "stop"):
-            self._send(404, "text/plain; charset=utf-8", b"no such page\n")
-            return
-        body = json.dumps({"stopping": self.live.stop()}).encode()
-        self._send(200, "application/json", body)
+        is_own = origin is None or origin in {f"http://{host}" for host in self._page.hosts}
+        if is_own and self._requested_name(self.path) == "stop":
+            body = json.dumps({"stopping": self._page.stop()}).encode()
+            self._send(("application/json", body))
+        else:
+            self._send(None)
 
-    def _is_local(self) -> bool:
-        """Tell whether the request names this address: a foreign name may resolve to it."""
-        return self.headers.get("Host", "").lower() in self.live.hosts
+    def _requested_name(self, path: str) -> str | None:
+        """Return what follows the token in a path; None if the token or the host is wrong.
 
-    def _send(self, code: int, media_type: str, body: bytes) -> None:
+        A foreign host name may resolve to this address.
+        """
+        token, slash, name = path.removeprefix("/").partition("/")
+        right = secrets.compare_digest(token.encode("utf-8", "replace"), self._page.token.encode())
+        is_local = self.headers.get("Host", "").lower() in self._page.hosts
+        return name if is_local and right and slash else None
+
+    def _send(self, found: tuple[str, bytes] | None) -> None:
+        """Send media type and body, or that there is no such page."""
+        media_type, body = found or ("text/plain; charset=utf-8", b"no such page\n")
         try:
-            self.send_response(code)
+            self.send_response(404 if found is None else 200)
             self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Cache-Control", "no-store")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +16,16 @@ from audiostyle.errors import AudioStyleError
 from audiostyle.evaluation import table
 from audiostyle.report import charts, sounds
 from audiostyle.report.charts import Chart, Tick
-from audiostyle.report.records import ROLES, PairRecord, as_dict, as_list, as_number
+from audiostyle.report.records import PairRecord, SoundFile, as_dict, as_list, as_number
 from audiostyle.report.sounds import LoadedSound, PlayerSource
 
-LABELS = {"content": "Content", "style": "Style", "result": "Generated"}
 MAX_TABLE_ROWS = 400  # of the losses as numbers
+
+
+def _color_bar() -> str:
+    """Draw the color map as an image of one column, high on top."""
+    levels = np.arange(256.0)[:, None]
+    return sounds.data_uri(*plots.spectrogram_image(levels, (0.0, 255.0)))
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,16 @@ class Track:
     """One of the three sounds of a player."""
 
     role: str
-    label: str
-    key: int  # that selects it
-    name: str = ""
-    about: str = ""
-    reason: str = ""
-    picture: str = ""  # URI of the spectrogram
+    loaded: LoadedSound = field(default_factory=lambda: LoadedSound(SoundFile(None, "")))
+    image: str = ""  # URI of the spectrogram
     width: float = 0.0  # percent of the time axis that the spectrogram covers
     wave: str = ""  # SVG path in a box of 1000 x 2
     source: PlayerSource | None = None
-    seconds: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """The name of the role on the page."""
+        return {"result": "Generated"}.get(self.role, self.role.capitalize())
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,11 @@ class PlayerView:
     """Three tracks on common axes."""
 
     tracks: list[Track]
-    seconds: float  # length of the time axis
-    x_ticks: list[Tick] = field(default_factory=list)
     y_ticks: list[Tick] = field(default_factory=list)
     db_ticks: list[Tick] = field(default_factory=list)
-    color_bar: str = ""  # URI
+    seconds: float = 0.0  # length of the time axis
+    x_ticks: list[Tick] = field(default_factory=list)
+    color_bar: str = field(default_factory=_color_bar)  # URI
 
 
 Parameter = tuple[str, str, str, bool]  # name, value, help, and whether it differs from its preset
@@ -60,15 +64,14 @@ def pair_values(pair: PairRecord, page: Path, max_bytes: int) -> dict[str, Any]:
     """Return the values of ``pair.html.j2``, with at most `max_bytes` of sound in them."""
     config = pair.config
     loaded = sounds.load_sounds(pair, config)
-    sources = sounds.make_player_sources(loaded, page, max_bytes)
     curves = plots.loss_curves(pair.losses, pair.record.get("parameters") or {})
     return dict(
         title=pair.name,
-        content=Path(pair.sounds["content"].name).name,
-        style=Path(pair.sounds["style"].name).name,
+        content=pair.content,
+        style=pair.style,
         status=pair.status,
         facts=_facts(pair),
-        player=_player(loaded, sources, config),
+        player=_player(loaded, page, max_bytes, config),
         charts=_charts(pair.losses, curves),
         losses=_loss_table(len(pair.losses), curves),
         evaluation=_evaluation_table(pair),
@@ -102,57 +105,27 @@ def _facts(pair: PairRecord) -> list[tuple[str, str, str]]:
 
 
 def _player(
-    loaded: Mapping[str, LoadedSound],
-    sources: Mapping[str, PlayerSource | None],
-    config: TransferConfig,
+    loaded: Mapping[str, LoadedSound], page: Path, max_bytes: int, config: TransferConfig
 ) -> PlayerView:
     spectrograms = [one.S for one in loaded.values() if one.S.size]
-    if not spectrograms:
-        empty = [_track(role, loaded[role], None, "", 1.0) for role in ROLES]
-        return PlayerView(empty, 0.0)
+    scale = plots.shared_range(spectrograms, config) if spectrograms else (0.0, 0.0)
     seconds = max(one.seconds for one in loaded.values())
-    scale = plots.shared_range(spectrograms, config)
-    tracks = []
-    for role in ROLES:
-        S = loaded[role].S
-        picture = sounds.data_uri(*plots.spectrogram_image(S, scale)) if S.size else ""
-        tracks.append(_track(role, loaded[role], sources[role], picture, seconds))
-    return PlayerView(
-        tracks,
-        seconds,
-        charts.time_ticks(seconds),
-        charts.frequency_ticks(config),
-        charts.decibel_ticks(scale),
-        color_bar(),
-    )
-
-
-def _track(
-    role: str, loaded: LoadedSound, source: PlayerSource | None, picture: str, seconds: float
-) -> Track:
-    length = charts.format_time(loaded.seconds, exact=True) if loaded.seconds else ""
-    return Track(
-        role,
-        LABELS[role],
-        ROLES.index(role) + 1,
-        name=loaded.sound.name,
-        about=", ".join(part for part in (loaded.about, length, loaded.sound.about) if part),
-        reason=loaded.reason,
-        picture=picture,
-        width=round(100 * loaded.S_seconds / seconds, 3),
-        wave=charts.wave_path(loaded.wave, loaded.seconds / seconds),
-        source=source,
-        seconds=loaded.seconds,
-    )
-
-
-def color_bar() -> str:
-    """Draw the color map as a narrow image, high on top, and return its URI."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.flipud(plots.colors())[:, None]).save(buffer, "png")
-    return sounds.data_uri("image/png", buffer.getvalue())
+    sources = sounds.make_player_sources(list(loaded.values()), page, max_bytes)
+    tracks = [
+        Track(
+            role,
+            one,
+            image=sounds.data_uri(*plots.spectrogram_image(one.S, scale)) if one.S.size else "",
+            width=round(100 * one.S_seconds / (seconds or 1.0), 3),
+            wave=charts.wave_path(one.wave, one.seconds / (seconds or 1.0)),
+            source=source,
+        )
+        for (role, one), source in zip(loaded.items(), sources, strict=True)
+    ]
+    if not spectrograms:
+        return PlayerView(tracks)
+    ticks = charts.frequency_ticks(config), charts.decibel_ticks(scale)
+    return PlayerView(tracks, *ticks, seconds, charts.time_ticks(seconds))
 
 
 def _charts(losses: Sequence[dict[str, Any]], curves: Mapping[str, list[float]]) -> list[Chart]:
@@ -218,12 +191,12 @@ def _parameters(record: Mapping[str, Any]) -> list[tuple[str, list[Parameter]]]:
 
 
 def _value_text(value: Any) -> str:
+    if value in (None, {}):
+        return "none"
     if isinstance(value, dict):
         return ", ".join(
             f"{k} {v:g}" if as_number(v) is not None else str(k) for k, v in value.items()
         )
-    if value is None:
-        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

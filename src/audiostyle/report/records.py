@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ ROLES = ("content", "style", "result")
 class SoundFile:
     """A sound of a pair, as its record names it."""
 
-    role: str  # one of ROLES
     path: Path | None  # where the file is now; None if it was not found
     name: str  # the path in the record, for display
     sha256: str = ""  # as recorded; empty if unknown
@@ -53,6 +52,21 @@ class PairRecord:
     measures: dict[str, float | None] = field(default_factory=dict)  # empty without an evaluation
     baselines: dict[str, dict[str, float | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def content(self) -> str:
+        """The file name of the content."""
+        return Path(self.sounds["content"].name).name
+
+    @property
+    def style(self) -> str:
+        """The file name of the style."""
+        return Path(self.sounds["style"].name).name
+
+    @property
+    def loss(self) -> float | None:
+        """The total loss of the last iteration."""
+        return as_number(self.losses[-1].get("total")) if self.losses else None
 
     @property
     def config(self) -> TransferConfig:
@@ -102,11 +116,9 @@ def collect(paths: Sequence[Path]) -> PairCollection:
         found = "an evaluation but no transfer; name its outputs too" if evaluations else "no pair"
         raise AudioFileError(f"{paths[0]}: holds {found}")
     is_folder = len(paths) == 1 and paths[0].is_dir()
-    title = pairs[0].name
+    title = f"{len(pairs)} pairs" if len(pairs) > 1 else pairs[0].name
     if is_folder:
-        title = paths[0].resolve().name or str(paths[0])
-    elif len(pairs) > 1:
-        title = f"{len(pairs)} pairs"
+        title = paths[0].resolve().name
     return PairCollection(title, pairs, is_folder, notes)
 
 
@@ -140,27 +152,10 @@ def _read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-class _FileIndex:
-    """Finds inputs of a batch by the end of their path: names may be relative to any folder."""
-
-    def __init__(self, paths: Iterable[str]) -> None:
-        self._by_name: dict[str, list[Path]] = {}
-        for path in map(Path, paths):
-            self._by_name.setdefault(path.name, []).append(path)
-
-    def find(self, name: str) -> Path | None:
-        parts = tuple(part for part in Path(name).parts if part not in (".", ".."))
-        for path in self._by_name.get(Path(name).name, []):
-            if path.parts[-len(parts) :] == parts and path.is_file():
-                return path
-        return None
-
-
 def _pairs_of_folder(folder: Path, notes: list[str]) -> list[PairRecord]:
     """Read a batch from its journal and its table, or a plain folder from its records."""
     state = journal.read(folder)
     rows = _read_rows(folder / results.JSONL_NAME)
-    index = _FileIndex(entry["path"] for entry in state.inputs.values())
     names = list(rows) if not state.time else sorted(state.planned)
     if not names and not state.time:
         records = sorted(p for p in folder.rglob("*.json") if p.with_suffix("").is_file())
@@ -179,7 +174,7 @@ def _pairs_of_folder(folder: Path, notes: list[str]) -> list[PairRecord]:
         if entry is not None and entry.status in ("done", "failed"):  # newer than the table
             scores = {f"score_{k}": v for k, v in (entry.scores or {}).items()}
             row = {**row, **entry.facts, **scores, "status": entry.status}
-        pairs.append(_pair_of_row(folder, name, row, index))
+        pairs.append(_pair_of_row(folder, name, row, state.inputs))
     return pairs
 
 
@@ -193,17 +188,19 @@ def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _pair_of_row(folder: Path, name: str, row: Mapping[str, Any], index: _FileIndex) -> PairRecord:
+def _pair_of_row(
+    folder: Path, name: str, row: Mapping[str, Any], inputs: Collection[str]
+) -> PairRecord:
     """Make a pair from a row of a batch and, if it is done, the record beside its output."""
     output = folder / name
     try:
-        pair = _pair_of_record(output, _read_document(output), index)
+        pair = _pair_of_record(output, _read_document(output), inputs)
     except AudioFileError as error:
         sounds = {
-            role: _find_sound(role, str(row.get(role) or ""), folder, index)
+            role: _find_sound(str(row.get(role) or ""), folder, inputs)
             for role in ("content", "style")
         }
-        sounds["result"] = SoundFile("result", None, str(output), reason="there is no output")
+        sounds["result"] = SoundFile(None, str(output), reason="there is no output")
         pair = PairRecord(name, "", sounds)
         if row["status"] == "done":
             pair.notes.append(str(error))
@@ -223,7 +220,7 @@ def _pair_of_row(folder: Path, name: str, row: Mapping[str, Any], index: _FileIn
 
 
 def _pair_of_record(
-    output: Path, record: dict[str, Any], index: _FileIndex | None = None
+    output: Path, record: dict[str, Any], inputs: Collection[str] = ()
 ) -> PairRecord:
     """Make a pair from the record beside an output."""
     folder, content = output.parent, record["content"]
@@ -232,69 +229,59 @@ def _pair_of_record(
     samples = as_number(content.get("samples"))
     sounds = {
         "content": dataclasses.replace(
-            _find_sound("content", str(content["path"]), folder, index, content.get("sha256")),
+            _find_sound(str(content["path"]), folder, inputs, content.get("sha256")),
             start=(as_number(content.get("start_sample")) or 0.0) / rate,
             seconds=samples / rate if samples else None,
         ),
-        "style": _find_style(record["styles"], folder, index),
-        "result": _find_sound("result", str(output), None, None, made.get("sha256")),
+        "style": _find_style(record["styles"], folder, inputs),
+        "result": _find_sound(str(output), None, (), made.get("sha256")),
     }
-    timings = record.get("timings")
-    if isinstance(timings, dict) and "descent" in timings:  # schema 1
+    timings = as_dict(record.get("timings"))
+    if "descent" in timings:  # schema 1
         renamed = {"optimization" if k == "descent" else k: v for k, v in timings.items()}
         record = {**record, "timings": renamed}
+    laps = {k: as_number(v) or 0.0 for k, v in timings.items() if not k.startswith("to ")}
     return PairRecord(
         output.name,
         "interrupted" if record.get("status") == "interrupted" else "done",
         sounds,
-        seconds=_total_seconds(timings),
+        seconds=sum(laps.values()) if laps else None,
         record=record,
         notes=[str(note) for note in as_list(record.get("notes"))],
     )
 
 
-def _find_style(styles: list[dict[str, Any]], folder: Path, index: _FileIndex | None) -> SoundFile:
+def _find_style(styles: list[dict[str, Any]], folder: Path, inputs: Collection[str]) -> SoundFile:
     """Find the first clip of the first style; a remark tells of the others."""
     style, *others = styles
     name = str(style["path"])
     if style.get("sha256"):
         reason = "a style file holds statistics, not sound"
-        return SoundFile("style", None, name, str(style["sha256"]), reason=reason)
+        return SoundFile(None, name, str(style["sha256"]), reason=reason)
     clips = as_list(style.get("clips"))
     first = next((clip for clip in clips if isinstance(clip, dict)), {})
     about = []
     if len(clips) > 1:
         about.append(f"the first of {len(clips)} clips")
     if others:
-        about.append(
-            "blended with " + ", ".join(str(as_dict(other).get("path")) for other in others)
-        )
-    sound = _find_sound("style", str(first.get("path") or name), folder, index, first.get("sha256"))
+        names = ", ".join(str(as_dict(other).get("path")) for other in others)
+        about.append(f"blended with {names}")
+    sound = _find_sound(str(first.get("path") or name), folder, inputs, first.get("sha256"))
     return dataclasses.replace(sound, about="; ".join(about))
 
 
 def _find_sound(
-    role: str, name: str, folder: Path | None, index: _FileIndex | None, sha256: Any = None
+    name: str, folder: Path | None, inputs: Collection[str], sha256: Any = None
 ) -> SoundFile:
     """Look for a file at its recorded path, beside the output, and where the batch read it."""
     places = [Path(name)] if folder is None else [Path(name), folder / name, folder.parent / name]
     path = None
     with contextlib.suppress(OSError, ValueError):
         path = next((place for place in places if place.is_file()), None)
-        if path is None and index is not None and name:
-            path = index.find(name)
-    reason = ""
-    if path is None:
-        is_folder = bool(name) and os.path.isdir(name)
-        reason = "a folder of which no clip is recorded" if is_folder else "not found"
-    return SoundFile(role, path, name, str(sha256 or ""), reason=reason)
-
-
-def _total_seconds(timings: Any) -> float | None:
-    if not isinstance(timings, dict) or not timings:
-        return None
-    laps = (as_number(lap) or 0.0 for name, lap in timings.items() if not name.startswith("to "))
-    return sum(laps)
+        if path is None and name:  # relative to any folder
+            end = os.sep + os.path.join("", *(p for p in Path(name).parts if p not in (".", "..")))
+            path = next((Path(p) for p in inputs if p.endswith(end) and os.path.isfile(p)), None)
+    return SoundFile(path, name, str(sha256 or ""), reason="" if path else "not found")
 
 
 def _add_evaluation(pairs: Sequence[PairRecord], evaluation: Mapping[str, Any]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes
 
 import numpy as np
@@ -18,6 +18,7 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.dsp.preview import SpectrogramPreview
 from audiostyle.errors import AudioFileError
+from audiostyle.report.charts import format_time
 from audiostyle.report.records import ROLES, PairRecord, SoundFile
 from audiostyle.utils.atomic_files import file_digest
 
@@ -36,19 +37,16 @@ class LoadedSound:
     S: Array = field(default_factory=lambda: np.zeros((1, 0), np.float32))  # (n_mels, t), dB
     S_seconds: float = 0.0  # that S covers
     wave: Array = field(default_factory=lambda: np.zeros((2, 0), np.float32))  # extremes per bin
-    about: str = ""  # rate, channels and format of the file
+    about: str = ""  # rate, channels, format and length, and the remark of the sound
     reason: str = ""  # why there is nothing to show
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class PlayerSource:
+class PlayerSource(NamedTuple):
     """What a player plays."""
 
     url: str  # a data URI, or a relative URL
     offset: float  # in seconds; where the excerpt begins in the file
-    embedded: bool
-    n_bytes: int  # size on the page
 
 
 def load_sound(
@@ -63,7 +61,7 @@ def load_sound(
 
     A file that cannot be read gives a `LoadedSound.reason` instead of an exception.
     """
-    loaded = LoadedSound(sound, reason=sound.reason)
+    loaded = LoadedSound(sound, reason=sound.reason, about=sound.about)
     if sound.path is None:
         return loaded
     try:
@@ -85,7 +83,9 @@ def load_sound(
     loaded.seconds = stream.n / stream.sr
     loaded.wave = wave_extremes(source.blocks(), stream.n)
     channels = {1: "mono", 2: "stereo"}.get(source.channels, f"{source.channels} channels")
-    loaded.about = f"{source.sr / 1000:g} kHz, {channels}, {source.format} {source.subtype}"
+    length = format_time(loaded.seconds, exact=True)
+    about = f"{source.sr / 1000:g} kHz, {channels}, {source.format} {source.subtype}, {length}"
+    loaded.about = f"{about}, {sound.about}" if sound.about else about
     loaded.notes = list(source.notes)
     if check_digest and sound.sha256 and file_digest(sound.path) != sound.sha256:
         loaded.notes.append(f"{sound.path}: has changed since (its SHA-256 differs)")
@@ -138,37 +138,28 @@ def wave_extremes(blocks: Iterator[Array], n: int) -> Array:
 
 
 def make_player_sources(
-    loaded: Mapping[str, LoadedSound], page: Path, max_bytes: int
-) -> dict[str, PlayerSource | None]:
-    """Embed all sounds of a pair if they fit into `max_bytes` together, else link all of them."""
-    embedded: dict[str, PlayerSource | None] = {}
-    for role, one in loaded.items():
-        if one.reason:
-            embedded[role] = None
-            continue
-        source = embed(one, max_bytes)
-        if source is None:
-            return {role: link(one, page) for role, one in loaded.items()}
-        embedded[role] = source
-        max_bytes -= source.n_bytes
-    return embedded
+    loaded: Sequence[LoadedSound], page: Path, max_bytes: int
+) -> list[PlayerSource | None]:
+    """Embed all sounds if they fit into `max_bytes` together, else link all of them."""
+    sources: list[PlayerSource | None] = []
+    for one in loaded:
+        url = None if one.reason else _embed(one, max_bytes)
+        if url is None and not one.reason:
+            return [link(one, page) for one in loaded]
+        sources.append(PlayerSource(url, 0.0) if url else None)
+        max_bytes -= len(url or "")
+    return sources
 
 
-def embed(loaded: LoadedSound, max_bytes: int) -> PlayerSource | None:
-    """Encode a sound into a data URI; None if that would be larger, or there is no sound."""
-    sound = loaded.sound
-    if loaded.reason or sound.path is None:
-        return None
+def _embed(loaded: LoadedSound, max_bytes: int) -> str | None:
+    """Encode a sound into a data URI; None if that would be larger than `max_bytes`."""
     if loaded.seconds * 1000 > max_bytes:  # a constant bit rate: no need to encode an hour first
         return None
-    source = _open(sound, loaded.seconds)
+    source = _open(loaded.sound, loaded.seconds)
     encoded = writer.encode_compact(
         source.blocks(), source.sr, source.channels, max(0, (max_bytes - 40) // 4 * 3)
     )
-    if encoded is None:
-        return None
-    url = data_uri(*encoded)
-    return PlayerSource(url, 0.0, True, len(url))
+    return None if encoded is None else data_uri(*encoded)
 
 
 def link(loaded: LoadedSound, page: Path) -> PlayerSource | None:
@@ -176,8 +167,7 @@ def link(loaded: LoadedSound, page: Path) -> PlayerSource | None:
     path = loaded.sound.path
     if loaded.reason or path is None:
         return None
-    url = relative_url(path, page)
-    return PlayerSource(url, loaded.sound.start, False, len(url))
+    return PlayerSource(relative_url(path, page), loaded.sound.start)
 
 
 def relative_url(path: Path, page: Path) -> str:

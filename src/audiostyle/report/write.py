@@ -19,7 +19,7 @@ from audiostyle.report import html
 from audiostyle.report.batch_page import BatchPageBuilder
 from audiostyle.report.pair_page import pair_values
 from audiostyle.report.records import ROLES, PairCollection, PairRecord, collect
-from audiostyle.utils.atomic_files import part_file
+from audiostyle.utils.atomic_files import Staging, part_file
 
 EMBED_MB = 4.0  # with the spectrograms, the page of a 30 s pair stays below 6 MB
 SUFFIXES = (".html", ".htm")
@@ -38,38 +38,19 @@ class PageProgress:
 Callback = Callable[[PageProgress], Any]
 
 
-@dataclass(frozen=True)
-class ReportRequest:
-    """The arguments of `write_report`, checked before anything is read."""
-
-    paths: list[Path]
-    output: Path
-    force: bool = False
-    embed_limit: float = EMBED_MB
-    evaluate: bool = False
-    baselines: bool = False
-    verbose: bool = False
-
-    def check(self) -> None:
-        """Raise a `ConfigError` or `OutputError` if a value is wrong or the page not writable."""
-        if not self.paths:
-            raise ConfigError("nothing to report on: name outputs, or the folder of a batch")
-        if self.output.suffix.lower() not in SUFFIXES:
-            raise ConfigError(f"report={self.output} must end in .html")
-        if not (math.isfinite(self.embed_limit) and 0 <= self.embed_limit <= 1000):
-            raise ConfigError(f"embed_limit={self.embed_limit:g} must be from 0 to 1000 MB")
-        if self.baselines and not self.evaluate:
-            raise ConfigError("baselines need --evaluate; add it")
-        if os.path.isdir(self.output):
-            raise OutputError(f"{self.output}: is a folder; name a file in it")
-        if os.path.exists(self.output):
-            for path in self.paths:
-                if os.path.exists(path) and os.path.samefile(path, self.output):
-                    raise OutputError(f"{self.output}: is also an input; choose another name")
-            if not self.force:
-                raise OutputError(f"{self.output}: exists already; use --force to replace it")
-        with part_file(self.output):
-            pass  # its folder can be written
+def check_page(paths: Sequence[Path], output: Path, force: bool = False) -> None:
+    """Raise a `ConfigError` or `OutputError` if a page about `paths` cannot be written."""
+    if output.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"report={output} must end in .html")
+    if os.path.isdir(output):
+        raise OutputError(f"{output}: is a folder; name a file in it")
+    if os.path.exists(output):
+        if any(os.path.exists(path) and os.path.samefile(path, output) for path in paths):
+            raise OutputError(f"{output}: is also an input; choose another name")
+        if not force:
+            raise OutputError(f"{output}: exists already; use --force to replace it")
+    with part_file(output):
+        pass  # its folder can be written
 
 
 def write_report(
@@ -121,47 +102,44 @@ def write_report(
     MissingPackageError
         If `evaluate` is set and mir_eval is not installed.
     """
-    listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    request = ReportRequest(
-        [Path(path) for path in listed],
-        Path(output),
-        force=force,
-        embed_limit=embed_limit,
-        evaluate=evaluate,
-        baselines=baselines,
-        verbose=verbose,
-    )
-    return run_report_request(request, callback)
-
-
-def run_report_request(request: ReportRequest, callback: Callback | None = None) -> PairCollection:
-    """Carry out a `ReportRequest`; see `write_report`."""
+    listed = [Path(p) for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    output = Path(output)
     report = callback or (lambda event: None)
-    request.check()
-    collection = collect(request.paths)
-    pairs, output = collection.pairs, request.output
-    if request.evaluate:
+    if not listed:
+        raise ConfigError("nothing to report on: name outputs, or the folder of a batch")
+    if not (math.isfinite(embed_limit) and 0 <= embed_limit <= 1000):
+        raise ConfigError(f"embed_limit={embed_limit:g} must be from 0 to 1000 MB")
+    if baselines and not evaluate:
+        raise ConfigError("baselines need --evaluate; add it")
+    check_page(listed, output, force)
+    collection = collect(listed)
+    pairs = collection.pairs
+    if evaluate:
         for i, pair in enumerate(pairs):
             report(PageProgress(i, len(pairs), pair.name, "evaluating"))
-            _evaluate(pair, request)
-    max_bytes = round(request.embed_limit * 1e6)
+            _evaluate(pair, baselines, verbose)
+    max_bytes = round(embed_limit * 1e6)
     if len(pairs) == 1 and not collection.is_folder:
         report(PageProgress(0, 1, pairs[0].name, "drawing"))
         values = pair_values(pairs[0], output, max_bytes)
         page = html.render_page("pair.html.j2", ("player.js", "pair.js"), **values)
     else:
-        builder = BatchPageBuilder(collection, output, max_bytes)
+        builder = BatchPageBuilder(collection)
         for i, pair in enumerate(pairs):
             report(PageProgress(i, len(pairs), pair.name, "drawing"))
             builder.add(pair)
-        page = html.render_page("batch.html.j2", ("player.js", "batch.js"), **builder.values())
+        values = builder.values(output, max_bytes)
+        scripts = ("player.js", "chart.js", "batch.js")
+        page = html.render_page("batch.html.j2", scripts, **values)
     report(PageProgress(len(pairs), len(pairs), output.name, "writing"))
-    html.write_page(output, page)
+    with Staging() as staging:
+        staging.write(output, page)
+        staging.publish()
     return collection
 
 
-def _evaluate(pair: PairRecord, request: ReportRequest) -> None:
-    """Evaluate a pair; if that fails, a note says why and the page is made all the same."""
+def _evaluate(pair: PairRecord, baselines: bool, verbose: bool) -> None:
+    """Evaluate a pair; if that fails, a note on the page says why."""
     from audiostyle.evaluation import content_metrics, evaluate_files
     from audiostyle.evaluation.types import EvaluationRequest
 
@@ -176,11 +154,9 @@ def _evaluate(pair: PairRecord, request: ReportRequest) -> None:
         return
     if len(styles) > 1:
         pair.notes.append(f"evaluated against the first of {len(styles)} styles")
-    question = EvaluationRequest(
-        content, style, [result], request.baselines, verbose=request.verbose
-    )
+    request = EvaluationRequest(content, style, [result], baselines, verbose=verbose)
     try:
-        evaluation = evaluate_files.run_evaluation(question)
+        evaluation = evaluate_files.run_evaluation(request)
     except AudioStyleError as error:
         pair.notes.append(f"not evaluated: {error}")
         return

@@ -1,17 +1,10 @@
 document.documentElement.classList.add("scripted");
-const SVG = "http://www.w3.org/2000/svg";
 const parsed = {};
 // Large data is parsed when it is first needed.
 const data = (id) => (parsed[id] ??= JSON.parse(document.getElementById(id).textContent));
-const picture = (index) => {
-  const pictures = data("pictures");
-  return index >= 0 ? `data:${pictures.type};base64,${pictures.data[index]}` : "";
-};
-const svgElement = (name, attributes, text = "") => {
-  const element = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.textContent = text;
-  return element;
+const imageUrl = (index) => {
+  const images = data("images");
+  return index >= 0 ? `data:${images.type};base64,${images.data[index]}` : "";
 };
 
 // --- the table ----------------------------------------------------------------------------------
@@ -92,18 +85,18 @@ if (matrix) {
   });
 }
 
-// --- pictures, created when they become visible -------------------------------------------------
+// --- images, created when they become visible ---------------------------------------------------
 const observer = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
     observer.unobserve(entry.target);
     const image = entry.target.querySelector("img");
-    image.src = picture(Number(image.dataset.picture));
+    image.src = imageUrl(Number(image.dataset.image));
   }
 }, { root: table.parentElement, rootMargin: "600px" });
-// First lay out the rows, then load their pictures.
+// First lay out the rows, then load their images.
 requestAnimationFrame(() => setTimeout(() => {
-  for (const image of body.querySelectorAll("img[data-picture]")) observer.observe(image.closest("tr"));
+  for (const image of body.querySelectorAll("img[data-image]")) observer.observe(image.closest("tr"));
 }));
 
 // --- details on demand --------------------------------------------------------------------------
@@ -127,19 +120,19 @@ function show(i) {
   const root = view.querySelector(".player");
   root.dataset.seconds = pair.axis;
   root.querySelector(".seek").max = pair.axis;
-  pair.tracks.forEach(([index, width, source, seconds, name, about, reason], k) => {
+  pair.tracks.forEach(([index, width, seconds, name, about, reason], k) => {
     const track = root.querySelectorAll(".track")[k];
     track.querySelector(".name").textContent = name;
     track.querySelector(".about").textContent = about;
     track.querySelector(".wave").remove();
     track.dataset.seconds = seconds;
     const image = track.querySelector("image");
-    image.setAttribute("href", picture(index));
+    image.setAttribute("href", imageUrl(index));
     image.setAttribute("width", `${width}%`);
     const message = track.querySelector(".reason");
     message.textContent = reason;
     message.hidden = !reason;
-    const [url, offset] = (source >= 0 && sources[source]) || [];
+    const [url, offset] = (index >= 0 && sources[index]) || [];
     if (!url) return;
     track.dataset.offset = offset;
     const audio = document.createElement("audio");
@@ -151,7 +144,9 @@ function show(i) {
   for (const [at, text] of axes[pair.axis] ?? []) {
     axis.append(svgElement("text", { x: `${at}%`, y: 14, class: at === 0 ? "first" : at > 97 ? "last" : "" }, text));
   }
-  chart(view.querySelector(".chart"), pair.losses);
+  const figure = view.querySelector(".chart");
+  const { iteration = [], ...curves } = pair.losses;
+  if (!drawChart(figure, iteration, curves, iteration[iteration.length - 1])) figure.remove();
   const measures = view.querySelector(".measures");
   if (pair.measures) {
     measures.querySelectorAll("td").forEach((cell, k) => {
@@ -172,32 +167,6 @@ function show(i) {
 function neighbor(direction) {
   const visible = order.filter((row) => !row.element.hidden);
   return visible[visible.findIndex((row) => row.i === open) + direction];
-}
-
-function chart(figure, losses) {
-  const names = Object.keys(losses).filter((name) => name !== "iteration");
-  const values = names.flatMap((name) => losses[name]).filter((value) => value > 0);
-  if (!values.length) { figure.remove(); return; }
-  let low = Math.log10(Math.min(...values)), high = Math.log10(Math.max(...values));
-  if (high - low < 0.3) { low -= 0.15; high += 0.15; }
-  const y = (value) => (value > 0 ? (100 * (high - Math.log10(value))) / (high - low) : 100);
-  const last = Math.max(1, losses.iteration[losses.iteration.length - 1]);
-  const plot = figure.querySelector(".plot");
-  names.forEach((name, k) => {
-    const points = losses[name].map((value, j) => `${(100 * losses.iteration[j]) / last},${y(value)}`).join(" ");
-    plot.append(svgElement("polyline", { class: `curve c${k % 9}`, points }));
-    const item = document.createElement("li");
-    const swatch = svgElement("svg", { viewBox: "0 0 24 8", "aria-hidden": "true" });
-    swatch.append(svgElement("line", { class: `curve c${k % 9}`, x1: 0, x2: 24, y1: 4, y2: 4 }));
-    item.append(swatch, `${name} ${losses[name][losses[name].length - 1]}`);
-    figure.querySelector(".legend").append(item);
-  });
-  const left = figure.querySelector(".y-axis"), bottom = figure.querySelector(".x-axis");
-  for (const at of [0, 50, 100]) {
-    const value = 10 ** (high - ((high - low) * at) / 100);
-    left.append(svgElement("text", { x: "100%", y: `${at}%`, dx: -6, dy: at === 0 ? "0.8em" : at === 100 ? "0" : "0.35em" }, value.toPrecision(2)));
-  }
-  bottom.append(svgElement("text", { x: 0, y: 14, class: "first" }, "iteration 0"), svgElement("text", { x: "100%", y: 14, class: "last" }, String(last)));
 }
 
 body.addEventListener("click", (event) => {

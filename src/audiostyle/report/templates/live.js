@@ -1,37 +1,14 @@
-"use strict";
 const get = (id) => document.getElementById(id);
 const columns = JSON.parse(get("columns").textContent);
-const lines = [...document.querySelectorAll(".plot .curve")];
-const values = [...document.querySelectorAll(".legend .value")];
 const button = document.querySelector(".stop");
 const INTERVAL = 500; // milliseconds between requests
 let losses = [];
 let version = 0;
 let over = false;
 
-const label = (x, y, offset, text, css = "") => {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", "text");
-  for (const [key, value] of Object.entries({ x, y, ...offset, class: css })) element.setAttribute(key, value);
-  element.textContent = text;
-  return element;
-};
-
-function draw(iterations) {
-  const all = losses.flatMap((row) => columns.map((column) => row[column])).filter((value) => value > 0);
-  if (!all.length) return;
-  let low = Math.log10(Math.min(...all)), high = Math.log10(Math.max(...all));
-  if (high - low < 0.3) { low -= 0.15; high += 0.15; }
-  const y = (value) => (value > 0 ? (100 * (high - Math.log10(value))) / (high - low) : 100);
-  const last = Math.max(1, losses[losses.length - 1][0]);
-  columns.forEach((column, k) => {
-    lines[k].setAttribute("points", losses.map((row) => `${(100 * row[0]) / last},${y(row[column])}`).join(" "));
-    values[k].textContent = Number(losses[losses.length - 1][column]).toPrecision(3);
-  });
-  document.querySelector(".chart .y-axis").replaceChildren(...[0, 50, 100].map((at) =>
-    label("100%", `${at}%`, { dx: -6, dy: at === 0 ? "0.8em" : at === 100 ? "0" : "0.35em" },
-      (10 ** (high - ((high - low) * at) / 100)).toPrecision(2))));
-  document.querySelector(".chart .x-axis").replaceChildren(
-    label(0, 14, {}, "iteration 0", "first"), label("100%", 14, {}, `${last} of ${iterations}`, "last"));
+function draw(end) {
+  const curves = Object.entries(columns).map(([name, column]) => [name, losses.map((row) => row[column])]);
+  drawChart(document.querySelector(".chart"), losses.map((row) => row[0]), Object.fromEntries(curves), end);
 }
 
 function show(state) {
@@ -50,7 +27,7 @@ function show(state) {
     version = state.version;
     shownWindow = state.window;
   }
-  draw(state.iterations);
+  draw(`${state.iteration} of ${state.iterations}`);
   if (state.ended) { over = true; get("progress").value = 1; }
 }
 let shownWindow = 0;
