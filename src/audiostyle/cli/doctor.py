@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import get_completion_class
 
-from audiostyle.cli.options import command, examples, flag, option, option_group
+from audiostyle.cli.options import command, option, option_group
 from audiostyle.cli.progress import Console
 
 if TYPE_CHECKING:
@@ -18,15 +18,9 @@ if TYPE_CHECKING:
 NOT_USABLE = 4  # as `audiostyle batch` exits if a device, disk space or a package is missing
 
 
-@command(
-    "doctor",
-    options_metavar="[OPTIONS]",
-    epilog=examples("audiostyle doctor --no-self-test", "audiostyle doctor --json"),
-)
-@option_group("Output", flag("json", "Print the results as one JSON document, not as a table."))
-@option_group(
-    "Run", option("--no-self-test", is_flag=True, help="Skip the transfer of one second.")
-)
+@command("doctor", "--no-self-test", "--json")
+@option_group("Output", option("--json as_json", "Print the results as JSON, not as a table."))
+@option_group("Run", option("--no-self-test", "Skip the transfer of one second."))
 def doctor_command(as_json: bool, no_self_test: bool) -> int:
     """Check whether audiostyle works on this machine, and why it uses no GPU.
 
@@ -58,13 +52,7 @@ def render_report(report: DoctorReport) -> str:
     return "\n".join([*lines, "", f"audiostyle {conclusion}"]) + "\n"
 
 
-@command(
-    "completion",
-    options_metavar="[OPTIONS]",
-    epilog=examples(
-        "audiostyle completion bash", "audiostyle completion zsh", "audiostyle completion fish"
-    ),
-)
+@command("completion", "bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
     """Print the script that lets SHELL (bash, zsh or fish) complete commands and options.

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiostyle.cli.options import PATH, command, examples, flag, option, option_group
-from audiostyle.cli.progress import Console, ItemProgress
+from audiostyle.cli.options import (
+    PATH,
+    command,
+    option,
+    option_group,
+    output_option,
+    verbose_option,
+)
+from audiostyle.cli.progress import Console, Progress
 from audiostyle.errors import Interrupted
 from audiostyle.utils.interrupts import Interrupt
 
@@ -20,44 +27,34 @@ if TYPE_CHECKING:
 
 @command(
     "report",
-    options_metavar="-o FILE.html [OPTIONS]",
-    epilog=examples(
-        "audiostyle report out.wav -o out.html",
-        "audiostyle report out.wav -o out.html --evaluate --baselines",
-        "audiostyle report fast.wav best.wav -o both.html --force",
-        "audiostyle report out -o out.html --embed-limit 0",
-    ),
+    "out.wav -o out.html",
+    "out.wav -o out.html --evaluate --baselines",
+    "fast.wav best.wav -o both.html --force",
+    "out -o out.html --embed-limit 0",
+    usage="-o FILE.html [OPTIONS]",
 )
 @click.argument("path", nargs=-1, required=True, type=PATH)
 @option_group(
     "Output",
-    option(
-        "-o",
-        "--output",
-        required=True,
-        type=PATH,
-        metavar="FILE.html",
-        help="Write the page to this file.",
-    ),
+    output_option("FILE.html", "Write the page to this file."),
     option(
         "--embed-limit",
-        type=float,
-        metavar="MB",
-        help="Embed this many megabytes of audio; link the rest, which must then stay in place.  "
+        "Embed this many megabytes of audio; link the rest, which must then stay in place.  "
         "[0 to 1000; default: 4]",
+        "MB",
+        type=float,
+        default=4.0,
     ),
-    flag("force", "Replace a page that exists."),
-    flag("quiet", "Print only errors."),
-    flag("verbose", "Show TensorFlow's messages and tracebacks."),
+    option("-f --force", "Replace a page that exists."),
+    option("-q --quiet", "Print only errors."),
+    verbose_option(),
 )
 @option_group(
     "Evaluation",
-    option("--evaluate", is_flag=True, help="Evaluate every pair as audiostyle evaluate does."),
-    option("--baselines", is_flag=True, help="Evaluate baselines as well; needs --evaluate."),
+    option("--evaluate", "Evaluate every pair as audiostyle evaluate does."),
+    option("--baselines", "Evaluate baselines as well; needs --evaluate."),
 )
-def report_command(
-    path: tuple[Path, ...], quiet: bool, embed_limit: float | None, **options: Any
-) -> int:
+def report_command(path: tuple[Path, ...], quiet: bool, **options: Any) -> int:
     """Write a page about PATH... to look at and to listen to: one file that opens in any browser.
 
     PATH is an output of audiostyle transfer or its record (OUTPUT.json), the folder of a batch, or
@@ -65,12 +62,11 @@ def report_command(
     players, losses, parameters and provenance. Several outputs, or a folder, give a table of pairs
     that shows the same on demand. The page loads nothing from the network.
     """
-    from audiostyle.report.write import EMBED_MB, ReportRequest, run_report_request
+    from audiostyle.report.write import ReportRequest, run_report_request
 
     console = Console(quiet)
     progress = ReportProgress(console)
-    limit = EMBED_MB if embed_limit is None else embed_limit
-    request = ReportRequest(list(path), embed_limit=limit, **options)
+    request = ReportRequest(list(path), **options)
     with Interrupt(console.echo), contextlib.closing(progress):
         collection = run_report_request(request, progress)
     for note in collection.notes:
@@ -79,20 +75,14 @@ def report_command(
     return 0
 
 
-class ReportProgress(ItemProgress):
+class ReportProgress(Progress):
     """Shows the progress of a page of several pairs."""
 
     def __call__(self, event: PageProgress) -> None:
         """Show an event."""
-        if event.stage == "writing":
-            self.close()
-        elif event.total > 1:
-            self.show(event.stage, event.done, event.total, one_line(event.name))
-
-
-def one_line(name: str) -> str:
-    """Reduce a file name to one line that any terminal can show."""
-    return " ".join(name.encode("utf-8", "replace").decode().split())
+        if event.total > 1 and event.stage != "writing":
+            name = event.name.encode("utf-8", "replace").decode()  # that any terminal can show
+            self.show_item(event.stage, event.done, event.total, " ".join(name.split()))
 
 
 def check_transfer_report(request: TransferRequest, page: Path) -> None:
