@@ -8,12 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from audiostyle.cli.options import (
     CLUSTER_OPTIONS,
     CONTENT_OPTIONS,
-    PATH,
     SUBTYPE,
     command,
     option,
@@ -38,13 +36,7 @@ if TYPE_CHECKING:
     from audiostyle.batch.run import BatchResult
 
 SCHEMA = 1  # of the events
-
-
-def complete_files(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Leave the completion of a file, a folder or a pattern to the shell."""
-    return [CompletionItem(incomplete, type="file")]
+INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell completes it as a file
 
 
 @command(
@@ -58,8 +50,8 @@ def complete_files(
     "genres/jazz genres/classical -o out --shard 2/8",
     usage="-o FOLDER [OPTIONS]",
 )
-@click.argument("content", shell_complete=complete_files)
-@click.argument("style", shell_complete=complete_files)
+@click.argument("content", type=INPUT)
+@click.argument("style", type=INPUT)
 @option_group(
     "Output",
     output_option(
