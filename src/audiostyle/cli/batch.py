@@ -136,27 +136,13 @@ def batch_command(as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> 
     preset, config = take_config(options)
     engine = take_cluster(options)
 
-    from audiostyle.batch.request import BatchRequest
-
-    request = BatchRequest(preset=preset, **options)
-    return run_batch_command(
-        request, config, Console(quiet), engine, as_json=as_json, dry_run=dry_run
-    )
-
-
-def run_batch_command(
-    request: BatchRequest,
-    config: TransferConfig,
-    console: Console,
-    engine: Engine | Cluster | None = None,
-    *,
-    as_json: bool,
-    dry_run: bool,
-) -> int:
-    """Run a batch or plan it, show its progress and its results, and return the exit code."""
     from audiostyle.batch.engine import ENVIRONMENT
+    from audiostyle.batch.request import BatchRequest
     from audiostyle.batch.shards import shard_of_slurm
     from audiostyle.files.record import to_json_value
+
+    request = BatchRequest(preset=preset, **options)
+    console = Console(quiet)
 
     def publish(event: dict[str, Any]) -> None:
         if as_json and event:

@@ -35,6 +35,9 @@ LEVEL_TOLERANCE = 0.05  # of full scale: lossy formats are not exact
 SELFTEST_SECONDS = 300.0  # the first import after an installation compiles a lot
 MEMORY_BYTES = 2 << 30  # `balanced` takes 1.6 GB, an hour of audio 1.8 GB
 DISK_BYTES = 1 << 30
+TENSORFLOW_REMEDY = (
+    "pip install --force-reinstall tensorflow; it needs a processor with AVX, and memory"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class CheckResult:
     state: str  # ok; note: could be better; absent: optional; fault: no transfer is possible
     text: str  # what was found, in one line
     remedy: str = ""  # what to do about it, in one line
+
+
+def describe_error(error: Exception) -> str:
+    """Return the type and the message of an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def run_checks(self_test: bool = True) -> list[CheckResult]:
@@ -187,11 +195,6 @@ def _check_folder(name: str, folder: str, state: str, remedy: str) -> CheckResul
     return CheckResult("system", name, "ok", text)
 
 
-def describe_error(error: Exception) -> str:
-    """Return the type and the message of an error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
 def check_formats() -> Iterator[CheckResult]:
     """Write and read one second of audio in each of `FORMATS`, and list the other formats."""
     try:
@@ -244,12 +247,10 @@ def check_weights() -> Iterator[CheckResult]:
         yield CheckResult("weights", "manifest", "fault", str(error), "reinstall audiostyle")
         return
     for name, problem in problems.items():
-        found = (
-            ("fault", problem, "reinstall audiostyle")
-            if problem
-            else ("ok", "as published (SHA-256)")
-        )
-        yield CheckResult("weights", name, *found)
+        if problem:
+            yield CheckResult("weights", name, "fault", problem, "reinstall audiostyle")
+        else:
+            yield CheckResult("weights", name, "ok", "as published (SHA-256)")
 
 
 def run_selftest(self_test: bool = True, seconds: float | None = None) -> list[CheckResult]:
@@ -278,9 +279,6 @@ def run_selftest(self_test: bool = True, seconds: float | None = None) -> list[C
     results = [CheckResult(**json.loads(line)) for line in lines if line.startswith('{"section"')]
     if text:
         imported = any(result.name == "TensorFlow" for result in results)
-        remedy = (
-            "pip install --force-reinstall tensorflow; it needs a processor with AVX, and memory"
-        )
         name = "self-test" if imported else "TensorFlow"
-        results.append(CheckResult("TensorFlow", name, "fault", text, remedy))
+        results.append(CheckResult("TensorFlow", name, "fault", text, TENSORFLOW_REMEDY))
     return results
