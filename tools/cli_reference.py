@@ -63,7 +63,7 @@ def _render_command(command: click.Command, context: click.Context) -> list[str]
 
 def _render_option(option: click.Option) -> str:
     names = ", ".join(sorted(option.opts, key=len))
-    metavar = "" if option.is_flag else " " + (option.metavar or option.type.name.upper())
+    metavar = f" {option.metavar}" if option.metavar else ""
     required = "  [required]" if option.required else ""
     return f"- `{names}{metavar}`: {' '.join((option.help or '').split())}{required}"
 

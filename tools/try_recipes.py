@@ -40,7 +40,8 @@ def fill_folder(folder: Path) -> None:
         for i, name in enumerate(names):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             sf.write(folder / name, y[i * sr // 2 :][: SECONDS * sr], sr)
-    shutil.copy(ROOT / "examples" / "my_network.py", folder)
+    for plugin in ("my_network.py", "my_loss.py"):
+        shutil.copy(ROOT / "examples" / plugin, folder)
     shutil.copy(ROOT / "configs" / "fast.toml", folder / "mine.toml")
     shutil.copytree(ROOT / "configs", folder / "configs")
 

@@ -1,4 +1,4 @@
-"""The command ``evaluate``, from files to the table: compared with arrays, on known outputs."""
+"""The command ``evaluate``: table, JSON, notes and errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -14,44 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-import soundfile as sf
 
 import audiostyle
 from audiostyle.audio.resampling import resample
 from audiostyle.cli.main import main
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.evaluation import evaluate_files, scores, table
-from audiostyle.evaluation.types import EvaluationReport
+from audiostyle.evaluation import evaluate_files, scores
 from audiostyle.utils import atomic_files
-from tests.conftest import SR, make_noise, make_tones
+from tests.conftest import SR
+from tests.support.evaluation_data import CONTENT, STYLE, record_for, write, write_clips
 
-Array = npt.NDArray[Any]
 Call = Callable[..., tuple[int, str, list[str]]]
-
-CONTENT = np.concatenate([make_tones(1.5), make_tones(1.5, base=330.0)])
-STYLE = np.concatenate([make_noise(2.0), 0.3 * make_noise(1.5, seed=3)]) + 0.5 * np.concatenate(
-    [make_tones(1.8, base=233.1), make_tones(1.7, base=277.2)]
-)
-
-
-def write(path: Path, y: Array, sr: int = SR) -> None:
-    sf.write(path, y.T, sr, subtype="FLOAT")
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clips")
-    write(folder / "content.wav", CONTENT)
-    write(folder / "style.wav", STYLE)
-    write(folder / "mixed.wav", 0.5 * CONTENT + 0.5 * STYLE[: CONTENT.size])
-    return folder
 
 
 @pytest.fixture
-def folder(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(clips, tmp_path, dirs_exist_ok=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_clips(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -68,93 +46,8 @@ def call(folder: Path, capsys: pytest.CaptureFixture[str]) -> Call:
     return run
 
 
-def record_for(output: Path, content: Path, start: int, samples: int, /, **changes: Any) -> None:
-    """Write a record beside an output, as a transfer of an excerpt does."""
-    record = {
-        "output": {"sha256": atomic_files.file_digest(output)},
-        "content": {
-            "path": str(content),
-            "sha256": atomic_files.file_digest(content),
-            "sr": SR,
-            "start_sample": start,
-            "samples": samples,
-        },
-        "request": {"start": 0.0, "duration": None, "preview": samples / SR},
-        "inversion_convergence_db": -12.34,
-    }
-    atomic_files.record_path(output).write_text(json.dumps({**record, **changes}))
-
-
 def measures_of(out: str, group: str = "outputs") -> list[dict[str, Any]]:
     return [entry["measures"] for entry in json.loads(out)[group]]
-
-
-# --- measures ----------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def everything(clips: Path) -> EvaluationReport:
-    paths = [clips / "content.wav", clips / "mixed.wav"]
-    return evaluate_files.evaluate_files(
-        clips / "content.wav", clips / "style.wav", paths, baselines=True
-    )
-
-
-def test_the_measures_are_those_of_evaluate_on_the_loaded_arrays(
-    everything: EvaluationReport, clips: Path
-) -> None:
-    expected = audiostyle.evaluate(CONTENT, STYLE, sf.read(clips / "mixed.wav")[0], SR)
-    measures = dict(everything.scores[1].measures)
-    assert measures.pop("sound_consistency") is None
-    assert measures == pytest.approx(expected, abs=1e-5)
-
-
-def test_the_ends_of_the_scale_are_where_the_legend_says(everything: EvaluationReport) -> None:
-    measures = {scores.name: scores.measures for scores in everything.scores[2:]}
-    assert list(measures) == ["identity", "style_copy", "mix", "eq_match"]
-    identity, copy = measures["identity"], measures["style_copy"]
-    for name in measures_of_sections("style", "copying", "score"):
-        assert identity[name] == pytest.approx(0.0, abs=1e-6), name
-    for name in measures_of_sections("content"):
-        assert identity[name] == pytest.approx(1.0, abs=1e-6), name
-    assert copy["style"] == pytest.approx(1.0, abs=0.05)
-    assert copy["content"] == pytest.approx(0.0, abs=0.05)
-    assert copy["copying"] == pytest.approx(1.0, abs=0.05)
-    assert copy["score"] == pytest.approx(0.0, abs=0.05)
-    assert everything.scores[0].measures == pytest.approx(identity, abs=1e-5, nan_ok=True)
-
-
-def measures_of_sections(*headings: str) -> list[str]:
-    return [row[0] for section in table.SECTIONS if section[0] in headings for row in section[2]]
-
-
-def test_the_table_holds_every_number_of_the_record(everything: EvaluationReport) -> None:
-    record = everything.to_record()
-    assert {row for s in table.SECTIONS for row, *_ in s[2]} == set(
-        record["outputs"][0]["measures"]
-    )
-    lines = table.render_table(everything).splitlines()
-    header = next(line for line in lines if "identity" in line)
-    assert header.split() == [
-        "content.wav", "mixed.wav", "identity", "style_copy", "mix", "eq_match"
-    ]  # fmt: skip
-    columns = [entry["measures"] for entry in record["outputs"] + record["baselines"]]
-    at = lines.index(header) + 1
-    for _, _, rows in table.SECTIONS:
-        for offset, (measure, label, factor, decimals) in enumerate(rows, 1):
-            line = lines[at + offset]
-            assert line[: table.LABEL_WIDTH].strip() == label
-            for cell, column in zip(line[table.LABEL_WIDTH :].split(), columns, strict=True):
-                if column[measure] is None:
-                    assert cell == "-"
-                else:
-                    error = abs(float(cell) - factor * column[measure])
-                    assert error <= 0.5 * 10**-decimals + 1e-9, measure
-        at += 1 + len(rows)
-    assert at == len(lines)
-
-
-# --- output ------------------------------------------------------------------------
 
 
 def test_the_table_names_the_pair_and_nothing_else_is_printed(call: Call) -> None:
@@ -183,9 +76,6 @@ def test_json_names_the_files_that_were_compared(call: Call, folder: Path) -> No
     assert record["outputs"][0]["compared_to"] == {"start_sample": 0, "samples": CONTENT.size}
     assert record["style"]["seconds"] == pytest.approx(3.5)
     assert (record["baselines"], record["failed"], record["notes"]) == ([], [], [])
-
-
-# --- excerpts ----------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -242,43 +132,6 @@ def test_the_record_of_a_transfer_names_the_excerpt(
     assert not any("lasts" in line for line in err)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"output": {"sha256": "0" * 64}}, "mixed.wav.json: is the record of another file; ignor"),
-        pytest.param(
-            *({"output": None}, "mixed.wav.json: is no record of a transfer; ignored"),
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            *({"content": {"sr": 0}}, "mixed.wav.json: is no record of a transfer; ignored"),
-            marks=pytest.mark.slow,
-        ),
-    ],
-)
-def test_a_record_that_does_not_fit_is_ignored_with_a_note(
-    changes: dict[str, Any], message: str, folder: Path
-) -> None:
-    record_for(folder / "mixed.wav", folder / "content.wav", SR, SR, **changes)
-    report = evaluate_files.evaluate_files("content.wav", "style.wav", "mixed.wav")
-    (found,) = report.scores
-    assert (found.start_sample, found.samples) == (0, CONTENT.size)
-    assert found.measures["sound_consistency"] is None
-    (note,) = found.notes
-    assert note.startswith(message)
-
-
-@pytest.mark.slow
-def test_an_output_of_another_content_is_compared_with_a_note(folder: Path) -> None:
-    record_for(folder / "mixed.wav", folder / "style.wav", SR, SR)
-    (found,) = evaluate_files.evaluate_files("content.wav", "style.wav", "mixed.wav").scores
-    assert found.start_sample == 0
-    assert "was made from another content" in found.notes[0]
-
-
-# --- rates, channels, lengths, folders --------------------------------------------------------
-
-
 @pytest.mark.slow
 def test_rates_channels_and_lengths_may_differ(call: Call, folder: Path) -> None:
     faster = resample(CONTENT[None], SR, 44_100)
@@ -294,42 +147,6 @@ def test_rates_channels_and_lengths_may_differ(call: Call, folder: Path) -> None
     assert measures["sound_loudness"] == pytest.approx(0.0, abs=0.05)
     assert "stereo.wav: resampled from 44100 Hz to the content's 22050 Hz, without what" in err[3]
     assert err[4].endswith("cut from 4.000 s to the content's 3.000 s")
-
-
-@pytest.mark.slow
-def test_clipping_is_counted_in_the_samples_that_the_file_holds(folder: Path) -> None:
-    loud = np.clip(20.0 * resample(CONTENT[None], SR, 44_100), -1.0, 1.0)
-    write(folder / "loud.wav", loud, 44_100)
-    (found,) = evaluate_files.evaluate_files("content.wav", "style.wav", "loud.wav").scores
-    assert found.measures["sound_clipping"] == np.mean(np.abs(loud) >= scores.FULL_SCALE)
-
-
-@pytest.mark.slow
-def test_a_folder_is_one_style_up_to_a_limit_in_a_note(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (folder / "genre").mkdir()
-    (folder / "genre" / "a.wav").write_text("no sound")
-    parts = [STYLE[: 2 * SR], STYLE[2 * SR :], STYLE]
-    for name, part in zip("bcd", parts, strict=True):
-        write(folder / "genre" / f"{name}.wav", part)
-    monkeypatch.setattr(evaluate_files, "STYLE_SECONDS", 3.0)
-    report = evaluate_files.evaluate_files("content.wav", "genre", "mixed.wav")
-    assert report.style["cut"] is True
-    assert report.style["seconds"] == 3.0
-    assert [Path(clip["path"]).name for clip in report.style["clips"]] == ["b.wav", "c.wav"]
-    assert report.notes[0] == "genre: only its first 3 s count (2 of 4 clips)"
-    assert report.notes[1].startswith("skipped genre/a.wav: is not an audio file")
-    levelled = [part / np.sqrt(np.mean(part**2)) for part in parts[:2]]
-    expected = audiostyle.evaluate(
-        CONTENT, np.concatenate(levelled)[: 3 * SR], sf.read("mixed.wav")[0], SR
-    )
-    assert report.scores[0].measures == pytest.approx(
-        {"sound_consistency": None, **expected}, abs=1e-4
-    )
-
-
-# --- errors ------------------------------------------------------------------------
 
 
 def test_a_broken_output_does_not_hide_the_others(call: Call, folder: Path) -> None:

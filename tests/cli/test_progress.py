@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from audiostyle.cli.progress import (
     LINE_INTERVAL,
     BatchProgress,
     Console,
-    ItemProgress,
+    Progress,
     TransferProgress,
     format_duration,
 )
@@ -109,15 +108,10 @@ def test_several_windows_are_one_bar_that_never_goes_back(
 ) -> None:
     progress, lines = make_progress(monkeypatch, terminal=True)
     shown: list[tuple[int, int]] = []
-    move = progress.move
-
-    def watch(bar: Any, done: int, text: str) -> None:
-        move(bar, done, text)
-        shown.append((bar.n, bar.total))
-
-    monkeypatch.setattr(progress, "move", watch)
     for event in windows():
         progress(event)
+        if isinstance(event, Iteration):
+            shown.append((progress.bar("step").n, progress.bar("step").total))
     assert shown == [(n, 15) for n in (0, 1, 2, 3, 4, 5, 5, 6, 7, 10, 11, 12, 13, 14, 15)]
     bar = capsys.readouterr().err
     assert "100%" in bar and "15/15 [" in bar
@@ -187,9 +181,9 @@ def test_an_evaluation_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", terminal)
-    progress = ItemProgress(ListConsole())
-    progress.show("step", 0, 2, "first")
-    progress.show("step", 1, 2, "second")
+    progress = Progress(ListConsole())
+    progress.show_item("step", 0, 2, "first")
+    progress.show_item("step", 1, 2, "second")
     progress.close()
     assert "1/2" in terminal.getvalue()
     assert "second" in terminal.getvalue()
@@ -198,9 +192,9 @@ def test_an_evaluation_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -
 
 def test_many_items_are_about_twenty_lines() -> None:
     for total, expected in ((3, 3), (20, 20), (39, 39), (1000, 20)):
-        progress = ItemProgress(console := ListConsole())
+        progress = Progress(console := ListConsole())
         for done in range(total + 1):
-            progress.show("drawing", done, total, "x.wav")
+            progress.show_item("drawing", done, total, "x.wav")
         assert len(console.lines) == expected
         assert console.lines[0] == f"drawing 1/{total}: x.wav"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from audiostyle.cli.progress import Console
-from audiostyle.cli.report import ReportProgress, write_transfer_report
+from audiostyle.cli.report import ReportProgress, report_command, write_transfer_report
 from audiostyle.errors import Interrupted
 from audiostyle.files import transfer
 from audiostyle.report import write
@@ -68,14 +68,20 @@ def test_the_command_prints_the_path_of_the_page_unless_quiet(
     assert capsys.readouterr() == ("", "")
 
 
+def test_the_limit_of_embedded_audio_is_that_of_a_request() -> None:
+    """The command does not import the request, to stay fast."""
+    context = report_command.make_context("report", ["out.wav", "-o", "p.html"])
+    assert context.params["embed_limit"] == write.EMBED_MB
+
+
 def test_progress_of_many_pairs_is_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     progress = ReportProgress(Console())
     for i in range(1000):
         progress(write.PageProgress(i, 1000, f"p\n{i}.wav", "drawing"))
     progress(write.PageProgress(1000, 1000, "page.html", "writing"))
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 20
-    assert said[0] == "drawing 1/1000: p 0.wav"
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 20
+    assert printed[0] == "drawing 1/1000: p 0.wav"
 
 
 @pytest.mark.slow
@@ -116,5 +122,5 @@ def test_a_signal_during_the_report_keeps_the_output(
     monkeypatch.setattr(write, "write_report", stop)
     output = tmp_path / "o.wav"
     assert write_transfer_report(output, output, Console(quiet=True)) == 143
-    said = f"interrupted; {output} was written, its report was not\n"
-    assert capsys.readouterr() == ("", said)
+    printed = f"interrupted; {output} was written, its report was not\n"
+    assert capsys.readouterr() == ("", printed)

@@ -50,9 +50,7 @@ def fake_results(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Replace the results of all checks."""
 
     def replace(*results: CheckResult) -> None:
-        monkeypatch.setattr(
-            checks, "run_checks", lambda self_test: checks.DoctorReport([*results] * self_test)
-        )
+        monkeypatch.setattr(checks, "run_checks", lambda self_test: [*results] * self_test)
 
     return replace
 

@@ -8,21 +8,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from audiostyle.cli.options import (
     CLUSTER_OPTIONS,
     CONTENT_OPTIONS,
-    PATH,
     SUBTYPE,
     command,
-    examples,
-    flag,
     option,
     option_group,
+    output_option,
     parameter_options,
     take_cluster,
     take_config,
+    verbose_option,
 )
 from audiostyle.cli.progress import BatchProgress, Console, format_duration
 from audiostyle.config.transfer_config import TransferConfig
@@ -38,115 +36,87 @@ if TYPE_CHECKING:
     from audiostyle.batch.run import BatchResult
 
 SCHEMA = 1  # of the events
-
-
-def complete_files(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Leave the completion of a file, a folder or a pattern to the shell."""
-    return [CompletionItem(incomplete, type="file")]
+INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell completes it as a file
 
 
 @command(
     "batch",
-    options_metavar="-o FOLDER [OPTIONS]",
-    epilog=examples(
-        "audiostyle batch genres/jazz genres/classical -o out --by genre",
-        "audiostyle batch genres genres -o out --content-genre jazz --style-genre classical "
-        "--limit 50",
-        'audiostyle batch "songs/*.mp3" classical.style.npz -o out '
-        '--name "{content_genre}/{content}.flac"',
-        "audiostyle batch @songs.txt genres -o out --by genre --pair random:2 --evaluate",
-        "audiostyle batch genres/jazz genres/classical -o out --by genre --dry-run",
-        "audiostyle batch genres/jazz genres/classical -o out --engine ray --ray-address auto",
-        "audiostyle batch genres/jazz genres/classical -o out --shard 2/8",
-    ),
+    "genres/jazz genres/classical -o out --by genre",
+    "genres genres -o out --content-genre jazz --style-genre classical --limit 50",
+    '"songs/*.mp3" classical.style.npz -o out --name "{content_genre}/{content}.flac"',
+    "@songs.txt genres -o out --by genre --pair random:2 --evaluate",
+    "genres/jazz genres/classical -o out --by genre --dry-run",
+    "genres/jazz genres/classical -o out --engine ray --ray-address auto",
+    "genres/jazz genres/classical -o out --shard 2/8",
+    usage="-o FOLDER [OPTIONS]",
 )
-@click.argument("content", shell_complete=complete_files)
-@click.argument("style", shell_complete=complete_files)
+@click.argument("content", type=INPUT)
+@click.argument("style", type=INPUT)
 @option_group(
     "Output",
-    option(
-        "-o",
-        "--output",
+    output_option(
+        "FOLDER",
+        "Write outputs, journal and results to this folder; create it if needed.",
         "out_dir",
-        required=True,
-        type=PATH,
-        metavar="FOLDER",
-        help="Write outputs, journal and results to this folder; create it if needed.",
     ),
     option(
         "--name",
-        default="{content}__{style}.wav",
-        metavar="TEMPLATE",
-        help="Name the outputs by this template of {content}, {style}, {content_genre} and "
+        "Name the outputs by this template of {content}, {style}, {content_genre} and "
         "{style_genre}; / makes folders.  [default: {content}__{style}.wav]",
+        "TEMPLATE",
+        default="{content}__{style}.wav",
     ),
     SUBTYPE,
     option(
         "--evaluate",
-        is_flag=True,
-        help="Evaluate every output as audiostyle evaluate does, and add the scores to the "
-        "results.",
+        "Evaluate every output as audiostyle evaluate does, and add the scores to the results.",
     ),
-    flag("json", "Print events to standard output, one JSON document per line."),
-    flag("quiet", "Print only what failed."),
-    flag("verbose", "Show TensorFlow's messages and tracebacks."),
+    option("--json as_json", "Print events to standard output, one JSON document per line."),
+    option("-q --quiet", "Print only what failed."),
+    verbose_option(),
 )
 @option_group(
     "Plan",
     option(
         "--pair",
-        default="product",
-        metavar="[product|zip|random:N|csv:FILE]",
-        help="Pair each content with each style; the first with the first and so on; each with N "
-        "styles drawn by --seed; or as listed in the columns content and style of a table.  "
+        "Pair each content with each style; the first with the first and so on; each with N styles "
+        "drawn by --seed; or as listed in the columns content and style of a table.  "
         "[default: product]",
+        "[product|zip|random:N|csv:FILE]",
+        default="product",
     ),
     option(
         "--by",
+        "Treat each clip as one style, or all clips of a genre (a folder).  [default: clip]",
+        "[clip|genre]",
         default="clip",
-        metavar="[clip|genre]",
-        help="Treat each clip as one style, or all clips of a genre (a folder).  [default: clip]",
     ),
+    option("--content-genre", "Use only this genre of CONTENT.  [default: all]", "NAME"),
+    option("--style-genre", "Use only this genre of STYLE.  [default: all]", "NAME"),
     option(
-        "--content-genre", metavar="NAME", help="Use only this genre of CONTENT.  [default: all]"
+        "--limit", "Process at most this many pairs.  [at least 1; default: all]", "N", type=int
     ),
-    option("--style-genre", metavar="NAME", help="Use only this genre of STYLE.  [default: all]"),
-    option(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="Process at most this many pairs.  [at least 1; default: all]",
-    ),
-    option("--shuffle", is_flag=True, help="Draw the pairs of --limit at random, by --seed."),
-    option(
-        "-n",
-        "--dry-run",
-        is_flag=True,
-        help="Print names, counts, and the disk space and time needed, and stop.",
-    ),
+    option("--shuffle", "Draw the pairs of --limit at random, by --seed."),
+    option("-n --dry-run", "Print names, counts, and the disk space and time needed, and stop."),
     option(
         "--retry-failed",
-        is_flag=True,
-        help="Retry also pairs that will probably fail again: after a crash, or with unusable "
-        "inputs.",
+        "Retry also pairs that will probably fail again: after a crash, or with unusable inputs.",
     ),
-    flag("force", "Process all pairs again, and replace outputs that exist."),
+    option("-f --force", "Process all pairs again, and replace outputs that exist."),
 )
 @option_group("Input", *CONTENT_OPTIONS)
 @parameter_options(
     option(
         "--engine",
+        "Compute in this process, or on the workers of a Ray cluster.  [default: local]",
+        "[local|ray]",
         default="local",
-        metavar="[local|ray]",
-        help="Compute in this process, or on the workers of a Ray cluster.  [default: local]",
     ),
     option(
         "--shard",
-        metavar="I/N",
-        help="Process only part I of N; other processes may process the other parts at the same "
-        "time.  [I from 1 to N; default: SLURM_ARRAY_TASK_ID if set, else all]",
+        "Process only part I of N; other processes may process the other parts at the same time.  "
+        "[I from 1 to N; default: SLURM_ARRAY_TASK_ID if set, else all]",
+        "I/N",
     ),
 )
 @option_group("Cluster", *CLUSTER_OPTIONS)
@@ -166,63 +136,43 @@ def batch_command(as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> 
     preset, config = take_config(options)
     engine = take_cluster(options)
 
+    from audiostyle.batch.engine import ENVIRONMENT
     from audiostyle.batch.request import BatchRequest
+    from audiostyle.batch.shards import shard_of_slurm
+    from audiostyle.files.record import to_json_value
 
     request = BatchRequest(preset=preset, **options)
-    return run_batch_command(
-        request, config, Console(quiet), engine, as_json=as_json, dry_run=dry_run
-    )
-
-
-def run_batch_command(
-    request: BatchRequest,
-    config: TransferConfig,
-    console: Console,
-    engine: Engine | Cluster | None = None,
-    *,
-    as_json: bool,
-    dry_run: bool,
-) -> int:
-    """Run a batch or plan it, show its progress and its results, and return the exit code."""
-    from audiostyle.batch.engine import ENVIRONMENT
-    from audiostyle.batch.ray.cluster import Cluster
-    from audiostyle.batch.shards import shard_of_slurm
-    from audiostyle.config.plugins import check_portable
+    console = Console(quiet)
 
     def publish(event: dict[str, Any]) -> None:
         if as_json and event:
-            console.publish(_to_line(event))
-
-    def fail(error: AudioStyleError, code: int) -> int:
-        message = " ".join(str(error).split())
-        console.echo(f"audiostyle: error: {message}", always=True)
-        publish({"event": "error", "reason": message, "exit_code": code})
-        return code
+            console.publish(json.dumps(to_json_value(event), allow_nan=False) + "\n")
 
     try:
         if request.shard is None and (shard := shard_of_slurm(os.environ)):
             request.shard = shard
             console.echo(f"shard {shard}, from SLURM_ARRAY_TASK_ID; --shard 1/1 runs the whole")
-        if isinstance(engine, Cluster):
-            engine.check(request.device)
-            check_portable(config)
-        if dry_run:
-            plan = _plan(request, config, engine)
-            publish(to_event(plan, names=True))
-            if not as_json:
-                console.publish(_render_plan(plan))
-            return 0
-        progress = None if as_json else BatchProgress(console)
-        return _run(request, config, console, engine, progress, publish)
-    except (*ENVIRONMENT, BusyError) as error:
-        return fail(error, 4)
+        if not dry_run:
+            progress = None if as_json else BatchProgress(console)
+            return _run(request, config, console, engine, progress, publish)
+        plan = to_event(_plan(request, config, engine), names=True)
+        publish(plan)
+        if not as_json:
+            console.publish(_render_plan(plan))
+        return 0
     except ConfigError:
         raise
     except AudioStyleError as error:
-        # A folder without clips leaves nothing to do; a folder that does not exist, or an output
-        # that is in the way, is a mistake in the command.
-        empty = isinstance(error, AudioFileError) and error.kind != "missing"
-        return fail(error, 3 if empty else 2)
+        if isinstance(error, (*ENVIRONMENT, BusyError)):
+            code = 4
+        else:
+            # A folder without clips leaves nothing to do; a folder that does not exist, or an
+            # output that is in the way, is a mistake in the command.
+            code = 3 if isinstance(error, AudioFileError) and error.kind != "missing" else 2
+        message = " ".join(str(error).split())
+        console.echo(f"audiostyle: error: {message}", always=True)
+        publish({"event": "error", "reason": message, "exit_code": code})
+        return code
 
 
 def _plan(
@@ -231,8 +181,12 @@ def _plan(
     from audiostyle.batch import journal
     from audiostyle.batch.plan import make_batch_plan
     from audiostyle.batch.ray.cluster import Cluster
+    from audiostyle.config.plugins import check_portable
 
     request.check()
+    if isinstance(engine, Cluster):
+        engine.check(request.device)
+        check_portable(config)
     plan = make_batch_plan(request, config, journal.read(request.out_dir))
     if isinstance(engine, Cluster) and engine.workers and plan.seconds:
         plan.seconds /= engine.workers
@@ -275,49 +229,43 @@ def _run(
             interrupt.stage = "done"
             if progress is not None:
                 progress.close()
+            counts = {}
             for result in results:
-                _echo_result(result, console)
-        counts = {
-            status: result.count(status)
-            for result in results
-            for status in ("done", "failed", "pending")
-        }
+                counts = {name: result.count(name) for name in ("done", "failed", "pending")}
+                _echo_result(result, counts, console)
         publish({**counts, "event": "end", "exit_code": code})
     return code
 
 
-def _echo_result(result: BatchResult, console: Console) -> None:
+def _echo_result(result: BatchResult, counts: dict[str, int], console: Console) -> None:
     from audiostyle.batch.run import failed_lines
 
     for line in failed_lines(result):
         console.echo(f"failed: {line}", always=True)
     for line in result.unevaluated:
         console.echo(f"not evaluated: {line}", always=True)
-    pending = result.count("pending")
+    left = f", {counts['pending']} left; the same command goes on" if counts["pending"] else ""
     console.echo(
-        f"{os.path.abspath(result.out_dir)}: {result.count('done')} done ({result.computed} now), "
-        f"{result.count('failed')} failed"
-        + (f", {pending} left; the same command goes on" if pending else "")
+        f"{os.path.abspath(result.out_dir)}: {counts['done']} done ({result.computed} now), "
+        f"{counts['failed']} failed{left}"
     )
 
 
-def _render_plan(plan: BatchPlan) -> str:
-    to_compute = sum(job.compute for job in plan.jobs)
-    to_evaluate = sum(job.evaluate for job in plan.jobs)
-    lines = [job.pair.id for job in plan.jobs]
-    lines += [f"cannot be done: {f['pair']} ({f['kind']}: {f['reason']})" for f in plan.failed]
-    lines += plan.notes
-    lines.append(
-        f"{len(plan.pairs)} pairs: {len(plan.done)} done, {to_compute} to compute, "
-        f"{len(plan.failed)} that cannot be done"
-        + (f", {to_evaluate} to evaluate" if to_evaluate else "")
-    )
-    lines.append(
-        f"disk: about {plan.n_bytes / 1e6:.1f} MB needed, {plan.free_bytes / 1e6:.0f} MB free"
-    )
-    if plan.seconds is not None:
-        basis = "as measured in this folder" if plan.measured else "a rule of thumb for 2 cores"
-        lines.append(f"time: about {format_duration(plan.seconds)} ({basis})")
+def _render_plan(plan: dict[str, Any]) -> str:
+    """Write the event ``plan`` for people."""
+    more = f", {plan['to_evaluate']} to evaluate" if plan["to_evaluate"] else ""
+    lines = [
+        *plan["names"],
+        *(f"cannot be done: {f['pair']} ({f['kind']}: {f['reason']})" for f in plan["failed"]),
+        *plan["notes"],
+        f"{plan['pairs']} pairs: {plan['done']} done, {plan['to_compute']} to compute, "
+        f"{len(plan['failed'])} that cannot be done{more}",
+        f"disk: about {plan['bytes_needed'] / 1e6:.1f} MB needed, "
+        f"{plan['bytes_free'] / 1e6:.0f} MB free",
+    ]
+    if plan["seconds"] is not None:
+        basis = "as measured in this folder" if plan["measured"] else "a rule of thumb for 2 cores"
+        lines.append(f"time: about {format_duration(plan['seconds'])} ({basis})")
     return "\n".join(lines) + "\n"
 
 
@@ -360,31 +308,33 @@ def to_event(event: Any, names: bool = False) -> dict[str, Any]:
     from audiostyle.batch import engine
     from audiostyle.batch.plan import BatchPlan
 
-    def about_pair(name: str, /, **facts: Any) -> dict[str, Any]:
-        return {"event": name, "pair": event.job.pair.id, "output": str(event.job.output), **facts}
-
-    if isinstance(event, BatchPlan):
-        return _plan_event(event, names)
-    if isinstance(event, Stage):
-        return {"event": "stage", "stage": event.name, "detail": event.detail}
-    if isinstance(event, Iteration):
-        fields = ("step", "n_steps", "window", "n_windows", "total", "content", "style")
-        return {"event": "step", **{name: getattr(event, name) for name in fields}}
-    if isinstance(event, engine.Started):
-        return about_pair("started")
-    if isinstance(event, engine.Done):
-        return {**about_pair("done"), **event.summary, "seconds": round(event.seconds, 3)}
-    if isinstance(event, engine.Failed):
-        return about_pair("failed", kind=event.kind, reason=event.reason)
-    if isinstance(event, engine.Evaluated):
-        return about_pair("scored", scores=event.scores, reason=event.reason)
-    if isinstance(event, engine.Lost):
-        return about_pair("lost", reason=event.reason)
-    if isinstance(event, engine.Note):
-        return {"event": "note", "text": event.text}
-    if isinstance(event, engine.Abandoned):
-        return about_pair("interrupted")
-    return {}
+    facts: dict[str, Any] = {}
+    match event:
+        case BatchPlan():
+            return _plan_event(event, names)
+        case Stage(name, detail):
+            return {"event": "stage", "stage": name, "detail": detail}
+        case engine.Note(text):
+            return {"event": "note", "text": text}
+        case Iteration():
+            fields = ("step", "n_steps", "window", "n_windows", "total", "content", "style")
+            return {"event": "step", **{name: getattr(event, name) for name in fields}}
+        case engine.Started():
+            kind = "started"
+        case engine.Done():
+            kind, facts = "done", {**event.summary, "seconds": round(event.seconds, 3)}
+        case engine.Failed():
+            kind, facts = "failed", {"kind": event.kind, "reason": event.reason}
+        case engine.Evaluated():
+            kind, facts = "scored", {"scores": event.scores, "reason": event.reason}
+        case engine.Lost():
+            kind, facts = "lost", {"reason": event.reason}
+        case engine.Abandoned():
+            kind = "interrupted"
+        case _:
+            return {}
+    pair = {"pair": event.job.pair.id, "output": str(event.job.output)}
+    return {"event": kind, **pair, **facts}
 
 
 def _plan_event(plan: BatchPlan, names: bool) -> dict[str, Any]:
@@ -403,9 +353,3 @@ def _plan_event(plan: BatchPlan, names: bool) -> dict[str, Any]:
         "measured": plan.measured,
     }
     return event | ({"names": [job.pair.id for job in plan.jobs]} if names else {})
-
-
-def _to_line(event: dict[str, Any]) -> str:
-    from audiostyle.files.record import to_json_value
-
-    return json.dumps(to_json_value(event), allow_nan=False) + "\n"

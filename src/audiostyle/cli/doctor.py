@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -9,24 +10,20 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import get_completion_class
 
-from audiostyle.cli.options import command, examples, flag, option, option_group
+import audiostyle
+from audiostyle.cli.options import command, option, option_group
 from audiostyle.cli.progress import Console
 
 if TYPE_CHECKING:
-    from audiostyle.doctor.checks import DoctorReport
+    from audiostyle.doctor.checks import CheckResult
 
+SCHEMA = 1  # of the JSON document
 NOT_USABLE = 4  # as `audiostyle batch` exits if a device, disk space or a package is missing
 
 
-@command(
-    "doctor",
-    options_metavar="[OPTIONS]",
-    epilog=examples("audiostyle doctor --no-self-test", "audiostyle doctor --json"),
-)
-@option_group("Output", flag("json", "Print the results as one JSON document, not as a table."))
-@option_group(
-    "Run", option("--no-self-test", is_flag=True, help="Skip the transfer of one second.")
-)
+@command("doctor", "--no-self-test", "--json")
+@option_group("Output", option("--json as_json", "Print the results as JSON, not as a table."))
+@option_group("Run", option("--no-self-test", "Skip the transfer of one second."))
 def doctor_command(as_json: bool, no_self_test: bool) -> int:
     """Check whether audiostyle works on this machine, and why it uses no GPU.
 
@@ -37,34 +34,36 @@ def doctor_command(as_json: bool, no_self_test: bool) -> int:
     """
     from audiostyle.doctor import checks
 
-    report = checks.run_checks(self_test=not no_self_test)
-    text = json.dumps(report.to_record(), indent=2) + "\n" if as_json else render_report(report)
-    Console().publish(text)
-    return 0 if report.usable else NOT_USABLE
+    results = checks.run_checks(self_test=not no_self_test)
+    faults = [result.name for result in results if result.state == "fault"]
+    if as_json:
+        record = {
+            "schema": SCHEMA,
+            "audiostyle": audiostyle.__version__,
+            "usable": not faults,
+            "findings": [dataclasses.asdict(result) for result in results],
+        }
+        Console().publish(json.dumps(record, indent=2) + "\n")
+    else:
+        conclusion = f"cannot be used: {', '.join(faults)}" if faults else "can be used"
+        Console().publish(f"{render_results(results)}\naudiostyle {conclusion}\n")
+    return NOT_USABLE if faults else 0
 
 
-def render_report(report: DoctorReport) -> str:
+def render_results(results: list[CheckResult]) -> str:
     """Write one line per result under the heading of its section, with remedies below."""
     lines: list[str] = []
-    width = max((len(result.name) for result in report.results), default=0)
-    for section, results in groupby(report.results, lambda result: result.section):
+    width = max((len(result.name) for result in results), default=0)
+    for section, group in groupby(results, lambda result: result.section):
         lines += [*([""] if lines else []), section]
-        for result in results:
+        for result in group:
             lines.append(f"  {result.state:<6} {result.name:<{width}}  {result.text}")
             if result.remedy:
                 lines.append(f"  {'':<6} {'':<{width}}  -> {result.remedy}")
-    faults = [result.name for result in report.results if result.state == "fault"]
-    conclusion = f"cannot be used: {', '.join(faults)}" if faults else "can be used"
-    return "\n".join([*lines, "", f"audiostyle {conclusion}"]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
-@command(
-    "completion",
-    options_metavar="[OPTIONS]",
-    epilog=examples(
-        "audiostyle completion bash", "audiostyle completion zsh", "audiostyle completion fish"
-    ),
-)
+@command("completion", "bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
     """Print the script that lets SHELL (bash, zsh or fish) complete commands and options.

@@ -9,19 +9,16 @@ from typing import Any
 
 import click
 
-from audiostyle.cli.options import PATH, command, examples, flag, option, option_group
-from audiostyle.cli.progress import Console, ItemProgress
+from audiostyle.cli.options import PATH, command, option, option_group, verbose_option
+from audiostyle.cli.progress import Console, Progress
 from audiostyle.utils.interrupts import Interrupt
 
 
 @command(
     "evaluate",
-    options_metavar="[OPTIONS]",
-    epilog=examples(
-        "audiostyle evaluate song.wav piano.wav out.wav",
-        "audiostyle evaluate song.wav piano.wav fast.wav best.wav --baselines",
-        "audiostyle evaluate song.mp3 genres/classical out.flac --json --quiet",
-    ),
+    "song.wav piano.wav out.wav",
+    "song.wav piano.wav fast.wav best.wav --baselines",
+    "song.mp3 genres/classical out.flac --json --quiet",
 )
 @click.argument("content", type=PATH)
 @click.argument("style", type=PATH)
@@ -30,30 +27,29 @@ from audiostyle.utils.interrupts import Interrupt
     "Input",
     option(
         "--baselines",
-        is_flag=True,
-        help="Evaluate baselines as well: identity (the content), the style, half of each, and the "
+        "Evaluate baselines as well: identity (the content), the style, half of each, and the "
         "content with the long-term EQ of the style.",
     ),
     option(
         "--start",
+        "Compare with the content from here on.  [at least 0; default: taken from the record of "
+        "each output, else 0]",
+        "SECONDS",
         type=float,
-        metavar="SECONDS",
-        help="Compare with the content from here on.  [at least 0; default: taken from the record "
-        "of each output, else 0]",
     ),
     option(
         "--duration",
+        "Compare with this many seconds of the content.  [at least 0.5; default: taken from the "
+        "record of each output, else all]",
+        "SECONDS",
         type=float,
-        metavar="SECONDS",
-        help="Compare with this many seconds of the content.  [at least 0.5; default: taken from "
-        "the record of each output, else all]",
     ),
 )
 @option_group(
     "Output",
-    flag("json", "Print inputs, versions and measures as one JSON document, not as a table."),
-    flag("quiet", "Print only the table, or the JSON, and errors."),
-    flag("verbose", "Show TensorFlow's messages and tracebacks."),
+    option("--json as_json", "Print inputs, versions and measures as JSON, not as a table."),
+    option("-q --quiet", "Print only the table, or the JSON, and errors."),
+    verbose_option(),
 )
 def evaluate_command(
     content: Path,
@@ -77,10 +73,10 @@ def evaluate_command(
     from audiostyle.files.record import to_json
 
     console = Console(quiet)
-    progress = ItemProgress(console)
+    progress = Progress(console)
     request = EvaluationRequest(content, style, list(outputs), **options)
     with Interrupt(console.echo), contextlib.closing(progress):
-        report = run_evaluation(request, functools.partial(progress.show, "step"))
+        report = run_evaluation(request, functools.partial(progress.show_item, "step"))
     for note in [*report.notes, *(note for one in report.scores for note in one.notes)]:
         console.echo(note)
     if as_json:

@@ -50,13 +50,7 @@ Check the installation, and which device is used:
 """
 
 
-@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(audiostyle.__version__, prog_name="audiostyle")
-def cli() -> None:
-    """Collect the commands."""
-
-
-for _command in (
+COMMANDS = (
     batch_command,
     completion_command,
     doctor_command,
@@ -65,8 +59,13 @@ for _command in (
     status_command,
     style_command,
     transfer_command,
-):
-    cli.add_command(_command)
+)
+
+
+@click.group(help=HELP, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(audiostyle.__version__, prog_name="audiostyle")
+def cli() -> None:
+    """Collect the commands."""
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 Decorator = Callable[[Any], Any]
 PATH = click.Path(path_type=Path)
 
-FLAGS = {
-    "force": ("-f", "--force"),
-    "json": ("--json", "as_json"),
-    "quiet": ("-q", "--quiet"),
-    "verbose": ("-v", "--verbose"),
-}
-
 
 class GroupedCommand(click.Command):
     """A command whose help lists its options under the titles that `option_group` gave them."""
@@ -46,9 +39,11 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def command(name: str, **settings: Any) -> Decorator:
-    """Make a command with option groups."""
-    return click.command(name, cls=GroupedCommand, **settings)
+def command(name: str, *examples: str, usage: str = "[OPTIONS]") -> Decorator:
+    """Make a command with option groups; the examples leave out ``audiostyle NAME``."""
+    lines = [f"  audiostyle {name} {example}" for example in examples]
+    epilog = "\n".join(["\b", "Examples:", *lines])
+    return click.command(name, cls=GroupedCommand, options_metavar=usage, epilog=epilog)
 
 
 def option_group(title: str, *options: Decorator) -> Decorator:
@@ -63,115 +58,115 @@ def option_group(title: str, *options: Decorator) -> Decorator:
     return decorate
 
 
-def option(*declarations: str, choices: Iterable[str] = (), **settings: Any) -> Decorator:
+def option(
+    names: str,  # such as "-o --output out_dir"; the last may name the parameter
+    help: str,
+    metavar: str | None = None,  # an option without one is a flag
+    *,
+    choices: Iterable[str] = (),
+    **settings: Any,
+) -> Decorator:
     """Make an option; the shell completes `choices`, or the names in a metavar such as [a|b:N]."""
-    metavar = str(settings.get("metavar"))
-    listed = metavar.strip("[]").split("|") if "|" in metavar else []
-    names = list(choices) or [name for name in listed if re.fullmatch(r"[a-z0-9-]+", name)]
-    if names:
+    listed = metavar.strip("[]").split("|") if metavar and "|" in metavar else []
+    words = list(choices) or [word for word in listed if re.fullmatch(r"[a-z0-9-]+", word)]
+    if words:
         settings["shell_complete"] = lambda context, parameter, incomplete: [
-            name for name in names if name.startswith(incomplete)
+            word for word in words if word.startswith(incomplete)
         ]
-    return click.option(*declarations, **settings)
+    if metavar is None:
+        settings["is_flag"] = True
+    return click.option(*names.split(), help=help, metavar=metavar, **settings)
 
 
-def flag(name: str, text: str) -> Decorator:
-    """Make one of `FLAGS`, which have the same names in all commands."""
-    callback = _remember_verbose if name == "verbose" else None
-    return option(*FLAGS[name], is_flag=True, callback=callback, help=text)
+def output_option(metavar: str, help: str, parameter: str = "output") -> Decorator:
+    """Make the option that names the output."""
+    return option(f"-o --output {parameter}", help, metavar, required=True, type=PATH)
 
 
-def _remember_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    """Let `audiostyle.cli.main.main` know whether to show a traceback."""
-    context.ensure_object(dict)["verbose"] = value
-    return value
+def verbose_option(help: str = "Show TensorFlow's messages and tracebacks.") -> Decorator:
+    """Make a flag that also lets `audiostyle.cli.main.main` show tracebacks."""
 
+    def remember(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+        context.ensure_object(dict)["verbose"] = value
+        return value
 
-def examples(*commands: str) -> str:
-    """Make the epilog of a command, with each example on a line of its own."""
-    return "\n".join(["\b", "Examples:", *(f"  {example}" for example in commands)])
+    return option("-v --verbose", help, callback=remember)
 
 
 SUBTYPE = option(
     "--subtype",
-    metavar="NAME",
-    help="Use this sample format, such as PCM_16, PCM_24 or FLOAT.  [default: that of the content]",
+    "Use this sample format, such as PCM_16, PCM_24 or FLOAT.  [default: that of the content]",
+    "NAME",
 )
 CONTENT_OPTIONS = (
     option(
         "--start",
+        "Start this many seconds into the content.  [at least 0; default: 0]",
+        "SECONDS",
         type=float,
         default=0.0,
-        metavar="SECONDS",
-        help="Start this many seconds into the content.  [at least 0; default: 0]",
     ),
     option(
         "--duration",
+        "Use this many seconds of the content.  [at least 0.5; default: all]",
+        "SECONDS",
         type=float,
-        metavar="SECONDS",
-        help="Use this many seconds of the content.  [at least 0.5; default: all]",
     ),
     option(
         "--preview",
+        "Use only the loudest excerpt of this length.  [at least 0.5; default: off]",
+        "SECONDS",
         type=float,
-        metavar="SECONDS",
-        help="Use only the loudest excerpt of this length.  [at least 0.5; default: off]",
     ),
 )
 RUN_OPTIONS = (
     option(
         "--device",
+        "Compute on this device; it is an error if a GPU is named and not found.  [default: auto]",
+        "[auto|cpu|gpu|gpu:N]",
         default="auto",
-        metavar="[auto|cpu|gpu|gpu:N]",
-        help="Compute on this device; it is an error if a GPU is named and not found.  "
-        "[default: auto]",
     ),
     option(
         "--threads",
+        "Compute with this many threads; 0 uses all cores.  [0 to 1024; default: 0]",
+        "N",
         type=int,
         default=0,
-        metavar="N",
-        help="Compute with this many threads; 0 uses all cores.  [0 to 1024; default: 0]",
     ),
     option(
         "--deterministic",
-        is_flag=True,
-        help="Give the same bytes every time on this machine: sum in a fixed order, with one "
-        "thread unless --threads is given. Slower.",
+        "Give the same bytes every time on this machine: sum in a fixed order, with one thread "
+        "unless --threads is given. Slower.",
     ),
 )
 CLUSTER_OPTIONS = (
     option(
         "--ray-address",
-        metavar="[auto|HOST:PORT]",
-        help="Connect to a running Ray cluster, from one of its machines.  [default: start one on "
-        "this machine, and stop it at the end]",
+        "Connect to a running Ray cluster, from one of its machines.  [default: start one on this "
+        "machine, and stop it at the end]",
+        "[auto|HOST:PORT]",
     ),
     option(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="Compute this many pairs at a time.  [default: as many as fit]",
+        "--workers", "Compute this many pairs at a time.  [default: as many as fit]", "N", type=int
     ),
     option(
         "--gpus-per-worker",
-        type=float,
-        metavar="N",
-        help="Give each worker this many GPUs, or a fraction of one.  [0 to 64; default: 1 if the "
+        "Give each worker this many GPUs, or a fraction of one.  [0 to 64; default: 1 if the "
         "cluster has any, else 0]",
+        "N",
+        type=float,
     ),
     option(
         "--cpus-per-worker",
+        "Give each worker this many CPUs, and as many threads unless --threads or --deterministic "
+        "is given.  [1 to 1024; default: --threads, or a fair share]",
+        "N",
         type=int,
-        metavar="N",
-        help="Give each worker this many CPUs, and as many threads unless --threads or "
-        "--deterministic is given.  [1 to 1024; default: --threads, or a fair share]",
     ),
     option(
         "--return-audio",
-        is_flag=True,
-        help="Send inputs to the workers and outputs back: for workers that share no folder with "
-        "this machine.",
+        "Send inputs to the workers and outputs back: for workers that share no folder with this "
+        "machine.",
     ),
 )
 
@@ -194,38 +189,32 @@ def take_cluster(options: dict[str, Any]) -> Cluster | None:
 def parameter_options(*run_options: Decorator) -> Decorator:
     """Add preset, file and parameters of a transfer, and `RUN_OPTIONS` with `run_options`."""
     presets = "; ".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS)
-    groups = {
-        "Style": [
-            option(
-                "--preset",
-                choices=PRESETS,
-                metavar="NAME",
-                help=f"Start from these parameters ({presets}).  [default: balanced]",
-            ),
-            option(
-                "--config",
-                "config_file",
-                type=click.Path(),
-                metavar="FILE.toml",
-                help="Read parameters from a file, with the names below and _ for -. Options on "
-                "the command line override it.  [default: none]",
-            ),
-        ]
-    }
+    preset = option(
+        "--preset",
+        f"Start from these parameters ({presets}).  [default: balanced]",
+        "NAME",
+        choices=PRESETS,
+    )
+    file = option(
+        "--config config_file",
+        "Read parameters from a file, with the names below and _ for -. Options on the command "
+        "line override it.  [default: none]",
+        "FILE.toml",
+        type=click.Path(),
+    )
+    plugin = option(
+        "--plugin plugins",
+        "Run a Python file that registers networks for --network or losses for --losses.  "
+        "[default: none]",
+        "FILE.py",
+        multiple=True,
+        type=click.Path(),
+    )
+    groups = {"Style": [preset, file]}
     for field in dataclasses.fields(TransferConfig):
         groups.setdefault(field.metadata["group"], []).append(_config_option(field))
-    groups["Network"].append(
-        option(
-            "--plugin",
-            "plugins",
-            multiple=True,
-            type=click.Path(),
-            metavar="FILE.py",
-            help="Run a Python file that registers networks for --network or losses for "
-            "--losses.  [default: none]",
-        )
-    )
-    groups.setdefault("Run", []).extend([*RUN_OPTIONS, *run_options])
+    groups["Network"].append(plugin)
+    groups["Run"] = [*RUN_OPTIONS, *run_options]
 
     def decorate(function: Any) -> Any:
         for title, options in reversed(groups.items()):
@@ -238,15 +227,17 @@ def parameter_options(*run_options: Decorator) -> Decorator:
 def _config_option(field: dataclasses.Field[Any]) -> Decorator:
     metadata = field.metadata
     if metadata["choices"]:
-        metavar = "[" + "|".join(metadata["choices"]) + "]"
-    elif metadata["unit"] == "Hz":
-        metavar = "HZ"
-    elif metadata["bounds"] and not metadata["weighs"]:
-        metavar = "N" if field.type == "int" else "FLOAT"
+        metavar = f"[{'|'.join(metadata['choices'])}]"
+    elif metadata["metavar"]:
+        metavar = metadata["metavar"]
+    elif field.name.endswith("_weight"):
+        metavar = "WEIGHT"
+    elif metadata["unit"] in ("Hz", "dB"):
+        metavar = metadata["unit"].upper()
     else:
-        metavar = str(metadata["metavar"])
-    name = "--" + field.name.replace("_", "-")
-    return option(name, field.name, default=None, metavar=metavar, help=_config_help(field))
+        metavar = "N" if field.type == "int" else "NUMBER"
+    name = field.name.replace("_", "-")
+    return option(f"--{name} {field.name}", _config_help(field), metavar)
 
 
 def _config_help(field: dataclasses.Field[Any]) -> str:

@@ -34,8 +34,8 @@ class Console:
         click.echo(text, nl=False)
 
 
-class ProgressDisplay:
-    """Owns the tqdm bars; subclasses decide what to show in them, or in lines."""
+class Progress:
+    """Shows work as tqdm bars on a terminal, else as lines."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -50,11 +50,26 @@ class ProgressDisplay:
             self.bars[unit] = tqdm(unit=unit, file=sys.stderr, **options)
         return self.bars[unit]
 
-    @staticmethod
-    def move(bar: Any, done: int, text: str) -> None:
-        """Set a bar to the number of units that are done."""
-        bar.set_postfix_str(text, refresh=False)
-        bar.update(done - bar.n)
+    def show_item(self, unit: str, done: int, total: int, name: str) -> None:
+        """Show that `done` of `total` items are done, and that `name` is next."""
+        if self.console.quiet:
+            return
+        if self.terminal:
+            bar = self.bar(unit, total=total, leave=False)
+            bar.set_postfix_str(name, refresh=False)
+            bar.update(done - bar.n)
+            bar.refresh()
+        elif done < total and done % max(1, total // MAX_LINES) == 0:
+            self.console.echo(f"{unit} {done + 1}/{total}: {name}")
+
+    def show_iteration(self, event: Iteration, losses: str) -> None:
+        """Move the bar that counts the iterations of all windows."""
+        total = event.n_steps * event.n_windows
+        bar = self.bar("step", total=total)
+        if (event.window, event.step) == (1, 0):
+            bar.reset(total)
+        bar.set_postfix_str(window_label(event) + losses, refresh=False)
+        bar.update(round(event.done * total) - bar.n)
 
     def close(self) -> None:
         """Finish the bars, the lowest first."""
@@ -63,22 +78,7 @@ class ProgressDisplay:
         self.bars.clear()
 
 
-class ItemProgress(ProgressDisplay):
-    """Shows work on a known number of items."""
-
-    def show(self, unit: str, done: int, total: int, name: str) -> None:
-        """Show that `done` items are done, and that `name` is next."""
-        if self.console.quiet:
-            return
-        if self.terminal:
-            bar = self.bar(unit, total=total, leave=False)
-            self.move(bar, done, name)
-            bar.refresh()
-        elif done < total and done % max(1, total // MAX_LINES) == 0:
-            self.console.echo(f"{unit} {done + 1}/{total}: {name}")
-
-
-class TransferProgress(ProgressDisplay):
+class TransferProgress(Progress):
     """Shows the events of a transfer."""
 
     def __init__(self, console: Console) -> None:
@@ -91,7 +91,13 @@ class TransferProgress(ProgressDisplay):
         if self.console.quiet:
             return
         if isinstance(event, Iteration):
-            self._show_iteration(event)
+            losses = (
+                f"total {event.total:.4g}, content {event.content:.4g}, style {event.style:.4g}"
+            )
+            if self.terminal:
+                self.show_iteration(event, losses)
+            else:
+                self._show_line(event, losses)
             return
         self.close()
         lines = {
@@ -103,15 +109,9 @@ class TransferProgress(ProgressDisplay):
         if event.name in lines:
             self.console.echo(lines[event.name])
 
-    def _show_iteration(self, event: Iteration) -> None:
-        losses = f"total {event.total:.4g}, content {event.content:.4g}, style {event.style:.4g}"
-        window = window_label(event)
-        if self.terminal:
-            done, total = count_iterations(event)
-            self.move(self.bar("step", total=total), done, window + losses)
-            return
+    def _show_line(self, event: Iteration, losses: str) -> None:
         now = time.monotonic()
-        self._pending = f"{window}step {event.step}/{event.n_steps}: {losses}"
+        self._pending = f"{window_label(event)}step {event.step}/{event.n_steps}: {losses}"
         if (event.window, event.step) == (1, 0) or now - self._last_line >= LINE_INTERVAL:
             self._last_line = now
             self._flush()
@@ -127,7 +127,7 @@ class TransferProgress(ProgressDisplay):
         super().close()
 
 
-class BatchProgress(ProgressDisplay):
+class BatchProgress(Progress):
     """Shows one bar for the batch and one for the current pair, or one line per pair."""
 
     def __init__(self, console: Console) -> None:
@@ -148,7 +148,8 @@ class BatchProgress(ProgressDisplay):
         if isinstance(event, BatchPlan):
             self._begin(event)
         elif isinstance(event, Iteration):
-            self._show_iteration(event)
+            if self.bars:
+                self.show_iteration(event, f"total {event.total:.4g}")
         elif isinstance(event, Done):
             self._end(event, "")
         elif isinstance(event, Failed):
@@ -174,14 +175,6 @@ class BatchProgress(ProgressDisplay):
         if self.terminal and self._jobs:
             self.bar("pair", total=self._jobs, position=0)
             self.bar("step", position=1, leave=False)
-
-    def _show_iteration(self, event: Iteration) -> None:
-        if self.bars:
-            bar = self.bar("step")
-            done, total = count_iterations(event)
-            if event.step == 0 and event.window == 1:
-                bar.reset(total)
-            self.move(bar, done, f"{window_label(event)}total {event.total:.4g}")
 
     def _end(self, event: Done | Failed, failure: str) -> None:
         self._ended += 1
@@ -219,12 +212,6 @@ def format_duration(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / size:.{int(unit == 'h')}f} {unit}"
     return f"{seconds / 86_400:.1f} days"
-
-
-def count_iterations(event: Iteration) -> tuple[int, int]:
-    """Return how many iterations are done, and how many there are, over all windows."""
-    total = event.n_steps * event.n_windows
-    return round(event.done * total), total
 
 
 def window_label(event: Iteration) -> str:

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiostyle.cli.options import PATH, command, examples, flag, option, option_group
-from audiostyle.cli.progress import Console, ItemProgress
+from audiostyle.cli.options import (
+    PATH,
+    command,
+    option,
+    option_group,
+    output_option,
+    verbose_option,
+)
+from audiostyle.cli.progress import Console, Progress
 from audiostyle.errors import Interrupted
 from audiostyle.utils.interrupts import Interrupt
 
@@ -20,40 +27,31 @@ if TYPE_CHECKING:
 
 @command(
     "report",
-    options_metavar="-o FILE.html [OPTIONS]",
-    epilog=examples(
-        "audiostyle report out.wav -o out.html",
-        "audiostyle report out.wav -o out.html --evaluate --baselines",
-        "audiostyle report fast.wav best.wav -o both.html --force",
-        "audiostyle report out -o out.html --embed-limit 0",
-    ),
+    "out.wav -o out.html",
+    "out.wav -o out.html --evaluate --baselines",
+    "fast.wav best.wav -o both.html --force",
+    "out -o out.html --embed-limit 0",
+    usage="-o FILE.html [OPTIONS]",
 )
 @click.argument("path", nargs=-1, required=True, type=PATH)
 @option_group(
     "Output",
-    option(
-        "-o",
-        "--output",
-        required=True,
-        type=PATH,
-        metavar="FILE.html",
-        help="Write the page to this file.",
-    ),
+    output_option("FILE.html", "Write the page to this file."),
     option(
         "--embed-limit",
-        type=float,
-        metavar="MB",
-        help="Embed this many megabytes of audio; link the rest, which must then stay in place.  "
+        "Embed this many megabytes of audio; link the rest, which must then stay in place.  "
         "[0 to 1000; default: 4]",
+        "MB",
+        type=float,
     ),
-    flag("force", "Replace a page that exists."),
-    flag("quiet", "Print only errors."),
-    flag("verbose", "Show TensorFlow's messages and tracebacks."),
+    option("-f --force", "Replace a page that exists."),
+    option("-q --quiet", "Print only errors."),
+    verbose_option(),
 )
 @option_group(
     "Evaluation",
-    option("--evaluate", is_flag=True, help="Evaluate every pair as audiostyle evaluate does."),
-    option("--baselines", is_flag=True, help="Evaluate baselines as well; needs --evaluate."),
+    option("--evaluate", "Evaluate every pair as audiostyle evaluate does."),
+    option("--baselines", "Evaluate baselines as well; needs --evaluate."),
 )
 def report_command(
     path: tuple[Path, ...], output: Path, quiet: bool, embed_limit: float | None, **options: Any
@@ -65,33 +63,28 @@ def report_command(
     players, losses, parameters and provenance. Several outputs, or a folder, give a table of pairs
     that shows the same on demand. The page loads nothing from the network.
     """
-    from audiostyle.report.write import EMBED_MB, write_report
+    from audiostyle.report.write import write_report
 
     console = Console(quiet)
     progress = ReportProgress(console)
-    limit = EMBED_MB if embed_limit is None else embed_limit
+    if embed_limit is not None:
+        options["embed_limit"] = embed_limit
     with Interrupt(console.echo), contextlib.closing(progress):
-        collection = write_report(path, output, progress, embed_limit=limit, **options)
+        collection = write_report(path, output, progress, **options)
     for note in collection.notes:
         console.echo(note)
     _echo_page(output, len(collection.pairs), console)
     return 0
 
 
-class ReportProgress(ItemProgress):
+class ReportProgress(Progress):
     """Shows the progress of a page of several pairs."""
 
     def __call__(self, event: PageProgress) -> None:
         """Show an event."""
-        if event.stage == "writing":
-            self.close()
-        elif event.total > 1:
-            self.show(event.stage, event.done, event.total, one_line(event.name))
-
-
-def one_line(name: str) -> str:
-    """Reduce a file name to one line that any terminal can show."""
-    return " ".join(name.encode("utf-8", "replace").decode().split())
+        if event.total > 1 and event.stage != "writing":
+            name = event.name.encode("utf-8", "replace").decode()  # that any terminal can show
+            self.show_item(event.stage, event.done, event.total, " ".join(name.split()))
 
 
 def check_transfer_report(request: TransferRequest, page: Path) -> None:

@@ -6,17 +6,13 @@ from pathlib import Path
 
 import click
 
-from audiostyle.cli.options import PATH, command, examples, flag, option_group
+from audiostyle.cli.options import PATH, command, option, option_group
 from audiostyle.cli.progress import Console
 
 
-@command(
-    "status",
-    options_metavar="[OPTIONS]",
-    epilog=examples("audiostyle status out", "audiostyle status out --json"),
-)
+@command("status", "out", "out --json")
 @click.argument("out_dir", metavar="FOLDER", type=PATH)
-@option_group("Output", flag("json", "Print the status as one JSON document."))
+@option_group("Output", option("--json as_json", "Print the status as one JSON document."))
 def status_command(out_dir: Path, as_json: bool) -> int:
     """Show the progress of a batch: which pairs are done, failed and pending, and why.
 

@@ -10,12 +10,12 @@ import click
 from audiostyle.cli.options import (
     PATH,
     command,
-    examples,
-    flag,
     option,
     option_group,
+    output_option,
     parameter_options,
     take_config,
+    verbose_option,
 )
 from audiostyle.cli.progress import Console
 from audiostyle.events import Iteration, Stage
@@ -24,27 +24,18 @@ from audiostyle.utils.interrupts import Interrupt
 
 @command(
     "style",
-    options_metavar="-o FILE [OPTIONS]",
-    epilog=examples(
-        "audiostyle style genres/classical -o classical.style.npz",
-        "audiostyle style genres/jazz -o jazz.style.npz --preset best --force",
-    ),
+    "genres/classical -o classical.style.npz",
+    "genres/jazz -o jazz.style.npz --preset best --force",
+    usage="-o FILE [OPTIONS]",
 )
 @click.argument("source", metavar="FOLDER", type=PATH)
 @option_group(
     "Output",
-    option(
-        "-o",
-        "--output",
-        required=True,
-        type=PATH,
-        metavar="NAME.style.npz",
-        help="Write the style to this file.",
-    ),
-    flag("force", "Replace an output that exists."),
-    flag("json", "Print the metadata of the style file to standard output."),
-    flag("quiet", "Print only errors."),
-    flag("verbose", "Show tracebacks."),
+    output_option("NAME.style.npz", "Write the style to this file."),
+    option("-f --force", "Replace an output that exists."),
+    option("--json as_json", "Print the metadata of the style file to standard output."),
+    option("-q --quiet", "Print only errors."),
+    verbose_option("Show tracebacks."),
 )
 @parameter_options()
 def style_command(

@@ -14,12 +14,12 @@ from audiostyle.cli.options import (
     PATH,
     SUBTYPE,
     command,
-    examples,
-    flag,
     option,
     option_group,
+    output_option,
     parameter_options,
     take_config,
+    verbose_option,
 )
 from audiostyle.cli.progress import Console, TransferProgress
 from audiostyle.cli.report import check_transfer_report, write_transfer_report
@@ -35,50 +35,40 @@ if TYPE_CHECKING:
 
 @command(
     "transfer",
-    options_metavar="-o FILE [OPTIONS]",
-    epilog=examples(
-        "audiostyle transfer song.wav piano.wav -o out.wav",
-        "audiostyle transfer song.mp3 genres/classical -o out.flac --preset best",
-        "audiostyle transfer song.wav a.wav b.wav --blend 2,1 -o out.wav --strength 0.7",
-        "audiostyle transfer song.wav style.wav -o try.wav --preview 5 --plot try.png",
-        "audiostyle transfer song.wav style.wav -o out.wav --report out.html --live",
-    ),
+    "song.wav piano.wav -o out.wav",
+    "song.mp3 genres/classical -o out.flac --preset best",
+    "song.wav a.wav b.wav --blend 2,1 -o out.wav --strength 0.7",
+    "song.wav style.wav -o try.wav --preview 5 --plot try.png",
+    "song.wav style.wav -o out.wav --report out.html --live",
+    usage="-o FILE [OPTIONS]",
 )
 @click.argument("content", type=PATH)
 @click.argument("style", nargs=-1, required=True, type=PATH)
 @option_group(
     "Output",
-    option(
-        "-o",
-        "--output",
-        required=True,
-        type=PATH,
-        metavar="FILE",
-        help="Write the result to this file, in the format of its extension.",
-    ),
+    output_option("FILE", "Write the result to this file, in the format of its extension."),
     SUBTYPE,
     option(
         "--plot",
+        "Plot content, style, result and the loss curves.  [default: no plot]",
+        "FILE.png",
         type=PATH,
-        metavar="FILE.png",
-        help="Plot content, style, result and the loss curves.  [default: no plot]",
     ),
     option(
         "--report",
-        type=PATH,
-        metavar="FILE.html",
-        help="Write a page with players, spectrograms and losses, as audiostyle report does.  "
+        "Write a page with players, spectrograms and losses, as audiostyle report does.  "
         "[default: no page]",
+        "FILE.html",
+        type=PATH,
     ),
-    flag("force", "Replace outputs that exist."),
-    flag("json", "Print the record of the run to standard output."),
-    flag("quiet", "Print only errors."),
-    flag("verbose", "Show TensorFlow's messages, timings, and tracebacks."),
+    option("-f --force", "Replace outputs that exist."),
+    option("--json as_json", "Print the record of the run to standard output."),
+    option("-q --quiet", "Print only errors."),
+    verbose_option("Show TensorFlow's messages, timings, and tracebacks."),
     option(
         "--live",
-        is_flag=True,
-        help="Show the optimisation on a local web page while it runs, and print its address. The "
-        "page can stop the optimisation and keep the result as it is then.",
+        "Show the optimisation on a local web page while it runs, and print its address. The page "
+        "can stop the optimisation and keep the result as it is then.",
     ),
 )
 @option_group(
@@ -86,8 +76,8 @@ if TYPE_CHECKING:
     *CONTENT_OPTIONS,
     option(
         "--blend",
-        metavar="W,W,...",
-        help="Blend the styles with these weights, one per style.  [at least 0; default: equal]",
+        "Blend the styles with these weights, one per style.  [at least 0; default: equal]",
+        "W,W,...",
     ),
 )
 @parameter_options()
@@ -118,9 +108,9 @@ def transfer_command(
     request = TransferRequest(
         content, list(style), output, style_weights=weights, preset=preset, **options
     )
-    console = Console(quiet)
-    code = run_transfer_command(request, config, console, as_json=as_json, report=report, live=live)
-    return code
+    return run_transfer_command(
+        request, config, Console(quiet), as_json=as_json, report=report, live=live
+    )
 
 
 def parse_blend(text: str | None, n_styles: int) -> list[float]:

@@ -10,12 +10,13 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.metadata import metadata as read_metadata
 from pathlib import Path
@@ -26,7 +27,6 @@ from audiostyle.errors import DeviceError, WeightsError
 from audiostyle.nn import device
 from audiostyle.utils import memory
 
-SCHEMA = 1
 PACKAGE = "audiostyle"
 DEVELOPER_EXTRAS = ("dev", "gpu-step")
 FORMATS = ("WAV", "FLAC", "OGG", "MP3", "AIFF")
@@ -35,6 +35,9 @@ LEVEL_TOLERANCE = 0.05  # of full scale: lossy formats are not exact
 SELFTEST_SECONDS = 300.0  # the first import after an installation compiles a lot
 MEMORY_BYTES = 2 << 30  # `balanced` takes 1.6 GB, an hour of audio 1.8 GB
 DISK_BYTES = 1 << 30
+TENSORFLOW_REMEDY = (
+    "pip install --force-reinstall tensorflow; it needs a processor with AVX, and memory"
+)
 
 
 @dataclass(frozen=True)
@@ -48,39 +51,21 @@ class CheckResult:
     remedy: str = ""  # what to do about it, in one line
 
 
-@dataclass(frozen=True)
-class DoctorReport:
-    """The results of all checks, grouped by section."""
-
-    results: list[CheckResult]
-
-    @property
-    def usable(self) -> bool:
-        """Whether a transfer is possible."""
-        return all(result.state != "fault" for result in self.results)
-
-    def to_record(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "schema": SCHEMA,
-            "audiostyle": audiostyle.__version__,
-            "usable": self.usable,
-            "findings": [asdict(result) for result in self.results],
-        }
+def describe_error(error: Exception) -> str:
+    """Return the type and the message of an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def run_checks(self_test: bool = True) -> DoctorReport:
+def run_checks(self_test: bool = True) -> list[CheckResult]:
     """Run all checks, and a small transfer if `self_test`; raise nothing for what is broken."""
-    return DoctorReport(
-        [
-            *check_packages(),
-            *check_system(),
-            *check_resources(),
-            *check_formats(),
-            *check_weights(),
-            *run_selftest(self_test),
-        ]
-    )
+    return [
+        *check_packages(),
+        *check_system(),
+        *check_resources(),
+        *check_formats(),
+        *check_weights(),
+        *run_selftest(self_test),
+    ]
 
 
 def check_packages() -> Iterator[CheckResult]:
@@ -102,24 +87,20 @@ def check_packages() -> Iterator[CheckResult]:
         text = "audiostyle is not installed: version ranges are unknown"
         yield CheckResult("packages", "ranges", "note", text, "pip install . in its folder")
     found = platform.python_version()
-    fits = SpecifierSet(python).contains(found, prereleases=True)
-    remedy = "" if fits else "create an environment with a Python in that range"
-    state = "ok" if fits else "fault"
-    yield CheckResult("packages", "python", state, _version_text(found, python), remedy)
+    if SpecifierSet(python).contains(found, prereleases=True):
+        yield CheckResult("packages", "python", "ok", _version_text(found, python))
+    else:
+        remedy = "create an environment with a Python in that range"
+        yield CheckResult("packages", "python", "fault", _version_text(found, python), remedy)
     for line in lines:
         requirement = Requirement(line)
-        extra = _extra_of(requirement)
+        named = re.search(r'extra == "(.+?)"', str(requirement.marker or ""))
+        extra = named[1] if named else None  # None: always required
         if requirement.name == PACKAGE or extra in DEVELOPER_EXTRAS:
             continue
         if extra is None and requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue  # for another Python or another system
         yield _check_requirement(requirement, extra)
-
-
-def _extra_of(requirement: Any) -> str | None:
-    """Return the extra that a requirement belongs to; None if it is always required."""
-    words = str(requirement.marker or "").replace("'", '"').split('extra == "')
-    return words[1].partition('"')[0] if len(words) > 1 else None
 
 
 def _check_requirement(requirement: Any, extra: str | None) -> CheckResult:
@@ -165,8 +146,10 @@ def check_system() -> Iterator[CheckResult]:
 def check_resources() -> Iterator[CheckResult]:
     """Compare memory and disk space with the needs of a transfer."""
     yield _check_memory()
-    for name, folder in (("temporary files", tempfile.gettempdir()), ("this folder", os.getcwd())):
-        yield _check_folder(name, folder)
+    # Every transfer needs temporary files; its results may go elsewhere.
+    remedy = "set TMPDIR to a folder that can be written"
+    yield _check_folder("temporary files", tempfile.gettempdir(), "fault", remedy)
+    yield _check_folder("this folder", os.getcwd(), "note", "write outputs elsewhere")
 
 
 def _check_memory() -> CheckResult:
@@ -196,17 +179,15 @@ def available_memory() -> int | None:
     return min(found, default=None)
 
 
-def _check_folder(name: str, folder: str) -> CheckResult:
+def _check_folder(name: str, folder: str, state: str, remedy: str) -> CheckResult:
+    """Check a folder; if it cannot be written, the result has this state and remedy."""
     try:
         free = shutil.disk_usage(folder).free
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"audiostyle")
     except OSError as error:
         text = f"{folder} cannot be written ({error.strerror})"
-        if name == "temporary files":  # every transfer needs them; results may go elsewhere
-            remedy = "set TMPDIR to a folder that can be written"
-            return CheckResult("system", name, "fault", text, remedy)
-        return CheckResult("system", name, "note", text, "write outputs elsewhere")
+        return CheckResult("system", name, state, text, remedy)
     text = f"{folder}, {free / (1 << 30):.1f} GB free"
     if free < DISK_BYTES:
         remedy = "an hour of stereo takes 1 GB: free some space"
@@ -221,9 +202,9 @@ def check_formats() -> Iterator[CheckResult]:
 
         known = sorted(soundfile.available_formats())
     except Exception as error:  # an OSError if libsndfile is missing, or any error of ctypes
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        text = f"cannot be used ({describe_error(error)})"
         remedy = "pip install --force-reinstall soundfile, or install libsndfile"
-        yield CheckResult("formats", "libsndfile", "fault", f"cannot be used ({reason})", remedy)
+        yield CheckResult("formats", "libsndfile", "fault", text, remedy)
         return
     text = f"{soundfile.__libsndfile_version__}, {len(known)} formats"
     yield CheckResult("formats", "libsndfile", "ok", text)
@@ -282,28 +263,22 @@ def run_selftest(self_test: bool = True, seconds: float | None = None) -> list[C
     code = f"import sys; sys.path[0] = {root!r}; from audiostyle.doctor import selftest; "
     command = [sys.executable, "-c", code + f"selftest.main({self_test})"]
     seconds = SELFTEST_SECONDS if seconds is None else seconds
+    text = ""
     try:
         done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
+        output = done.stdout
+        if done.returncode < 0:
+            text = f"ended its process with signal {-done.returncode}"
+        elif done.returncode > 0:
+            last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [""]
+            text = f"ended its process with code {done.returncode} ({last[0]})"
     except subprocess.TimeoutExpired as error:
-        results = _parse_results(error.stdout or b"")
-        return [*results, _early_end(results, f"did not end within {seconds:g} s")]
-    results = _parse_results(done.stdout)
-    if done.returncode < 0:
-        results.append(_early_end(results, f"ended its process with signal {-done.returncode}"))
-    elif done.returncode > 0:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [""]
-        text = f"ended its process with code {done.returncode} ({last[0]})"
-        results.append(_early_end(results, text))
-    return results
-
-
-def _parse_results(output: bytes) -> list[CheckResult]:
+        output = error.stdout or b""
+        text = f"did not end within {seconds:g} s"
     lines = output.decode(errors="replace").splitlines()
-    return [CheckResult(**json.loads(line)) for line in lines if line.startswith('{"section"')]
-
-
-def _early_end(results: list[CheckResult], text: str) -> CheckResult:
-    imported = any(result.name == "TensorFlow" for result in results)
-    remedy = "pip install --force-reinstall tensorflow; it needs a processor with AVX, and memory"
-    name = "self-test" if imported else "TensorFlow"
-    return CheckResult("TensorFlow", name, "fault", text, remedy)
+    results = [CheckResult(**json.loads(line)) for line in lines if line.startswith('{"section"')]
+    if text:
+        imported = any(result.name == "TensorFlow" for result in results)
+        name = "self-test" if imported else "TensorFlow"
+        results.append(CheckResult("TensorFlow", name, "fault", text, TENSORFLOW_REMEDY))
+    return results

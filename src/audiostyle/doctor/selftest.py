@@ -9,23 +9,22 @@ from dataclasses import asdict
 from typing import Any
 
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.doctor.checks import CheckResult
+from audiostyle.doctor.checks import CheckResult, describe_error
 from audiostyle.nn import device, gpu_diagnosis
 from audiostyle.nn.device import choose_precision
 from audiostyle.utils.stderr_capture import capture_stderr
 
 SECTION = "TensorFlow"
 SR = 22_050
-SMALL_CONFIG = {
-    "n_fft": 1024,
-    "hop_length": 256,
-    "n_mels": 64,
-    "bands": 4,
-    "iterations": 3,
-    "inversion_iterations": 2,
-    "style_layers": "block1_conv1,block2_conv1",
-}
-"""The steps of a real transfer at the smallest size."""
+SMALL_CONFIG = TransferConfig(  # the steps of a real transfer at the smallest size
+    n_fft=1024,
+    hop_length=256,
+    n_mels=64,
+    bands=4,
+    iterations=3,
+    inversion_iterations=2,
+    style_layers=(("block1_conv1", 1.0), ("block2_conv1", 1.0)),
+)
 
 
 def main(self_test: bool) -> None:
@@ -41,7 +40,7 @@ def run_selftest_checks(self_test: bool) -> Iterator[CheckResult]:
         built = "with CUDA" if tf.test.is_built_with_cuda() else "without CUDA"
         text = f"{tf.__version__}, built {built}"
     except Exception as error:  # a broken installation may raise anything
-        text = f"cannot be imported ({_one_line(error)})"
+        text = f"cannot be imported ({describe_error(error)})"
         remedy = "pip install --force-reinstall 'tensorflow>=2.16'"
         yield CheckResult(SECTION, "TensorFlow", "fault", text, remedy)
         return
@@ -57,15 +56,15 @@ def check_device(tf: Any) -> CheckResult:
     """Describe the GPUs that TensorFlow uses, or why it uses none."""
     with capture_stderr():
         gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        text = f"CPU; no GPU, since {gpu_diagnosis.explain_missing_gpu(tf)}"
-        return CheckResult(SECTION, "device", "ok", text)
     described = []
     for gpu in gpus:
         details = tf.config.experimental.get_device_details(gpu)
         major, minor = details.get("compute_capability", (0, 0))
         described.append(f"{details.get('device_name', gpu.name)} (capability {major}.{minor})")
-    return CheckResult(SECTION, "device", "ok", f"GPU: {', '.join(described)}")
+    text = f"GPU: {', '.join(described)}"
+    if not gpus:
+        text = f"CPU; no GPU, since {gpu_diagnosis.explain_missing_gpu(tf)}"
+    return CheckResult(SECTION, "device", "ok", text)
 
 
 def transfer_one_second() -> CheckResult:
@@ -74,7 +73,7 @@ def transfer_one_second() -> CheckResult:
     try:
         problem = _try_transfer()
     except Exception as error:  # to find any error is the purpose of the test
-        problem = _one_line(error)
+        problem = describe_error(error)
     seconds = time.perf_counter() - began
     if problem:
         remedy = "run audiostyle transfer with -v on two short clips, and report its output"
@@ -92,7 +91,7 @@ def _try_transfer() -> str:
     content = (0.3 * np.sin(2 * np.pi * 440 * t) * np.exp(-4 * (t % 0.25))).astype(np.float32)
     style = (0.1 * np.random.default_rng(0).standard_normal(SR)).astype(np.float32)
     with capture_stderr():
-        result = transfer(content, style, SR, TransferConfig(**SMALL_CONFIG))  # type: ignore[arg-type]
+        result = transfer(content, style, SR, SMALL_CONFIG)
     y, losses = result.y, [iteration.total for iteration in result.history]
     if y is None or y.shape != content.shape:
         return f"the result has the shape {getattr(y, 'shape', None)}, not {content.shape}"
@@ -103,7 +102,3 @@ def _try_transfer() -> str:
     if np.abs(y - content).max() < 1e-3:
         return "the result is the content itself"
     return ""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
