@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from audiostyle.cli.progress import Console
-from audiostyle.cli.report import ReportProgress, report_command, write_transfer_report
+from audiostyle.cli.report import ReportProgress, write_transfer_report
 from audiostyle.errors import Interrupted
 from audiostyle.files import transfer
 from audiostyle.report import write
@@ -68,10 +68,11 @@ def test_the_command_prints_the_path_of_the_page_unless_quiet(
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_limit_of_embedded_audio_is_that_of_a_request() -> None:
-    """The command does not import the request, to stay fast."""
-    context = report_command.make_context("report", ["out.wav", "-o", "p.html"])
-    assert context.params["embed_limit"] == write.EMBED_MB
+def test_the_help_names_the_default_limit_of_embedded_audio(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call("report", "--help") == 0
+    assert f"[0 to 1000; default: {write.EMBED_MB:g}]" in " ".join(capsys.readouterr().out.split())
 
 
 def test_progress_of_many_pairs_is_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
