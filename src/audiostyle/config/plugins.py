@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from audiostyle.config.loss_specs import LOSSES
-from audiostyle.config.network_specs import NETWORKS, NetworkSpec
+from audiostyle.config.registry import LOSSES, NETWORKS, NetworkSpec
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioStyleError, ConfigError
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audiostyle.config.fields import coerce, option
-from audiostyle.config.loss_specs import find_loss
-from audiostyle.config.network_specs import MAX_BANDS, NETWORKS, NetworkSpec, find_network
+from audiostyle.config.registry import MAX_BANDS, NETWORKS, NetworkSpec, find_loss, find_network
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS
 from audiostyle.utils.suggestions import check_choice
