@@ -28,17 +28,7 @@ def split_blocks(y: Array) -> Iterator[Array]:
 
 
 def active_level(y: Array, sr: int) -> float:
-    """Compute the RMS level of `y` without pauses; see `ActiveLevelMeter`.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(channels, n)]
-    sr : int > 0, in Hz
-
-    Returns
-    -------
-    float, in dBFS
-    """
+    """Compute the RMS level of `y` [shape=(channels, n)] in dBFS; see `ActiveLevelMeter`."""
     meter = ActiveLevelMeter(sr)
     meter.add(y)
     return meter.value()
@@ -113,13 +103,8 @@ class ActiveLevelMeter:
         """Compute the gain that brings the stream to `ANALYSIS_LEVEL_DB`, part by part.
 
         The stream is divided into the fewest equal parts of at most `window_seconds`. A part of
-        little more than noise gets at most `QUIET_PART_DB` more gain than the whole would.
-
-        Parameters
-        ----------
-        offset : np.ndarray [shape=(channels,)] or None
-            DC offset that will be removed from the stream.
-        window_seconds : float > 0
+        little more than noise gets at most `QUIET_PART_DB` more gain than the whole would. `offset`
+        [shape=(channels,)] is the DC offset that will be removed from the stream.
         """
         energy, sizes = self._energies(offset)
         whole = ANALYSIS_LEVEL_DB - _gated_level(energy, sizes)
