@@ -53,6 +53,8 @@ def test_a_buffer_copies_its_input(tmp_path: Path) -> None:
 class FullFile:
     """A file on a full disk, which fails once more when it is closed."""
 
+    closed = True
+
     def seek(self, *_: int) -> None: ...
 
     def write(self, _: Any) -> None:

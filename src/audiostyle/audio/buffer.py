@@ -47,7 +47,9 @@ class AudioBuffer:
         self._block_size = block_size
         # A size of 0 is unlimited.
         in_memory = 0 if folder is None else max(memory_bytes, 1)
-        self._file = tempfile.SpooledTemporaryFile(in_memory, prefix=".audiostyle-", dir=folder)
+        self._file = tempfile.SpooledTemporaryFile(
+            in_memory, prefix=".audiostyle-", dir=None if folder is None else str(folder)
+        )
 
     def __enter__(self) -> AudioBuffer:
         """Return the buffer."""

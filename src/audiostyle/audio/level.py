@@ -46,20 +46,10 @@ class GainCurve:
     centres: Array  # [shape=(parts,), in samples]
     gains: Array  # [shape=(parts,), in dB]
 
-    @property
-    def constant(self) -> float | None:
-        """The gain as a factor, if there is one part; None otherwise."""
-        return float(10.0 ** (self.gains[0] / 20)) if len(self.gains) == 1 else None
-
-    @property
-    def mean_db(self) -> float:
-        """Mean gain over time, in dB."""
-        return float(self.gains.mean())
-
     def at(self, start: int, n: int) -> Array:
         """Return the factors [shape=(n,), float32] for `n` samples from `start`."""
-        if self.constant is not None:
-            return np.full(n, self.constant, np.float32)
+        if len(self.gains) == 1:
+            return np.full(n, 10.0 ** (self.gains[0] / 20), np.float32)
         gain = np.interp(np.arange(start, start + n), self.centres, self.gains)
         return np.asarray(10.0 ** (gain / 20), np.float32)
 
@@ -127,7 +117,7 @@ class ActiveLevelMeter:
         rest = self._rest.shape[1]
         if rest:
             ends = _moments(self._rest, rest)
-            if len(sizes):  # too few samples for a level of their own: they join the last block
+            if len(sizes):  # too few samples for a separate level: they join the last block
                 moments[:, :, -1:] += ends
                 sizes[-1] += rest
             else:

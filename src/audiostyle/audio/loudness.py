@@ -78,7 +78,7 @@ class LoudnessMeter:
             while first + self._size <= x.shape[1]:
                 if self._head is None:
                     self._head = x[:, :hop].copy()
-                spectrum = self._spectrum(x[:, first : first + self._size])
+                spectrum = np.fft.rfft(x[:, first : first + self._size] * self._window)
                 self._energy += _inner_product(spectrum, spectrum, self._weights)
                 self._cross += _inner_product(spectrum, self._ones, self._weights)
                 self._blocks += 1
@@ -89,9 +89,6 @@ class LoudnessMeter:
         """Return the loudness in LUFS, without a DC offset [shape=(channels,)]."""
         energy = 0.0 if self._tail is None else float(self._total(self._tail, offset).sum())
         return -0.691 + power_to_db(energy / max(self._n, 1))
-
-    def _spectrum(self, x: Array) -> Array:
-        return np.asarray(np.fft.rfft(x * self._window))
 
     def _total(self, tail: Array, offset: Array | None) -> Array:
         """Return the energy [shape=(channels,)] of all samples, including those at both ends."""
@@ -112,7 +109,7 @@ class LoudnessMeter:
             ends[:, : self._size],
             ends[:, hop:],
         ):
-            spectrum = self._spectrum(block)
+            spectrum = np.fft.rfft(block * self._window)
             total = total + _inner_product(spectrum, spectrum, self._weights)
         return np.asarray(total)
 

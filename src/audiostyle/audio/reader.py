@@ -72,19 +72,9 @@ def load_audio(path: str | Path, *, start: float = 0.0, duration: float | None =
 class FileSource:
     """An audio file, or a part of it, as an `AudioSource` that is read block by block.
 
-    Parameters
-    ----------
-    path : str or Path
-        Any format that libsndfile reads.
-    start : float >= 0, in seconds
-    duration : float > 0, in seconds, optional
-        Default: to the end of the file.
-
-    Raises
-    ------
-    AudioFileError
-        If the file is missing, empty, not audio, or ends before `start`; while it is read, if it
-        holds no samples, or is damaged beyond repair.
+    `start` and `duration` are in seconds; without a duration, it is read to its end. An
+    `AudioFileError` is raised if the file is missing, empty, not audio, or ends before `start`;
+    while it is read, if it holds no samples, or is damaged beyond repair.
     """
 
     def __init__(self, path: str | Path, start: float = 0.0, duration: float | None = None) -> None:
@@ -132,10 +122,9 @@ class FileSource:
             where = f" after start={self._start_seconds:g} s" if self.start else ""
             raise AudioFileError(f"{self.path}: holds no samples{where}")
         to_end = self._n is None or n_read < self._n
-        notes = describe_damage(file, self.start + n_read if to_end else file.frames)
-        if warnings:
-            notes.append(f"the decoder warned: {warnings.splitlines()[0].strip()}")
-        self.notes = [f"{self.path}: {note}" for note in notes]
+        damage = describe_damage(file, self.start + n_read if to_end else file.frames)
+        warned = f"the decoder warned: {warnings.splitlines()[0].strip()}" if warnings else ""
+        self.notes = [f"{self.path}: {note}" for note in (damage, warned) if note]
 
 
 @contextmanager
@@ -214,19 +203,19 @@ def _suggest(path: Path) -> str:
     return f"; did you mean {path.parent / close[0]}?" if close else "; check the name"
 
 
-def describe_damage(file: Any, n_frames: int) -> list[str]:
-    """Return a note if a `soundfile.SoundFile` ended, at `n_frames`, before its header claims."""
+def describe_damage(file: Any, n_frames: int) -> str:
+    """Describe that a `soundfile.SoundFile` ended, at `n_frames`, before its header claims."""
     if n_frames != file.frames:
-        return [f"was cut off: its header claims {file.frames} samples, it holds {n_frames}"]
+        return f"was cut off: its header claims {file.frames} samples, it holds {n_frames}"
     # libsndfile corrects some headers silently, and reports that only in its log.
     claim = re.search(
         r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE
     )
     if claim and int(claim[2]) < int(claim[1]) < STREAMED_BYTES:
-        return [f"was cut off: its header claims {claim[1]} bytes of audio, it holds {claim[2]}"]
+        return f"was cut off: its header claims {claim[1]} bytes of audio, it holds {claim[2]}"
     if "Last page lacks an end-of-stream bit" in file.extra_info:
-        return ["was cut off: its last page is incomplete"]
-    return []
+        return "was cut off: its last page is incomplete"
+    return ""
 
 
 def find_clips(folder: str | Path) -> list[Path]:

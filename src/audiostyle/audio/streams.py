@@ -148,7 +148,7 @@ def loudest_excerpt(
 ) -> tuple[int, int]:
     """Return first sample and length of the excerpt with the most energy; all of a short source.
 
-    Starts are a tenth of the length apart. A DC offset [shape=(channels,)] does not count as energy.
+    Starts are a tenth of the length apart. A DC offset [shape=(channels,)] does not count.
     """
     n = max(round(seconds * source.sr), 1)
     step = max(1, n // 10)

@@ -41,7 +41,8 @@ def load_plugin(path: str | Path) -> list[str]:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-        if not _registered_by(name):
+        registered = _registered_by(name)
+        if not registered:
             raise ConfigError(
                 "it registers no network and no loss: call audiostyle.register_network or "
                 "audiostyle.register_loss in it"
@@ -54,7 +55,7 @@ def load_plugin(path: str | Path) -> list[str]:
         kind = "" if isinstance(error, AudioStyleError) else f"{type(error).__name__}: "
         reason = " ".join(f"{kind}{error}".split())
         raise ConfigError(f"plugin {path} cannot be used: {reason}") from None
-    return _registered_by(name)
+    return registered
 
 
 def check_portable(config: TransferConfig) -> None:
