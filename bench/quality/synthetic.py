@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiostyle.audio.loudness import match_loudness
+from audiostyle.audio.level import split_blocks
+from audiostyle.audio.loudness import loudness, match_loudness_stream
 from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.initialization import Initializer, StyleSamples
@@ -202,8 +203,12 @@ def invert_target(
     synthesizer = Synthesizer(content_stream, config)
     segments = iter([SpectrogramSegment(S_target, initializer.stft(D, 0), power, last=True)])
     y = np.concatenate(list(synthesizer.blocks(segments)), axis=1)
-    matched, _, _ = match_loudness(y, sr, content_stream.loudness)
-    return matched[0], {**NO_TRANSFER, "convergence": synthesizer.convergence}
+    peak = float(np.abs(y).max())
+    matched = match_loudness_stream(
+        lambda: split_blocks(y), sr, loudness(y, sr), peak, content_stream.loudness
+    )
+    y = np.concatenate(list(matched.blocks()), axis=1)
+    return y[0], {**NO_TRANSFER, "convergence": synthesizer.convergence}
 
 
 def evaluate_synthetic(

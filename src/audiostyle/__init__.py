@@ -9,8 +9,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from audiostyle.batch.ray.cluster import Cluster
     from audiostyle.batch.run import run_batch
-    from audiostyle.config.loss_specs import register_loss
-    from audiostyle.config.network_specs import register_network
+    from audiostyle.config.registry import register_loss, register_network
     from audiostyle.config.transfer_config import TransferConfig
     from audiostyle.core.style import Style
     from audiostyle.core.transfer import StyleTransfer, TransferResult, transfer
@@ -46,8 +45,8 @@ _HOMES = {
     "evaluate": "evaluation.scores",
     "evaluate_files": "evaluation.evaluate_files",
     "make_style_file": "files.transfer",
-    "register_loss": "config.loss_specs",
-    "register_network": "config.network_specs",
+    "register_loss": "config.registry",
+    "register_network": "config.registry",
     "run_batch": "batch.run",
     "transfer": "core.transfer",
     "transfer_file": "files.transfer",

@@ -103,24 +103,21 @@ def merge_histories(histories: Sequence[Sequence[Iteration]]) -> list[Iteration]
     merged = []
     for step in range(max(len(history) for history in histories)):
         now = [history[min(step, len(history) - 1)] for history in histories]
-        means = {
-            name: sum(getattr(iteration, name) for iteration in now) / len(now)
-            for name in ("total", *TERMS)
-        }
         whole = replace(
-            now[0],
-            step=step,
-            seconds=sum(iteration.seconds for iteration in now),
-            window=1,
-            n_windows=1,
-            layers=_mean([iteration.layers for iteration in now]),
-            more=_mean([iteration.more for iteration in now]),
+            now[0], step=step, window=1, n_windows=1, seconds=sum(i.seconds for i in now)
         )
-        merged.append(replace(whole, **means))
+        merged.append(
+            replace(
+                whole,
+                layers=_mean([i.layers for i in now]),
+                more=_mean([i.more for i in now]),
+                **_mean([{name: getattr(i, name) for name in ("total", *TERMS)} for i in now]),
+            )
+        )
     return merged
 
 
-def _mean(losses: Sequence[dict[str, float]]) -> dict[str, float]:
+def _mean(losses: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {name: sum(each[name] for each in losses) / len(losses) for name in losses[0]}
 
 

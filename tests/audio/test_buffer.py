@@ -53,6 +53,8 @@ def test_a_buffer_copies_its_input(tmp_path: Path) -> None:
 class FullFile:
     """A file on a full disk, which fails once more when it is closed."""
 
+    closed = True
+
     def seek(self, *_: int) -> None: ...
 
     def write(self, _: Any) -> None:
@@ -72,7 +74,7 @@ def test_a_full_disk_is_a_disk_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    buffer = AudioBuffer(1, tmp_path / "none", 0)
-    buffer.append(np.zeros((1, BLOCK - 1), np.float32))  # needs no file yet
+    buffer = AudioBuffer(1, tmp_path / "none", 4 * BLOCK)
+    buffer.append(np.zeros((1, BLOCK), np.float32))  # needs no file yet
     with pytest.raises(OutputError, match=r"none: cannot be written \(No such file"):
         buffer.append(np.zeros((1, 1), np.float32))

@@ -70,8 +70,7 @@ def test_limiting_a_stream_equals_the_definition_for_the_array(n: int, ceiling: 
     kernel = np.hanning(2 * radius + 3)[1:-1]
     gain = np.convolve(np.pad(held, radius, mode="edge"), kernel / kernel.sum(), mode="valid")
     limiter = Limiter(SR, ceiling)
-    limited = [limiter.process(block) for block in cut(y)]
-    limited.append(limiter.flush())
+    limited = list(limiter.run(iter(cut(y))))
     np.testing.assert_allclose(
         np.concatenate(limited, axis=1), np.clip(y * gain, -ceiling, ceiling), atol=1e-7
     )
@@ -85,4 +84,4 @@ def test_a_stream_below_the_ceiling_passes_unchanged() -> None:
     limiter = Limiter(SR)
     np.testing.assert_array_equal(np.concatenate(list(limiter.run(iter(cut(y)))), axis=1), y)
     assert str(limiter.reduction) == "0.0"
-    assert Limiter(SR).flush().size == 0
+    assert list(Limiter(SR).run(iter([]))) == []

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 
-from audiostyle.audio import reader, streams
+from audiostyle.audio import reader
 from audiostyle.errors import AudioFileError
-from tests.audio.test_level import cut as in_blocks
 from tests.conftest import SR, Array, make_noise, make_tones
 
 LOSSLESS_ERROR = 2.0**-15  # of 16 bits
@@ -191,7 +190,7 @@ def test_an_excerpt_of_a_file_is_exact(
     first: int, n: int | None, write_wav: Callable[..., Path]
 ) -> None:
     path = write_wav("a.wav", clip(), 44_100, subtype="FLOAT")
-    source = reader.FileSource(path, first=first, n=n)
+    source = reader.FileSource(path, first / 44_100, None if n is None else n / 44_100)
     assert source.start == first
     expected = clip()[:, first:][:, :n]
     np.testing.assert_array_equal(np.concatenate(list(source.blocks()), axis=1), expected)
@@ -204,7 +203,7 @@ def test_faults_of_a_file_are_raised_when_it_is_opened(
         reader.FileSource(tmp_path / "none.wav")
     path = write_wav("a.wav", make_tones())
     with pytest.raises(AudioFileError, match=r"start=1 s lies beyond its end at 1\.000 s"):
-        reader.FileSource(path, first=SR)
+        reader.FileSource(path, 1.0)
     sf.write(path, np.zeros((0, 1)), SR)
     with pytest.raises(AudioFileError, match=r"a\.wav: holds no samples$"):
         list(reader.FileSource(path).blocks())
@@ -221,7 +220,7 @@ def test_a_complete_pass_makes_the_same_notes_as_loading(extension: str, tmp_pat
     for _ in range(2):
         assert sum(block.shape[1] for block in source.blocks()) > N
         assert source.notes == reader.load_audio(path).notes != []
-    (block,) = reader.FileSource(path, first=0, n=100).blocks()
+    (block,) = reader.FileSource(path, 0.0, 100 / 44_100).blocks()
     assert block.shape == (2, 100)
 
 
@@ -239,27 +238,3 @@ def test_output_between_two_blocks_is_not_captured(
         n_blocks += 1
     assert n_blocks > 1
     assert capfd.readouterr().err == n_blocks * "."
-
-
-class InBlocks(streams.ArraySource):
-    def blocks(self) -> Iterator[Array]:
-        return iter(in_blocks(self.y))
-
-
-@pytest.mark.parametrize("seconds", [1e-6, 0.001, 0.0123, 0.1, 0.3, 0.4999, 0.5, 99.0])
-@pytest.mark.parametrize("offset", [0.0, 0.3])
-def test_the_loudest_excerpt_equals_brute_force(seconds: float, offset: float) -> None:
-    y = clip()
-    n = min(max(round(seconds * 44_100), 1), N)
-    energy = [np.square(y[:, i : i + n], dtype=np.float64).sum() for i in range(0, N - n + 1)]
-    starts = np.arange(0, N - n + 1, max(1, n // 10))
-    expected = int(starts[np.argmax(np.array(energy)[starts])])
-    shift = np.array([offset, -offset], np.float32)
-    source = InBlocks(y + shift[:, None], 44_100, "a")
-    assert reader.loudest_excerpt(source, seconds, shift) == (expected, n)
-    if not offset:
-        assert reader.loudest_excerpt(source, seconds) == (expected, n)
-
-
-def test_the_first_of_equal_excerpts_is_taken() -> None:
-    assert reader.loudest_excerpt(InBlocks(np.zeros(SR), SR, "a"), 0.1) == (0, 2205)

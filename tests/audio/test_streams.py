@@ -101,3 +101,23 @@ def test_a_stream_with_too_many_channels_is_refused() -> None:
     source.channels = MAX_CHANNELS + 1
     with pytest.raises(AudioFileError, match=f"a: {TOO_MANY}"):
         streams.summarize_stream(source)
+
+
+@pytest.mark.parametrize("seconds", [1e-6, 0.001, 0.0123, 0.1, 0.3, 0.4999, 0.5, 99.0])
+@pytest.mark.parametrize("offset", [0.0, 0.3])
+def test_the_loudest_excerpt_equals_brute_force(seconds: float, offset: float) -> None:
+    y = clip()
+    n_all = y.shape[1]
+    n = min(max(round(seconds * SR), 1), n_all)
+    energy = [np.square(y[:, i : i + n], dtype=np.float64).sum() for i in range(0, n_all - n + 1)]
+    starts = np.arange(0, n_all - n + 1, max(1, n // 10))
+    expected = int(starts[np.argmax(np.array(energy)[starts])])
+    shift = np.array([offset, -offset], np.float32)
+    source = Cut(y + shift[:, None], SR, "a")
+    assert streams.loudest_excerpt(source, seconds, shift) == (expected, n)
+    if not offset:
+        assert streams.loudest_excerpt(source, seconds) == (expected, n)
+
+
+def test_the_first_of_equal_excerpts_is_taken() -> None:
+    assert streams.loudest_excerpt(Cut(np.zeros(SR), SR, "a"), 0.1) == (0, 2205)

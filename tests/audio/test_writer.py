@@ -21,9 +21,10 @@ from tests.conftest import SR, Array
 
 
 def save_audio(path: Path, y: Array, sr: int, container: str, subtype: str) -> None:
-    with atomic_files.part_file(path) as part:
+    with atomic_files.Staging() as staging:
+        part = staging.add(path)
         writer.write_stream(part, [y], sr, len(y), container, subtype, name=path)
-        atomic_files.publish(part, path)
+        staging.publish()
 
 
 def listing(folder: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from audiostyle.cli.main import cli, main
-from audiostyle.config.network_specs import NETWORKS
+from audiostyle.config.registry import NETWORKS
 from audiostyle.config.transfer_config import PRESETS
 
 

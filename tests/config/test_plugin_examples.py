@@ -14,7 +14,7 @@ import soundfile as sf
 import tensorflow as tf
 
 from audiostyle.config import plugins
-from audiostyle.config.loss_specs import LOSSES
+from audiostyle.config.registry import LOSSES
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.events import TERMS
 from audiostyle.nn import backbones

@@ -9,8 +9,7 @@ import pytest
 
 from audiostyle.cli import options as cli_options
 from audiostyle.config import plugins
-from audiostyle.config.loss_specs import LOSSES
-from audiostyle.config.network_specs import NETWORKS
+from audiostyle.config.registry import LOSSES, NETWORKS
 from audiostyle.config.toml_file import load_toml
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import ConfigError, WeightsError

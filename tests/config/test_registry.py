@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
-from audiostyle.config import loss_specs
-from audiostyle.config.loss_specs import LOSSES, find_loss, register_loss
-from audiostyle.config.network_specs import find_network, register_network
+from audiostyle.config import registry
+from audiostyle.config.registry import (
+    LOSSES,
+    find_loss,
+    find_network,
+    register_loss,
+    register_network,
+)
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import ConfigError
 from audiostyle.nn import loss_registry
@@ -85,5 +90,5 @@ def test_provenance_without_a_source_file_names_the_module() -> None:
     assert nn_weights.provenance("typed") == {"source": "network registered by prompt"}
     register_loss("typed")(build)
     source = {"source": "loss registered by prompt"}
-    assert loss_specs.provenance((("typed", 1.0),)) == {"typed": source}
-    assert loss_specs.loss_digests((("typed", 1.0), ("other", 0.0))) == {"typed": ""}
+    assert registry.loss_provenance((("typed", 1.0),)) == {"typed": source}
+    assert registry.loss_digests((("typed", 1.0), ("other", 0.0))) == {"typed": ""}

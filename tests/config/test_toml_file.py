@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from audiostyle.cli.options import build_config
-from audiostyle.config.network_specs import NETWORKS
+from audiostyle.config.registry import NETWORKS
 from audiostyle.config.toml_file import load_toml
 from audiostyle.config.transfer_config import PRESETS, TransferConfig
 from audiostyle.errors import ConfigError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from audiostyle.config.network_specs import NETWORKS
+from audiostyle.config.registry import NETWORKS
 from audiostyle.config.transfer_config import PRESET_HELP, PRESETS, TransferConfig
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS

@@ -248,7 +248,7 @@ def peak_memory(n_windows: int, folder: Path, small_windows: Callable[[int, int]
         result = style_transfer.run(recording, styles, buffer, preview_frames=64)
         assert result.n_windows == n_windows
         assert buffer.n == recording.n
-        assert buffer._written > 0
+        assert buffer._file._rolled  # type: ignore[attr-defined]
         n_read = sum(part.shape[1] for part in result.blocks())
         peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

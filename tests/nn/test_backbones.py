@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from audiostyle.config.network_specs import NETWORKS
+from audiostyle.config.registry import NETWORKS
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.nn import backbones
 from audiostyle.nn.weights import load_weights

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from audiostyle.config.network_specs import VGG19_LAYERS
+from audiostyle.config.registry import VGG19_LAYERS
 from audiostyle.errors import WeightsError
 from audiostyle.nn import weights as nn_weights
 from tests.conftest import Array

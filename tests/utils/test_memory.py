@@ -32,7 +32,7 @@ MIB = 1 << 20
 
 
 @pytest.mark.parametrize(
-    ("said", "files", "limit"),
+    ("listed", "files", "limit"),
     [
         (None, {}, None),
         (None, {"memory.max": "max"}, None),
@@ -62,10 +62,10 @@ MIB = 1 << 20
     ],
 )
 def test_the_lowest_limit_of_a_group_and_its_parents_applies(
-    said: str | None, files: dict[str, str], limit: int | None, groups: Path
+    listed: str | None, files: dict[str, str], limit: int | None, groups: Path
 ) -> None:
-    if said is not None:
-        (groups / "self").write_text(said)
+    if listed is not None:
+        (groups / "self").write_text(listed)
     for file, text in files.items():
         set_limit(groups, file, text)
     assert memory.memory_limits().get("memory") == (limit and limit * MIB)

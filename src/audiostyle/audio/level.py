@@ -28,17 +28,7 @@ def split_blocks(y: Array) -> Iterator[Array]:
 
 
 def active_level(y: Array, sr: int) -> float:
-    """Compute the RMS level of `y` without pauses; see `ActiveLevelMeter`.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(channels, n)]
-    sr : int > 0, in Hz
-
-    Returns
-    -------
-    float, in dBFS
-    """
+    """Compute the RMS level of `y` [shape=(channels, n)] in dBFS; see `ActiveLevelMeter`."""
     meter = ActiveLevelMeter(sr)
     meter.add(y)
     return meter.value()
@@ -56,20 +46,10 @@ class GainCurve:
     centres: Array  # [shape=(parts,), in samples]
     gains: Array  # [shape=(parts,), in dB]
 
-    @property
-    def constant(self) -> float | None:
-        """The gain as a factor, if there is one part; None otherwise."""
-        return float(10.0 ** (self.gains[0] / 20)) if len(self.gains) == 1 else None
-
-    @property
-    def mean_db(self) -> float:
-        """Mean gain over time, in dB."""
-        return float(self.gains.mean())
-
     def at(self, start: int, n: int) -> Array:
         """Return the factors [shape=(n,), float32] for `n` samples from `start`."""
-        if self.constant is not None:
-            return np.full(n, self.constant, np.float32)
+        if len(self.gains) == 1:
+            return np.full(n, 10.0 ** (self.gains[0] / 20), np.float32)
         gain = np.interp(np.arange(start, start + n), self.centres, self.gains)
         return np.asarray(10.0 ** (gain / 20), np.float32)
 
@@ -113,13 +93,8 @@ class ActiveLevelMeter:
         """Compute the gain that brings the stream to `ANALYSIS_LEVEL_DB`, part by part.
 
         The stream is divided into the fewest equal parts of at most `window_seconds`. A part of
-        little more than noise gets at most `QUIET_PART_DB` more gain than the whole would.
-
-        Parameters
-        ----------
-        offset : np.ndarray [shape=(channels,)] or None
-            DC offset that will be removed from the stream.
-        window_seconds : float > 0
+        little more than noise gets at most `QUIET_PART_DB` more gain than the whole would. `offset`
+        [shape=(channels,)] is the DC offset that will be removed from the stream.
         """
         energy, sizes = self._energies(offset)
         whole = ANALYSIS_LEVEL_DB - _gated_level(energy, sizes)
@@ -142,7 +117,7 @@ class ActiveLevelMeter:
         rest = self._rest.shape[1]
         if rest:
             ends = _moments(self._rest, rest)
-            if len(sizes):  # too few samples for a level of their own: they join the last block
+            if len(sizes):  # too few samples for a separate level: they join the last block
                 moments[:, :, -1:] += ends
                 sizes[-1] += rest
             else:

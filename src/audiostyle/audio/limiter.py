@@ -32,40 +32,19 @@ class Limiter:
         """Largest reduction up to now, in dB."""
         return float(20 * np.log10(1 / self._lowest))
 
-    def process(self, block: Array) -> Array:
-        """Add the next samples, and return those whose gain is known.
-
-        Parameters
-        ----------
-        block : np.ndarray [shape=(channels, n)]
-
-        Returns
-        -------
-        np.ndarray [shape=(channels, m)]
-            Delayed by twice the lookahead; `m` may be 0.
-        """
-        if self._waiting is None:
-            self._waiting = block
-        else:
-            self._waiting = np.concatenate([self._waiting, block], axis=1)
-        peak = np.abs(block).max(axis=0, initial=0.0)
-        return self._emit(self._hold(np.minimum(1.0, self._ceiling / np.maximum(peak, 1e-12))))
-
-    def flush(self) -> Array:
-        """Return the remaining samples [shape=(channels, m)] at the end of the stream."""
-        if self._waiting is None:
-            return np.zeros((0, 0), np.float32)
-        held = self._hold(np.full(self._radius, np.inf))
-        last = held[-1:] if len(held) or self._held is None else self._held[-1:]
-        return self._emit(np.concatenate([held, np.repeat(last, self._radius)]))
-
     def run(self, blocks: Iterator[Array]) -> Iterator[Array]:
-        """Limit a whole stream of blocks [shape=(channels, n)]."""
+        """Limit a whole stream of blocks [shape=(channels, n)], delayed by twice the lookahead."""
         for block in blocks:
-            if (limited := self.process(block)).size:
+            waiting = block[:, :0] if self._waiting is None else self._waiting
+            self._waiting = np.concatenate([waiting, block], axis=1)
+            peak = np.abs(block).max(axis=0, initial=0.0)
+            held = self._hold(np.minimum(1.0, self._ceiling / np.maximum(peak, 1e-12)))
+            if (limited := self._emit(held)).size:
                 yield limited
-        if (limited := self.flush()).size:
-            yield limited
+        if self._waiting is not None:
+            held = self._hold(np.full(self._radius, np.inf))
+            last = held[-1:] if len(held) or self._held is None else self._held[-1:]
+            yield self._emit(np.concatenate([held, np.repeat(last, self._radius)]))
 
     def _hold(self, needed: Array) -> Array:
         """Return the lowest gain that is needed within the lookahead, where it is known."""

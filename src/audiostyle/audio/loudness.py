@@ -1,4 +1,4 @@
-"""Loudness after ITU-R BS.1770: measurement, and matching to a target, of streams and of arrays."""
+"""Loudness after ITU-R BS.1770: measurement, and matching to a target, of streams."""
 
 from __future__ import annotations
 
@@ -23,14 +23,8 @@ MAX_GAIN_DB = 60.0
 def k_weighting(frequencies: Array) -> Array:
     """Compute the power response of the K-weighting filter of ITU-R BS.1770-4.
 
-    Parameters
-    ----------
-    frequencies : np.ndarray [shape=(n,), Hz]
-
-    Returns
-    -------
-    np.ndarray [shape=(n,), non-negative]
-        Response of the two filters that the standard defines for 48 kHz, constant above 24 kHz.
+    The response is that of the two filters that the standard defines for 48 kHz, at `frequencies`
+    [shape=(n,), Hz], and constant above 24 kHz.
     """
     z = np.exp(-2j * np.pi * np.minimum(frequencies, 24_000.0) / 48_000.0)
     shelf = (1.53512485958697 - 2.69169618940638 * z + 1.19839281085285 * z**2) / (
@@ -84,7 +78,7 @@ class LoudnessMeter:
             while first + self._size <= x.shape[1]:
                 if self._head is None:
                     self._head = x[:, :hop].copy()
-                spectrum = self._spectrum(x[:, first : first + self._size])
+                spectrum = np.fft.rfft(x[:, first : first + self._size] * self._window)
                 self._energy += _inner_product(spectrum, spectrum, self._weights)
                 self._cross += _inner_product(spectrum, self._ones, self._weights)
                 self._blocks += 1
@@ -95,9 +89,6 @@ class LoudnessMeter:
         """Return the loudness in LUFS, without a DC offset [shape=(channels,)]."""
         energy = 0.0 if self._tail is None else float(self._total(self._tail, offset).sum())
         return -0.691 + power_to_db(energy / max(self._n, 1))
-
-    def _spectrum(self, x: Array) -> Array:
-        return np.asarray(np.fft.rfft(x * self._window))
 
     def _total(self, tail: Array, offset: Array | None) -> Array:
         """Return the energy [shape=(channels,)] of all samples, including those at both ends."""
@@ -118,23 +109,13 @@ class LoudnessMeter:
             ends[:, : self._size],
             ends[:, hop:],
         ):
-            spectrum = self._spectrum(block)
+            spectrum = np.fft.rfft(block * self._window)
             total = total + _inner_product(spectrum, spectrum, self._weights)
         return np.asarray(total)
 
 
 def loudness(y: Array, sr: int) -> float:
-    """Compute the loudness of an array; see `LoudnessMeter`.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(channels, n)]
-    sr : int > 0, in Hz
-
-    Returns
-    -------
-    float, in LUFS
-    """
+    """Compute the loudness of `y` [shape=(channels, n)] in LUFS; see `LoudnessMeter`."""
     meter = LoudnessMeter(sr)
     meter.add(y)
     return meter.value()
@@ -164,16 +145,8 @@ def match_loudness_stream(
     stream with extreme peaks stays a little below the target. The stream is read only if something
     is limited.
 
-    Parameters
-    ----------
-    blocks : callable
-        Yields the stream [shape=(channels, n)] from the beginning, on each call.
-    sr : int, in Hz
-    loudness : float, in LUFS
-        Loudness of the stream.
-    peak : float
-        Largest absolute sample of the stream.
-    target : float, in LUFS
+    Each call of `blocks` yields the stream [shape=(channels, n)] from the beginning; `loudness` and
+    `target` are in LUFS, and `peak` is the largest absolute sample of the stream.
     """
     missing = target - loudness
     gain = 0.0 if abs(missing) < LOUDNESS_TOLERANCE_DB else _bound_gain(missing)
@@ -204,27 +177,3 @@ def _gain_factor(gain: float) -> Any:
 
 def _amplify(blocks: Iterator[Array], gain: float) -> Iterator[Array]:
     return blocks if gain == 0.0 else (block * _gain_factor(gain) for block in blocks)
-
-
-def match_loudness(y: Array, sr: int, target: float) -> tuple[Array, float, float]:
-    """Bring an array to a target loudness; see `match_loudness_stream`.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(channels, n)]
-    sr : int, in Hz
-    target : float, in LUFS
-
-    Returns
-    -------
-    y : np.ndarray [shape=(channels, n)]
-        The input itself if nothing changes.
-    gain, reduction : float, in dB
-        `reduction` is the largest one by the limiter.
-    """
-    matched = match_loudness_stream(
-        lambda: split_blocks(y), sr, loudness(y, sr), float(np.abs(y).max()), target
-    )
-    if matched.gain == 0.0 and matched.reduction == 0.0:
-        return y, 0.0, 0.0
-    return np.concatenate(list(matched.blocks()), axis=1), matched.gain, matched.reduction

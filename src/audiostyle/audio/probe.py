@@ -64,7 +64,7 @@ def _probe(path: Path) -> ClipInfo:
         damage = describe_damage(file, end)
         info = ClipInfo(int(file.samplerate), int(file.channels), int(file.frames), file.subtype)
     if damage:
-        raise AudioFileError(f"{path}: {damage[0]}; copy it again", kind="truncated")
+        raise AudioFileError(f"{path}: {damage}; copy it again", kind="truncated")
     if info.frames <= 2 * BLOCK_FRAMES:
         check_clip(np.concatenate(blocks).T, info.sr, str(path))
     check_channels(info.channels, str(path))

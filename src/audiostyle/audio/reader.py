@@ -19,7 +19,6 @@ import numpy.typing as npt
 import soundfile as sf
 
 from audiostyle.audio.level import BLOCK_SAMPLES
-from audiostyle.audio.streams import AudioSource
 from audiostyle.errors import AudioFileError
 from audiostyle.utils.safe_read import system_name
 from audiostyle.utils.stderr_capture import CapturedStderr, capture_stderr
@@ -73,46 +72,24 @@ def load_audio(path: str | Path, *, start: float = 0.0, duration: float | None =
 class FileSource:
     """An audio file, or a part of it, as an `AudioSource` that is read block by block.
 
-    Parameters
-    ----------
-    path : str or Path
-        Any format that libsndfile reads.
-    start : float >= 0, in seconds
-    duration : float > 0, in seconds, optional
-        Default: to the end of the file.
-    first, n : int, in samples, optional
-        Alternative to `start` and `duration`.
-
-    Raises
-    ------
-    AudioFileError
-        If the file is missing, empty, not audio, or ends before `start`; while it is read, if it
-        holds no samples, or is damaged beyond repair.
+    `start` and `duration` are in seconds; without a duration, it is read to its end. An
+    `AudioFileError` is raised if the file is missing, empty, not audio, or ends before `start`;
+    while it is read, if it holds no samples, or is damaged beyond repair.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        start: float = 0.0,
-        duration: float | None = None,
-        first: int | None = None,
-        n: int | None = None,
-    ) -> None:
+    def __init__(self, path: str | Path, start: float = 0.0, duration: float | None = None) -> None:
         self.path, self.name = Path(path), str(path)
         with open_audio(self.path) as file:
             self.sr, self.channels = int(file.samplerate), int(file.channels)
             self.format, self.subtype = str(file.format), str(file.subtype)
             frames = int(file.frames)
-        self.start = round(start * self.sr) if first is None else first  # in samples
+        self.start = round(start * self.sr)  # in samples
         self.notes: list[str] = []  # irregularities, known after the first complete pass
-        self._start_seconds = start if first is None else first / self.sr
-        self._n = n
-        if n is None and duration is not None:
-            self._n = max(1, round(duration * self.sr))
+        self._start_seconds = start
+        self._n = None if duration is None else max(1, round(duration * self.sr))
         if self.start >= frames > 0:
             raise AudioFileError(
-                f"{path}: start={self._start_seconds:g} s lies beyond its end at "
-                f"{frames / self.sr:.3f} s"
+                f"{path}: start={start:g} s lies beyond its end at {frames / self.sr:.3f} s"
             )
 
     def blocks(self) -> Iterator[Array]:
@@ -145,10 +122,9 @@ class FileSource:
             where = f" after start={self._start_seconds:g} s" if self.start else ""
             raise AudioFileError(f"{self.path}: holds no samples{where}")
         to_end = self._n is None or n_read < self._n
-        notes = describe_damage(file, self.start + n_read if to_end else file.frames)
-        if warnings:
-            notes.append(f"the decoder warned: {warnings.splitlines()[0].strip()}")
-        self.notes = [f"{self.path}: {note}" for note in notes]
+        damage = describe_damage(file, self.start + n_read if to_end else file.frames)
+        warned = f"the decoder warned: {warnings.splitlines()[0].strip()}" if warnings else ""
+        self.notes = [f"{self.path}: {note}" for note in (damage, warned) if note]
 
 
 @contextmanager
@@ -227,59 +203,19 @@ def _suggest(path: Path) -> str:
     return f"; did you mean {path.parent / close[0]}?" if close else "; check the name"
 
 
-def describe_damage(file: Any, n_frames: int) -> list[str]:
-    """Return a note if a `soundfile.SoundFile` ended, at `n_frames`, before its header claims."""
+def describe_damage(file: Any, n_frames: int) -> str:
+    """Describe that a `soundfile.SoundFile` ended, at `n_frames`, before its header claims."""
     if n_frames != file.frames:
-        return [f"was cut off: its header claims {file.frames} samples, it holds {n_frames}"]
+        return f"was cut off: its header claims {file.frames} samples, it holds {n_frames}"
     # libsndfile corrects some headers silently, and reports that only in its log.
     claim = re.search(
         r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE
     )
     if claim and int(claim[2]) < int(claim[1]) < STREAMED_BYTES:
-        return [f"was cut off: its header claims {claim[1]} bytes of audio, it holds {claim[2]}"]
+        return f"was cut off: its header claims {claim[1]} bytes of audio, it holds {claim[2]}"
     if "Last page lacks an end-of-stream bit" in file.extra_info:
-        return ["was cut off: its last page is incomplete"]
-    return []
-
-
-def loudest_excerpt(
-    source: AudioSource, seconds: float, offset: Array | None = None
-) -> tuple[int, int]:
-    """Find the excerpt with the most energy, at starts a tenth of its length apart.
-
-    Parameters
-    ----------
-    source : AudioSource
-    seconds : float > 0
-    offset : np.ndarray [shape=(channels,)], optional
-        DC offset that does not count as energy.
-
-    Returns
-    -------
-    first, n : int, in samples
-        The whole source if it is shorter than `seconds`.
-    """
-    n = max(round(seconds * source.sr), 1)
-    step = max(1, n // 10)
-    total, energy = 0, 0.0
-    # Energy before each possible start, and before each possible end.
-    starts: list[Array] = []
-    ends: list[Array] = []
-    for block in source.blocks():
-        y = block if offset is None else block - offset[:, None]
-        power = np.square(y, dtype=np.float64).sum(axis=0)
-        cumulative = np.cumsum(np.concatenate([[energy], power]))
-        starts.append(cumulative[-total % step : -1 : step].copy())
-        ends.append(cumulative[max(n - total, (n - total) % step) : -1 : step].copy())
-        energy = float(cumulative[-1])
-        total += block.shape[1]
-    if total <= n:
-        return 0, total
-    if (total - n) % step == 0:
-        ends.append(np.array([energy]))
-    gained = np.concatenate(ends)
-    gained -= np.concatenate(starts)[: len(gained)]
-    return step * int(np.argmax(gained)), n
+        return "was cut off: its last page is incomplete"
+    return ""
 
 
 def find_clips(folder: str | Path) -> list[Path]:

@@ -16,18 +16,10 @@ Array = npt.NDArray[Any]
 def resample_stream(
     blocks: Iterator[Array], orig_sr: int, target_sr: int, channels: int
 ) -> Iterator[Array]:
-    """Resample a stream.
+    """Resample a stream of blocks [shape=(channels, n)]; rates are in Hz.
 
-    Parameters
-    ----------
-    blocks : iterator of np.ndarray [shape=(channels, n)]
-    orig_sr, target_sr : int, in Hz
-    channels : int
-
-    Yields
-    ------
-    np.ndarray [shape=(channels, m), float32]
-        ``ceil(n * target_sr / orig_sr)`` samples in all; the input blocks if the rates are equal.
+    ``ceil(n * target_sr / orig_sr)`` samples [float32] are yielded for `n` in all. If the rates are
+    equal, the blocks are returned unchanged.
     """
     if orig_sr == target_sr:
         yield from blocks
@@ -51,17 +43,7 @@ def resample_stream(
 
 
 def resample(y: Array, orig_sr: int, target_sr: int) -> Array:
-    """Resample an array; see `resample_stream`.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(channels, n)]
-    orig_sr, target_sr : int, in Hz
-
-    Returns
-    -------
-    np.ndarray [shape=(channels, ceil(n * target_sr / orig_sr)), float32]
-    """
+    """Resample an array [shape=(channels, n)]; see `resample_stream`."""
     y = np.asarray(y, np.float32)
     if orig_sr == target_sr or not y.size:
         return y

@@ -143,6 +143,36 @@ def summarize_stream(source: AudioSource) -> StreamSummary:
     return StreamSummary(checker.n, offset, peak, meter.value(offset))
 
 
+def loudest_excerpt(
+    source: AudioSource, seconds: float, offset: Array | None = None
+) -> tuple[int, int]:
+    """Return first sample and length of the excerpt with the most energy; all of a short source.
+
+    Starts are a tenth of the length apart. A DC offset [shape=(channels,)] does not count.
+    """
+    n = max(round(seconds * source.sr), 1)
+    step = max(1, n // 10)
+    total, energy = 0, 0.0
+    # Energy before each possible start, and before each possible end.
+    starts: list[Array] = []
+    ends: list[Array] = []
+    for block in source.blocks():
+        y = block if offset is None else block - offset[:, None]
+        power = np.square(y, dtype=np.float64).sum(axis=0)
+        cumulative = np.cumsum(np.concatenate([[energy], power]))
+        starts.append(cumulative[-total % step : -1 : step].copy())
+        ends.append(cumulative[max(n - total, (n - total) % step) : -1 : step].copy())
+        energy = float(cumulative[-1])
+        total += block.shape[1]
+    if total <= n:
+        return 0, total
+    if (total - n) % step == 0:
+        ends.append(np.array([energy]))
+    gained = np.concatenate(ends)
+    gained -= np.concatenate(starts)[: len(gained)]
+    return step * int(np.argmax(gained)), n
+
+
 class StreamReader:
     """Reader of sections of a stream, each of which begins no earlier than the one before."""
 
@@ -170,18 +200,9 @@ class StreamReader:
 
 
 def check_clip(y: Any, sr: int, name: str) -> Array:
-    """Check an array as `StreamChecker` does, and remove its DC offset.
+    """Check an array [shape=(n,) or (channels, n)] as a stream, and remove its DC offset.
 
-    Parameters
-    ----------
-    y : array_like [shape=(n,) or (channels, n)]
-    sr : int > 0, in Hz
-    name : str
-        Name for messages.
-
-    Returns
-    -------
-    np.ndarray [shape=(channels, n), float32]
+    The result has the shape (channels, n); `name` is used in messages.
     """
     source = ArraySource(y, sr, name)
     checker = StreamChecker(sr, source.channels)

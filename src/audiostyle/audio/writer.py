@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -126,25 +126,19 @@ def _verify(part: Path, path: str | Path, n: int, channels: int, sr: int) -> Non
 def encode_compact(
     blocks: Iterable[Array], sr: int, channels: int, limit: int
 ) -> tuple[str, bytes] | None:
-    """Encode a stream [shape=(channels, n)] in memory, small and for any browser.
+    """Encode a stream [shape=(channels, n)] in memory; return its media type and its bytes.
 
     MP3 at a constant rate, because browsers only estimate positions in files of variable rate; Ogg
     Vorbis if libsndfile was built without MP3. Rates that MP3 does not have are resampled, and more
-    than two channels averaged.
-
-    Returns
-    -------
-    kind : str
-        ``audio/mpeg`` or ``audio/ogg``.
-    data : bytes
-        None instead of both if this would exceed `limit` bytes.
+    than two channels averaged. The result is None if it would exceed `limit` bytes.
     """
     rate = next((rate for rate in MP3_RATES if rate >= sr), MP3_RATES[-1])
     container = "MP3" if "MP3" in sf.available_formats() else "OGG"
     buffer = io.BytesIO()
     n = channels if channels <= 2 else 1
+    mixed = blocks if channels <= 2 else (y.mean(axis=0, keepdims=True) for y in blocks)
     with _open_encoder(buffer, rate, n, container) as file:
-        for block in resample_stream(_at_most_two(blocks), sr, rate, n):
+        for block in resample_stream(iter(mixed), sr, rate, n):
             for part in split_blocks(block):
                 file.write(np.clip(part.T, -1.0, 1.0))
             if buffer.tell() > limit:
@@ -152,11 +146,6 @@ def encode_compact(
     data = buffer.getvalue()
     kind = "audio/mpeg" if container == "MP3" else "audio/ogg"
     return (kind, data) if len(data) <= limit else None
-
-
-def _at_most_two(blocks: Iterable[Array]) -> Iterator[Array]:
-    for block in blocks:
-        yield block if len(block) <= 2 else block.mean(axis=0, keepdims=True)
 
 
 def _open_encoder(buffer: io.BytesIO, rate: int, channels: int, container: str) -> Any:

@@ -21,7 +21,7 @@ from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import Pair, check_output_paths, name_pairs, pair_inputs, select_pairs
 from audiostyle.batch.request import BatchRequest
 from audiostyle.batch.shards import parse_shard, select_shard
-from audiostyle.config.loss_specs import loss_digests
+from audiostyle.config.registry import loss_digests
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioFileError, DiskError, OutputError
 from audiostyle.files import record, style_file

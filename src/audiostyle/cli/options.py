@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiostyle.config.network_specs import find_network
+from audiostyle.config.registry import find_network
 from audiostyle.config.toml_file import load_toml
 from audiostyle.config.transfer_config import PRESET_HELP, PRESETS, TransferConfig
 from audiostyle.errors import ConfigError

@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from audiostyle.config.loss_specs import LOSSES
-from audiostyle.config.network_specs import NETWORKS, NetworkSpec
+from audiostyle.config.registry import LOSSES, NETWORKS, NetworkSpec
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioStyleError, ConfigError
 
@@ -42,7 +41,8 @@ def load_plugin(path: str | Path) -> list[str]:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-        if not _registered_by(name):
+        registered = _registered_by(name)
+        if not registered:
             raise ConfigError(
                 "it registers no network and no loss: call audiostyle.register_network or "
                 "audiostyle.register_loss in it"
@@ -55,7 +55,7 @@ def load_plugin(path: str | Path) -> list[str]:
         kind = "" if isinstance(error, AudioStyleError) else f"{type(error).__name__}: "
         reason = " ".join(f"{kind}{error}".split())
         raise ConfigError(f"plugin {path} cannot be used: {reason}") from None
-    return _registered_by(name)
+    return registered
 
 
 def check_portable(config: TransferConfig) -> None:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audiostyle.config.fields import coerce, option
-from audiostyle.config.loss_specs import find_loss
-from audiostyle.config.network_specs import MAX_BANDS, NETWORKS, NetworkSpec, find_network
+from audiostyle.config.registry import MAX_BANDS, NETWORKS, NetworkSpec, find_loss, find_network
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS
 from audiostyle.utils.suggestions import check_choice
@@ -144,10 +143,7 @@ class TransferConfig:
         20, "Optimisation", "Maximum number of iterations.", unit="steps", bounds=(0, 100_000)
     )
     learning_rate: float = option(
-        0.02,
-        "Optimisation",
-        "Step size of Adam, as a share of the dB range.",
-        bounds=(1e-6, 1.0),
+        0.02, "Optimisation", "Step size of Adam, as a share of the dB range.", bounds=(1e-6, 1.0)
     )
     tolerance: float = option(
         1e-3,
@@ -213,9 +209,14 @@ class TransferConfig:
         self._check_combination(spec)
 
     def _check_combination(self, spec: NetworkSpec) -> None:
-        for name in ("content_layers", "style_layers"):
-            for layer, _ in getattr(self, name):
+        for part in ("content", "style"):
+            layers = getattr(self, f"{part}_layers")
+            for layer, _ in layers:
                 _check_layer(self.network, spec, layer)
+            if getattr(self, f"{part}_weight") > 0 and not any(weight for _, weight in layers):
+                raise ConfigError(
+                    f"{part}_layers: all weights are 0; raise one, or use {part}_weight=0"
+                )
         if self.network == "random-1d" and self.bands != 1:
             raise ConfigError(
                 f"bands={self.bands} does not fit network=random-1d, which takes frequency as "
@@ -231,14 +232,10 @@ class TransferConfig:
                 "the windows overlap enough for the inversion"
             )
         if self.n_mels > self.n_fft // 2:
-            limit = f"n_fft/2={self.n_fft // 2}: raise n_fft or lower n_mels"
-            raise ConfigError(f"n_mels={self.n_mels} must be at most {limit}")
-        for part in ("content", "style"):
-            layers = getattr(self, f"{part}_layers")
-            if getattr(self, f"{part}_weight") > 0 and not any(weight for _, weight in layers):
-                raise ConfigError(
-                    f"{part}_layers: all weights are 0; raise one, or use {part}_weight=0"
-                )
+            raise ConfigError(
+                f"n_mels={self.n_mels} must be at most n_fft/2={self.n_fft // 2}: raise n_fft or "
+                "lower n_mels"
+            )
         if not any(self.loss_weights.values()):
             names = [f"{term}_weight" for term in TERMS]
             raise ConfigError(f"{', '.join(names)} are all 0: nothing to optimise")

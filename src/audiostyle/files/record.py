@@ -16,7 +16,7 @@ import numpy as np
 
 import audiostyle
 from audiostyle.audio.reader import FileSource
-from audiostyle.config import loss_specs
+from audiostyle.config.registry import loss_provenance
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.transfer import TransferResult
 from audiostyle.dsp.normalized_stream import NormalizedStream
@@ -51,7 +51,7 @@ def make_record(
         },
         "parameters": config.to_dict(),
         "weights": weights.provenance(config.network, config.weights),
-        "loss_sources": loss_specs.provenance(config.losses),
+        "loss_sources": loss_provenance(config.losses),
         "seed": config.seed,
         "device": result.device,
         "threads": request.threads,

@@ -15,8 +15,8 @@ from typing import Any
 
 from audiostyle.audio import writer
 from audiostyle.audio.buffer import AudioBuffer
-from audiostyle.audio.reader import FileSource, loudest_excerpt
-from audiostyle.audio.streams import summarize_stream
+from audiostyle.audio.reader import FileSource
+from audiostyle.audio.streams import loudest_excerpt, summarize_stream
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.transfer import StyleTransfer, TransferResult
 from audiostyle.dsp.normalized_stream import NormalizedStream
@@ -267,8 +267,8 @@ def _open_content(request: TransferRequest) -> tuple[FileSource, list[str]]:
         return file, []
     whole = summarize_stream(file)
     first, n = loudest_excerpt(file, request.preview, whole.offset)
-    excerpt = FileSource(request.content, first=file.start + first, n=n)
-    seconds, start = n / excerpt.sr, excerpt.start / excerpt.sr
+    seconds, start = n / file.sr, (file.start + first) / file.sr
+    excerpt = FileSource(request.content, start, seconds)
     return excerpt, [*file.notes, f"a preview: the loudest {seconds:g} s, from {start:.2f} s on"]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from audiostyle.config.network_specs import MUSIC_LAYERS, NETWORKS, find_network
+from audiostyle.config.registry import MUSIC_LAYERS, NETWORKS, find_network
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.nn.device import choose_precision
 from audiostyle.nn.weights import load_weights

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from audiostyle.config.loss_specs import LOSSES, find_loss
+from audiostyle.config.registry import LOSSES, find_loss
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioStyleError, ConfigError, is_memory_error
 from audiostyle.nn import spectrogram_losses

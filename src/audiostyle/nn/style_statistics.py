@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiostyle.config.fields import LayerWeights
-from audiostyle.config.network_specs import MUSIC_LAYERS, NETWORKS
+from audiostyle.config.registry import MUSIC_LAYERS, NETWORKS
 from audiostyle.config.transfer_config import TransferConfig
 
 Array = npt.NDArray[Any]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiostyle.config.network_specs import NETWORKS, VGG19_LAYERS
+from audiostyle.config.registry import VGG19_LAYERS, network_provenance
 from audiostyle.errors import WeightsError
 from audiostyle.utils import npz, safe_read
 
@@ -90,7 +90,7 @@ def provenance(network: str, path: str | None = None) -> dict[str, str]:
 
 def _plugin_provenance(network: str, path: str | None) -> dict[str, str]:
     """Return the provenance of a plugin network: one digest of its code and its weights."""
-    found = NETWORKS[network].provenance()
+    found = network_provenance(network)
     if path is None:
         return found
     both = found.get("sha256", "").encode() + _read(Path(path))

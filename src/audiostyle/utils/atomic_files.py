@@ -26,15 +26,15 @@ def part_file(path: Path) -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(prefix=".audiostyle-", suffix=".part", dir=path.parent)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
-            reason = f"there is no folder {path.parent}; create it first"
-        elif error.errno in DISK_ERRORS:
+            raise OutputError(
+                f"{path}: there is no folder {path.parent}; create it first"
+            ) from None
+        if error.errno in DISK_ERRORS:
             raise write_error(path, error, path.parent) from None
-        else:
-            reason = (
-                f"cannot be created in {path.parent} ({error.strerror}); choose another place or "
-                "name"
-            )
-        raise OutputError(f"{path}: {reason}") from None
+        raise OutputError(
+            f"{path}: cannot be created in {path.parent} ({error.strerror}); choose another place "
+            "or name"
+        ) from None
     os.close(descriptor)
     part = Path(name)
     try:
@@ -49,19 +49,6 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(folder, error, folder.parent) from None
-
-
-def publish(part: Path, path: Path) -> None:
-    """Flush a complete temporary file to disk and rename it to `path`."""
-    try:
-        with part.open("r+b") as file:
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
-        part.replace(path)
-    except OSError as error:
-        raise write_error(path, error, path.parent) from None
 
 
 def write_error(path: Path, error: Exception, folder: Path, n_bytes: int = 0) -> OutputError:
@@ -110,9 +97,17 @@ class Staging(contextlib.ExitStack):
             raise write_error(path, error, path.parent) from None
 
     def publish(self) -> None:
-        """Rename all files, in the order in which they were added."""
+        """Flush all files to disk and rename them, in the order in which they were added."""
+        umask = os.umask(0)
+        os.umask(umask)
         for part, path in self._staged:
-            publish(part, path)
+            try:
+                with part.open("r+b") as file:
+                    os.fsync(file.fileno())
+                part.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+                part.replace(path)
+            except OSError as error:
+                raise write_error(path, error, path.parent) from None
 
 
 def record_path(output: Path) -> Path:

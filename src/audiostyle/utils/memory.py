@@ -5,6 +5,8 @@ C libraries end the process where an allocation fails, so the limits are read be
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -46,23 +48,18 @@ def _cgroup_limits() -> list[int]:
 
     A container sees its own group as the root; a service or a cluster job is somewhere below it.
     """
-    paths = dict.fromkeys(LIMIT_FILES, Path())
-    try:
+    groups: dict[str, str] = {}
+    with contextlib.suppress(OSError, ValueError):  # not Linux, or another format: read the root
         for line in CGROUPS.read_text().splitlines():
             _, controllers, group = line.split(":", 2)
-            for name in set(controllers.split(",")) & LIMIT_FILES.keys():
-                paths[name] = Path(group.lstrip("/"))
-    except (OSError, ValueError):  # not Linux, or another format: the root is still read
-        pass
+            groups |= dict.fromkeys(controllers.split(","), group)
     found = []
-    for name, path in paths.items():
-        outside = ".." in path.parts  # not visible to this process
-        for folder in {Path()} if outside else {path, *path.parents}:
-            for root in CGROUP_TREES[name]:
-                try:
-                    found.append(int((root / folder / LIMIT_FILES[name]).read_text()))
-                except (OSError, ValueError):  # no such file, or "max"
-                    continue
+    for name, file in LIMIT_FILES.items():
+        path = Path(groups.get(name, "").lstrip("/"))
+        folders = {Path()} if ".." in path.parts else {path, *path.parents}  # .. is not visible
+        for folder, root in itertools.product(folders, CGROUP_TREES[name]):
+            with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+                found.append(int((root / folder / file).read_text()))
     return found
 
 

@@ -22,8 +22,8 @@ HEADERS = {
 }
 
 
-def read_npz(data: bytes, limit: int = MAX_UNPACKED_BYTES) -> dict[str, Array]:
-    """Read the arrays of the archive `data`, at most `limit` bytes in all.
+def read_npz(data: bytes) -> dict[str, Array]:
+    """Read the arrays of the archive `data`, at most `MAX_UNPACKED_BYTES` in all.
 
     Raises a `ValueError` if the archive claims more, or holds anything but plain arrays. Broken
     bytes raise a dozen other kinds of errors in zipfile, zlib and NumPy.
@@ -31,23 +31,20 @@ def read_npz(data: bytes, limit: int = MAX_UNPACKED_BYTES) -> dict[str, Array]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
         claimed = sum(member.file_size for member in members)
-        if claimed > limit:
-            raise ValueError(f"claims {claimed} bytes unpacked; at most {limit} are read")
+        if claimed > MAX_UNPACKED_BYTES:
+            raise ValueError(
+                f"claims {claimed} bytes unpacked; at most {MAX_UNPACKED_BYTES} are read"
+            )
         if len({member.filename for member in members}) < len(members):
             raise ValueError("names an array twice")
         return {
-            member.filename.removesuffix(".npy"): _read_array(_unpack(archive, member))
-            for member in members
+            member.filename.removesuffix(".npy"): _read_array(archive, member) for member in members
         }
 
 
-def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """Read a member; given a size, zipfile unpacks no more than that."""
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     with archive.open(member) as file:
-        return file.read(member.file_size + 1)
-
-
-def _read_array(data: bytes) -> Array:
+        data = file.read(member.file_size + 1)  # given a size, zipfile unpacks no more than that
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     if version not in HEADERS:

@@ -7,13 +7,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 
+@dataclass
 class CapturedStderr:
     """The text that was written to file descriptor 2 during a capture."""
 
-    def __init__(self) -> None:
-        self.text = ""
+    text: str = ""
 
 
 @contextmanager
