@@ -20,7 +20,7 @@ from audiostyle.batch.inputs import find_inputs, join_genres
 from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import Pair, check_output_paths, name_pairs, pair_inputs, select_pairs
 from audiostyle.batch.request import BatchRequest
-from audiostyle.batch.shards import parse_shard, select_shard
+from audiostyle.batch.shards import parse_shard
 from audiostyle.config.loss_specs import loss_digests
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioFileError, DiskError, OutputError
@@ -82,24 +82,14 @@ def make_batch_plan(
     state: JournalState,
     whole: list[Pair] | None = None,
 ) -> BatchPlan:
-    """Plan a batch, and find out what is left to do.
+    """Plan a batch, and find out what is left to do; `whole` is the result of `plan_pairs`.
 
-    `whole` is the result of `plan_pairs`, if that is known already.
-
-    Raises
-    ------
-    ConfigError
-        If a value is not valid.
-    AudioFileError
-        If CONTENT or STYLE holds no clips.
-    OutputError
-        If outputs collide, are inputs, or would replace files that the batch did not write.
-    DiskError
-        If the disk is too small for what is left.
+    Raises an `OutputError` if an output would replace a file that the batch did not write, and a
+    `DiskError` if the disk is too small for what is left.
     """
-    request.check()
     whole = plan_pairs(request, config) if whole is None else whole
-    pairs = select_shard(whole, parse_shard(request.shard))
+    shard = parse_shard(request.shard)
+    pairs = [pair for pair in whole if shard is None or shard.contains(pair.id)]
     plan = BatchPlan(pairs, whole=whole)
     infos, digests = _probe_inputs(pairs, config, state, plan)
     _note_skipped_clips(pairs, infos, plan)
@@ -133,8 +123,15 @@ def make_batch_plan(
 
 
 def plan_pairs(request: BatchRequest, config: TransferConfig) -> list[Pair]:
-    """Find the inputs and pair them; see `make_batch_plan`."""
+    """Check a request, find its inputs, pair them, and name the outputs.
+
+    Raises a `ConfigError` if a value is not valid, an `AudioFileError` if CONTENT or STYLE holds no
+    clips, and an `OutputError` if outputs collide or are inputs.
+    """
+    request.check()
     out_dir = request.out_dir
+    if not _existing_folder(out_dir).is_dir():
+        raise OutputError(f"{out_dir}: is a file, or lies below one; name a folder")
     contents = find_inputs(request.content, genre=request.content_genre, exclude=out_dir)
     styles = find_inputs(request.style, styles=True, genre=request.style_genre, exclude=out_dir)
     if request.by == "genre":
@@ -180,24 +177,23 @@ def _probe_inputs(
     infos: dict[Path, ClipInfo] = {}
     digests: dict[Path, str] = {}
     for path in sorted(paths):
-        if style_file.is_style_file(path):
-            infos[path] = _probe_style_file(path, config)
+        is_style = style_file.is_style_file(path)
         recalled = ClipInfo.from_record(known[path]["facts"]) if path in known else None
-        if recalled is not None and not style_file.is_style_file(path):
+        if recalled is not None and not is_style:
             infos[path], digests[path] = recalled, known[path]["sha256"]
             continue
+        info = _probe_style_file(path, config) if is_style else None
         try:
-            if path not in infos:
-                infos[path] = probe_clip(path)
+            infos[path] = info or probe_clip(path)
             digests[path] = atomic_files.file_digest(path)
             event = journal.input_event(path, digests[path], dataclasses.asdict(infos[path]))
         except OSError as error:
             reason = f"{path}: cannot be read ({error.strerror})"
             infos[path], digests[path] = ClipInfo(kind="unreadable", reason=reason), ""
-        else:
-            # Failures that are no fault of the file are not remembered.
-            if infos[path].kind in ("", *INPUT_KINDS) and recalled is None:
-                plan.events.append(event)
+            continue
+        # Failures that are no fault of the file are not remembered.
+        if infos[path].kind in ("", *INPUT_KINDS) and recalled is None:
+            plan.events.append(event)
     return infos, digests
 
 
@@ -282,12 +278,7 @@ def _estimate(
     plan: BatchPlan, request: BatchRequest, config: TransferConfig, state: JournalState
 ) -> None:
     """Estimate disk space and time; refuse a batch that the disk cannot hold."""
-    folder = request.out_dir.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; the output folder needs another name")
-    plan.free_bytes = shutil.disk_usage(folder).free
+    plan.free_bytes = shutil.disk_usage(_existing_folder(request.out_dir)).free
     if plan.n_bytes > plan.free_bytes:
         raise DiskError(
             f"{request.out_dir}: the outputs need about {plan.n_bytes / 1e9:.2f} GB, but only "
@@ -308,6 +299,11 @@ def _estimate(
     plan.measured = bool(speeds)
     guess = SECONDS_WITHOUT_ITERATIONS + SECONDS_PER_ITERATION * config.iterations
     plan.seconds = left * (speeds[len(speeds) // 2] if speeds else guess)
+
+
+def _existing_folder(folder: Path) -> Path:
+    """Return the folder, or the nearest of its parents that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def settings_hash(request: BatchRequest, config: TransferConfig) -> str:

@@ -24,7 +24,8 @@ from audiostyle.batch.engine import (
     Lost,
     Started,
 )
-from audiostyle.batch.journal import Journal, read
+from audiostyle.batch.journal import Journal, PairState, read
+from audiostyle.batch.locks import disk_error
 from audiostyle.batch.plan import BatchPlan
 from audiostyle.batch.ray.cluster import Cluster
 from audiostyle.batch.request import BatchRequest
@@ -32,7 +33,6 @@ from audiostyle.batch.shards import parse_shard
 from audiostyle.config.plugins import check_portable
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import DiskError, OutputError
-from audiostyle.utils.atomic_files import write_error
 
 SPARE_BYTES = 4 << 20  # that a pair must leave free for the journal and the results
 
@@ -113,38 +113,24 @@ def run_batch(
         `Stage` and `Iteration`, and the result.
     engine : Engine or Cluster, optional
         Where the pairs are computed; by default in this process.
-    pair : str
-        ``product``, ``zip``, ``random:N`` or ``csv:FILE``.
-    by : str
-        ``clip``, or ``genre`` to make one style of all clips of a genre.
+    pair, by : str
+        ``product``, ``zip``, ``random:N`` or ``csv:FILE``; ``clip``, or ``genre`` to make one style
+        of all clips of a genre.
     content_genre, style_genre : str, optional
         Use only this genre.
-    limit : int, optional
-        Maximum number of pairs.
-    shuffle : bool
-        Select the pairs of the limit at random.
-    name : str
-        Template of the output names.
-    start, duration, preview : float, in seconds, optional
-        Part of each content, as for `transfer_file`.
-    subtype : str, optional
-        Sample format of the outputs, such as ``PCM_24``.
+    limit, shuffle : int, optional, and bool
+        Maximum number of pairs; whether they are selected at random.
+    name, subtype : str
+        Template of the output names; sample format of the outputs, such as ``PCM_24``.
     evaluate : bool
         Evaluate every output.
-    retry_failed : bool
-        Try pairs again even if they are expected to fail again.
-    force : bool
-        Compute everything again, and replace existing outputs.
-    device : str
-        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
-    threads : int
-        Number of threads; 0 for all cores, or for one if `deterministic`.
-    deterministic : bool
-        Produce the same bytes in every run; slower.
+    retry_failed, force : bool
+        Try pairs again even if they are expected to fail again; compute everything again, and
+        replace existing outputs.
     shard : str, optional
         Compute only this part, such as ``2/8``.
-    preset : str, optional
-        Name of the preset, for the records; `config` holds its values.
+    start, duration, preview, device, threads, deterministic, preset
+        As for `transfer_file`.
     verbose : bool
         Show the messages of TensorFlow.
 
@@ -162,32 +148,11 @@ def run_batch(
     DiskError, DeviceError, EngineError, WeightsError, MissingPackageError
         If every other pair would fail too. The journal is intact.
     """
-    request = BatchRequest(
-        str(content),
-        str(style),
-        Path(out_dir),
-        pair=pair,
-        by=by,
-        content_genre=content_genre,
-        style_genre=style_genre,
-        limit=limit,
-        shuffle=shuffle,
-        name=name,
-        start=start,
-        duration=duration,
-        preview=preview,
-        subtype=subtype,
-        evaluate=evaluate,
-        retry_failed=retry_failed,
-        force=force,
-        device=device,
-        threads=threads,
-        deterministic=deterministic,
-        shard=shard,
-        preset=preset,
-        verbose=verbose,
-    )
-    return run_batch_request(request, config or TransferConfig(), callback, engine)
+    options = dict(locals())  # the arguments: no other variable exists yet
+    for other in ("config", "callback", "engine"):
+        del options[other]
+    options |= {"content": str(content), "style": str(style), "out_dir": Path(out_dir)}
+    return run_batch_request(BatchRequest(**options), config or TransferConfig(), callback, engine)
 
 
 def run_batch_request(
@@ -198,12 +163,14 @@ def run_batch_request(
 ) -> BatchResult:
     """Run a `BatchRequest`; see `run_batch`."""
     report = callback or (lambda event: None)
-    request.check()
     if isinstance(engine, Cluster):
         engine.check(request.device)
         check_portable(config)
     pairs = batch_plan.plan_pairs(request, config)  # before a folder is created
-    _make_out_dir(request.out_dir)
+    try:
+        request.out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(request.out_dir, error) from None
     with Journal(request.out_dir, parse_shard(request.shard)) as journal:
         with journal.check_alone() as alone:
             if alone:
@@ -229,15 +196,6 @@ def run_batch_request(
             result = BatchResult(request.out_dir, rows, recorder.computed, recorder.unevaluated)
             report(result)
     return result
-
-
-def _make_out_dir(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise OutputError(f"{folder}: is a file, or lies below one; name a folder") from None
-    except OSError as error:
-        raise DiskError(str(write_error(folder, error, folder.parent))) from None
 
 
 def _remove_partial_files(folder: Path) -> None:
@@ -288,9 +246,8 @@ def _log_plan(
         events.append({"event": "plan", **({"shard": shard} if shard else {}), "pairs": ids})
     events += plan.events
     for failure in plan.failed:
-        known = journal.state.pairs.get(failure["pair"])
-        same = known and (known.status, known.fingerprint) == ("failed", failure["fingerprint"])
-        if not same:
+        known = journal.state.pairs.get(failure["pair"], PairState())
+        if (known.status, known.fingerprint) != ("failed", failure["fingerprint"]):
             events.append({"event": "failed", "seconds": 0.0, **failure})
     if plan.jobs or events:
         run = {
@@ -362,7 +319,7 @@ class _Recorder:
         try:
             free = shutil.disk_usage(self._folder).free
         except OSError as error:  # the folder was removed, or cannot be entered any more
-            raise DiskError(str(write_error(self._folder, error, self._folder))) from None
+            raise disk_error(self._folder, error) from None
         if free < event.job.n_bytes + SPARE_BYTES:
             raise DiskError(
                 f"{self._folder}: the disk is full ({free / 1e6:.0f} MB free); free space, and run "

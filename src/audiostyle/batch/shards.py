@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from audiostyle.batch.pairing import Pair
 from audiostyle.errors import ConfigError
 
 MAX_SHARDS = 100_000
@@ -72,8 +71,3 @@ def shard_of_slurm(environment: Mapping[str, str]) -> str | None:
             "use --array=0-N, or give --shard I/N"
         )
     return f"{index // step + 1}/{values['COUNT']}"
-
-
-def select_shard(pairs: Sequence[Pair], shard: Shard | None) -> list[Pair]:
-    """Return the pairs of a shard in their order; all pairs if `shard` is None."""
-    return [pair for pair in pairs if shard is None or shard.contains(pair.id)]
