@@ -105,7 +105,7 @@ class Note:
 
 
 Report = Callable[[Any], Any]
-"""Receives what happens within and between pairs: `Stage`, `Iteration`, `Waiting` and `Note`."""
+"""Receives every `Stage` and `Iteration`, or from workers elsewhere `Waiting` and `Note`."""
 
 Event = Started | Done | Failed | Abandoned | Lost | Evaluated
 

@@ -92,11 +92,12 @@ def make_batch_plan(
     pairs = [pair for pair in whole if shard is None or shard.contains(pair.id)]
     plan = BatchPlan(pairs, whole=whole)
     infos, digests = _probe_inputs(pairs, config, state, plan)
-    _note_skipped_clips(pairs, infos, plan)
     parameters = result_parameters(request, config)
     crashed: list[Job] = []
+    notes: dict[str, None] = {}  # in order, without repetitions
     for pair in pairs:
-        usable = _skip_bad_clips(pair, infos)
+        usable, left_out = _skip_bad_clips(pair, infos)
+        notes |= dict.fromkeys(left_out)
         inputs = [digests[path] for path in usable.style.clips]
         fingerprint = journal.fingerprint(parameters, digests[pair.content.path], inputs)
         known = state.pairs.get(pair.id, PairState())
@@ -105,7 +106,8 @@ def make_batch_plan(
             plan.failed.append({"pair": pair.id, "fingerprint": fingerprint, **fault})
             continue
         output = request.out_dir / pair.id
-        compute = request.force or not is_done(known, fingerprint, output)
+        is_current = (known.status, known.fingerprint) == ("done", fingerprint)
+        compute = request.force or not (is_current and output_exists(known, output))
         evaluate = request.evaluate and (compute or known.scores is None)
         if not compute:
             plan.done.append(pair.id)
@@ -116,6 +118,7 @@ def make_batch_plan(
             # A pair that may have crashed the process comes after all others.
             (crashed if known.starts else plan.jobs).append(job)
     plan.jobs += crashed
+    plan.notes += notes
     if not request.force:
         _check_existing(plan.jobs, state, config)
     _estimate(plan, request, config, state)
@@ -152,12 +155,6 @@ def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str
         # Only with --deterministic are outputs promised to be the same bytes.
         **({"deterministic": True, "threads": request.threads} if request.deterministic else {}),
     }
-
-
-def is_done(known: PairState, fingerprint: str, output: Path) -> bool:
-    """Tell whether the journal says that an output is done, and it exists with the same size."""
-    is_current = known.status == "done" and known.fingerprint == fingerprint
-    return is_current and output_exists(known, output)
 
 
 def output_exists(known: PairState, output: Path) -> bool:
@@ -206,22 +203,14 @@ def _probe_style_file(path: Path, config: TransferConfig) -> ClipInfo:
     return ClipInfo()
 
 
-def _note_skipped_clips(
-    pairs: Sequence[Pair], infos: Mapping[Path, ClipInfo], plan: BatchPlan
-) -> None:
-    """Note which clips of a genre are left out; they cost no pair."""
-    for style in {pair.style.key: pair.style for pair in pairs}.values():
-        bad = [infos[clip] for clip in style.clips if infos[clip].kind]
-        if 0 < len(bad) < len(style.clips):
-            plan.notes += [f"left out {info.reason}" for info in bad]
-
-
-def _skip_bad_clips(pair: Pair, infos: Mapping[Path, ClipInfo]) -> Pair:
-    """Leave out the bad clips of a genre unless all are bad."""
+def _skip_bad_clips(pair: Pair, infos: Mapping[Path, ClipInfo]) -> tuple[Pair, list[str]]:
+    """Leave out the bad clips of a genre unless all are bad; return also a note on each."""
     good = tuple(clip for clip in pair.style.clips if not infos[clip].kind)
     if len(good) in (0, len(pair.style.clips)):
-        return pair
-    return dataclasses.replace(pair, style=dataclasses.replace(pair.style, clips=good))
+        return pair, []
+    bad = [infos[clip].reason for clip in pair.style.clips if infos[clip].kind]
+    style = dataclasses.replace(pair.style, clips=good)
+    return dataclasses.replace(pair, style=style), [f"left out {reason}" for reason in bad]
 
 
 def _input_fault(pair: Pair, infos: Mapping[Path, ClipInfo]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from audiostyle.batch.engine import (
     Failed,
     InProcess,
     Lost,
+    Report,
     Started,
 )
 from audiostyle.batch.journal import Journal, PairState, read
@@ -35,10 +36,6 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import DiskError, OutputError
 
 SPARE_BYTES = 4 << 20  # that a pair must leave free for the journal and the results
-
-Callback = Callable[[Any], Any]
-"""Receives the `BatchPlan`, then every event, `Stage` and `Iteration` (from workers elsewhere
-`Waiting` and `Note`; see `audiostyle.batch.engine`), and at the end the `BatchResult`."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def run_batch(
     style: str | Path,
     out_dir: str | Path,
     config: TransferConfig | None = None,
-    callback: Callback | None = None,
+    callback: Report | None = None,
     engine: Engine | Cluster | None = None,
     *,
     pair: str = "product",
@@ -109,8 +106,8 @@ def run_batch(
         Folder of the outputs; created if it does not exist.
     config : TransferConfig, optional
     callback : callable, optional
-        Receives everything that happens: the plan, the events of `audiostyle.batch.engine`, every
-        `Stage` and `Iteration`, and the result.
+        Receives the plan, all events of `audiostyle.batch.engine`, every `Stage` and `Iteration`,
+        and at the end the `BatchResult`.
     engine : Engine or Cluster, optional
         Where the pairs are computed; by default in this process.
     pair, by : str
@@ -158,7 +155,7 @@ def run_batch(
 def run_batch_request(
     request: BatchRequest,
     config: TransferConfig,
-    callback: Callback | None = None,
+    callback: Report | None = None,
     engine: Engine | Cluster | None = None,
 ) -> BatchResult:
     """Run a `BatchRequest`; see `run_batch`."""
@@ -263,7 +260,7 @@ class _Recorder:
     """Runs an engine, and appends a line to the journal for each of its events."""
 
     def __init__(
-        self, journal: Journal, request: BatchRequest, config: TransferConfig, report: Callback
+        self, journal: Journal, request: BatchRequest, config: TransferConfig, report: Report
     ) -> None:
         self.computed = 0
         self.unevaluated: list[str] = []

@@ -46,13 +46,7 @@ def parse_shard(text: str | None) -> Shard | None:
 
 
 def shard_of_slurm(environment: Mapping[str, str]) -> str | None:
-    """Return the shard of a task of a Slurm job array, such as ``2/8``; None outside an array.
-
-    Raises
-    ------
-    ConfigError
-        If the indices of the array are not evenly spaced, so that their order is not known.
-    """
+    """Return the shard of a task of a Slurm job array, such as ``2/8``; None outside an array."""
     if not environment.get(f"{SLURM}ID"):
         return None
     values = {}

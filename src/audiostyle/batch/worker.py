@@ -15,16 +15,10 @@ from audiostyle.core.transfer import StyleTransfer
 from audiostyle.errors import AudioFileError
 from audiostyle.events import Callback
 from audiostyle.files import transfer
-from audiostyle.files.request import TransferRequest
 from audiostyle.files.style_file import is_style_file
 from audiostyle.files.style_source import StyleSource
 from audiostyle.nn import device, weights
 from audiostyle.utils import atomic_files
-
-SHARED_OPTIONS = (  # of a batch and of each of its transfers
-    *("start", "duration", "preview", "subtype", "device", "preset", "threads"),
-    *("deterministic", "verbose"),
-)
 
 
 class PairWorker:
@@ -46,14 +40,8 @@ class PairWorker:
     def transfer(self, job: Job, callback: Callback) -> dict[str, Any]:
         """Compute a pair, publish its output, and return its record."""
         options = self._request
-        request = TransferRequest(
-            job.pair.content.path,
-            [job.pair.style.path],
-            job.output,
-            [1.0],
-            force=True,  # the plan has checked what may be replaced
-            **{name: getattr(options, name) for name in SHARED_OPTIONS},
-        )
+        pair = job.pair
+        request = options.transfer_request(pair.content.path, pair.style.path, job.output)
         if self._style_transfer is None:
             weights.check_weights(self._config.network, self._config.weights)
             device.load_tensorflow(quiet=not options.verbose)

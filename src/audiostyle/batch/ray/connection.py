@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,9 +93,6 @@ def _silenced(ray: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _kept_signals() -> Iterator[None]:
     """Restore the signal handlers that Ray replaces when it connects."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     saved = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
