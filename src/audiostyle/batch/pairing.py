@@ -179,11 +179,11 @@ def select_pairs(pairs: Sequence[Pair], limit: int | None, shuffle: bool, seed: 
         return list(pairs)
     if limit < 1:
         raise ConfigError(f"limit={limit} must be at least 1")
-    candidates = list(pairs)
-    if shuffle:
-        candidates.sort(key=lambda pair: pair.id)
-        random.Random(seed).shuffle(candidates)
-    selected = {pair.id for pair in candidates[:limit]}
+    if not shuffle:
+        return list(pairs[:limit])
+    ids = sorted(pair.id for pair in pairs)
+    random.Random(seed).shuffle(ids)
+    selected = set(ids[:limit])
     return [pair for pair in pairs if pair.id in selected]
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from audiostyle.batch.engine import (
 )
 from audiostyle.batch.journal import Journal, PairState, read
 from audiostyle.batch.locks import disk_error
-from audiostyle.batch.plan import BatchPlan
+from audiostyle.batch.plan import BatchPlan, Job
 from audiostyle.batch.ray.cluster import Cluster
 from audiostyle.batch.request import BatchRequest
 from audiostyle.batch.shards import parse_shard
@@ -38,14 +38,15 @@ from audiostyle.errors import DiskError, OutputError
 SPARE_BYTES = 4 << 20  # that a pair must leave free for the journal and the results
 
 
-@dataclass(frozen=True)
+@dataclass
 class BatchResult:
     """The outcome of a batch, or of a shard."""
 
     out_dir: Path
     rows: results.ResultRows  # one per pair
-    computed: int  # pairs that this run computed
-    unevaluated: list[str]  # outputs that could not be evaluated, each with the reason
+    computed: int = 0  # pairs that this run computed
+    # Outputs that could not be evaluated, each with the reason.
+    unevaluated: list[str] = field(default_factory=list)
 
     def count(self, status: str) -> int:
         """Count the pairs that are ``done``, ``failed`` or ``pending``."""
@@ -175,22 +176,23 @@ def run_batch_request(
         plan = batch_plan.make_batch_plan(request, config, journal.state, pairs)
         _log_plan(journal, request, config, plan)
         report(plan)
-        recorder = _Recorder(journal, request, config, report)
-        rows = results.ResultRows(plan.pairs, journal.state)
+        result = BatchResult(request.out_dir, results.ResultRows(plan.pairs, journal.state))
         try:
             if plan.jobs:
-                recorder.run(plan, _make_engine(engine, request, config, plan))
+                runner = _make_engine(engine, request, config, plan)
+                settings = batch_plan.settings_hash(request, config)
+                for event in runner.run(plan.jobs, report):
+                    _record(event, journal, result, settings, report)
         except BaseException:
             with contextlib.suppress(OutputError):  # the first error says more
-                _write_results(journal, plan, rows)
+                _write_results(journal, plan, result.rows)
             raise
         else:
             try:
-                _write_results(journal, plan, rows)
+                _write_results(journal, plan, result.rows)
             except OutputError as error:  # an error of the folder, not of a pair
                 raise DiskError(str(error)) from None
         finally:
-            result = BatchResult(request.out_dir, rows, recorder.computed, recorder.unevaluated)
             report(result)
     return result
 
@@ -256,72 +258,59 @@ def _log_plan(
         journal.append(run, *events)
 
 
-class _Recorder:
-    """Runs an engine, and appends a line to the journal for each of its events."""
+def _record(
+    event: Event, journal: Journal, result: BatchResult, settings: str, report: Report
+) -> None:
+    """Append the line of an event to the journal, count it in the result, and report it."""
+    if isinstance(event, Started):
+        report(event)  # may raise, before the pair is started
+        _check_disk(result.out_dir, event.job)
+    elif isinstance(event, Done):
+        result.computed += 1
+    elif isinstance(event, Evaluated) and event.scores is None:
+        result.unevaluated.append(f"{event.job.pair.id}: {event.reason}")
+    # On a full disk the line of an abandoned pair fails too; the error that follows says more.
+    with contextlib.suppress(*([DiskError] if isinstance(event, Abandoned) else [])):
+        journal.append(_make_line(event, settings))
+    if not isinstance(event, Started):
+        report(event)
 
-    def __init__(
-        self, journal: Journal, request: BatchRequest, config: TransferConfig, report: Report
-    ) -> None:
-        self.computed = 0
-        self.unevaluated: list[str] = []
-        self._journal = journal
-        self._report = report
-        self._folder = request.out_dir
-        self._settings = batch_plan.settings_hash(request, config)
 
-    def run(self, plan: BatchPlan, engine: Engine) -> None:
-        """Run the jobs of a plan."""
-        for event in engine.run(plan.jobs, self._report):
-            if isinstance(event, Started):
-                self._report(event)  # may raise, before the pair is started
-                self._check_disk(event)
-                self._log(event, "started", **({"watched": True} if event.watched else {}))
-            else:
-                self._record(event)
-                self._report(event)
+def _make_line(event: Event, settings: str) -> dict[str, Any]:
+    """Return the line of the journal for an event."""
+    job = event.job
+    pair = {"pair": job.pair.id, "fingerprint": job.fingerprint}
+    if isinstance(event, Started):
+        return {"event": "started", **pair, **({"watched": True} if event.watched else {})}
+    if isinstance(event, Done):
+        facts = {
+            "size": event.size,
+            "seconds": round(event.seconds, 3),
+            "content_seconds": job.seconds,
+            "settings": settings,
+        }
+        return {"event": "done", **pair, **facts, **event.summary}
+    if isinstance(event, Failed):
+        failure = {"kind": event.kind, "reason": event.reason, "seconds": round(event.seconds, 3)}
+        return {"event": "failed", **pair, **failure}
+    if isinstance(event, Lost):
+        return {"event": "lost", **pair, "reason": event.reason}
+    if isinstance(event, Evaluated):
+        return {"event": "scored", **pair, "scores": event.scores, "reason": event.reason}
+    return {"event": "interrupted", **pair}
 
-    def _record(self, event: Event) -> None:
-        if isinstance(event, Done):
-            self.computed += 1
-            self._log(
-                event,
-                "done",
-                size=event.size,
-                seconds=round(event.seconds, 3),
-                content_seconds=event.job.seconds,
-                settings=self._settings,
-                **event.summary,
-            )
-        elif isinstance(event, Failed):
-            seconds = round(event.seconds, 3)
-            self._log(event, "failed", kind=event.kind, reason=event.reason, seconds=seconds)
-        elif isinstance(event, Lost):
-            self._log(event, "lost", reason=event.reason)
-        elif isinstance(event, Evaluated):
-            if event.scores is None:
-                self.unevaluated.append(f"{event.job.pair.id}: {event.reason}")
-            self._log(event, "scored", scores=event.scores, reason=event.reason)
-        elif isinstance(event, Abandoned):
-            # If the disk is full, this line fails, and the error that follows says more.
-            with contextlib.suppress(DiskError):
-                self._log(event, "interrupted")
 
-    def _log(self, event: Event, name: str, /, **facts: Any) -> None:
-        job = event.job
-        line = {"event": name, "pair": job.pair.id, "fingerprint": job.fingerprint}
-        self._journal.append({**line, **facts})
-
-    def _check_disk(self, event: Started) -> None:
-        """Stop before the disk is full: a pair that cannot be written is not started."""
-        try:
-            free = shutil.disk_usage(self._folder).free
-        except OSError as error:  # the folder was removed, or cannot be entered any more
-            raise disk_error(self._folder, error) from None
-        if free < event.job.n_bytes + SPARE_BYTES:
-            raise DiskError(
-                f"{self._folder}: the disk is full ({free / 1e6:.0f} MB free); free space, and run "
-                "the same command again"
-            )
+def _check_disk(folder: Path, job: Job) -> None:
+    """Stop before the disk is full: a pair that cannot be written is not started."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:  # the folder was removed, or cannot be entered any more
+        raise disk_error(folder, error) from None
+    if free < job.n_bytes + SPARE_BYTES:
+        raise DiskError(
+            f"{folder}: the disk is full ({free / 1e6:.0f} MB free); free space, and run the same "
+            "command again"
+        )
 
 
 def failed_lines(result: BatchResult) -> list[str]:

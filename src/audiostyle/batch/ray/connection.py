@@ -79,15 +79,14 @@ def _silenced(ray: Any) -> Iterator[None]:
     Ray prints there that a worker died, whatever its logging options, and has no public switch.
     """
     module: Any = getattr(getattr(ray, "_private", None), "worker", None)
-    if not hasattr(module, "print_to_stdstream"):
-        yield
-        return
-    original = module.print_to_stdstream
-    module.print_to_stdstream = lambda *_, **__: None
+    original = getattr(module, "print_to_stdstream", None)
+    if original:
+        module.print_to_stdstream = lambda *_, **__: None
     try:
         yield
     finally:
-        module.print_to_stdstream = original
+        if original:
+            module.print_to_stdstream = original
 
 
 @contextlib.contextmanager
