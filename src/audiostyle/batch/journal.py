@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -229,16 +229,14 @@ def input_event(path: Path, sha256: str, facts: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def known_inputs(state: JournalState, paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
-    """Return the `input_event` of each file that has not changed since."""
-    known = {}
-    for path in paths:
-        entry = state.inputs.get(os.path.abspath(path))
-        with contextlib.suppress(OSError):
-            found = path.stat()
-            if entry and (found.st_size, found.st_mtime_ns) == (entry["size"], entry["mtime_ns"]):
-                known[path] = entry
-    return known
+def find_input(state: JournalState, path: Path) -> dict[str, Any] | None:
+    """Return the `input_event` of a file unless the file has changed since."""
+    entry = state.inputs.get(os.path.abspath(path))
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        if entry and (found.st_size, found.st_mtime_ns) == (entry["size"], entry["mtime_ns"]):
+            return entry
+    return None
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
@@ -252,15 +250,12 @@ def parse_line(line: bytes) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
     if not (isinstance(event, dict) and isinstance(event.get("event"), str)):
         raise ValueError("has no event")
-    if not (_is_number(event.get("time")) and event["time"] <= LATEST_TIME):
-        raise ValueError("has no valid time")
-    if event["event"] in _REQUIRED:
-        missing = sorted(set(_REQUIRED[event["event"]]) - set(event))
-        wrong = [
-            name for name, check in _CHECKS.items() if name in event and not check(event[name])
-        ]
-        if missing or wrong:
-            raise ValueError(f"lacks {missing}, or has no valid {wrong}")
+    required = _REQUIRED.get(event["event"])
+    checked = ["time"] if required is None else [*_CHECKS]
+    missing = {"time", *(required or ())} - set(event)
+    wrong = [name for name in checked if name in event and not _CHECKS[name](event[name])]
+    if missing or wrong:
+        raise ValueError(f"lacks {sorted(missing)}, or has no valid {wrong}")
     return event
 
 
@@ -286,10 +281,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e300
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
-
-
 _SHARD = re.compile(r"([1-9]\d{0,8}/[1-9]\d{0,8})?", re.ASCII)
 _PAIR = ("pair", "fingerprint")
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -301,12 +292,13 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "scored": ("pair", "scores"),
 }
 _CHECKS: dict[str, Callable[[Any], bool]] = {
+    "time": lambda value: _is_number(value) and value <= LATEST_TIME,
     **dict.fromkeys(("path", "pair"), _is_name),
     **dict.fromkeys(("fingerprint", "settings", "kind", "reason", "sha256"), _is_text),
     **dict.fromkeys(("seconds", "content_seconds"), _is_number),
     "pairs": lambda value: isinstance(value, list) and all(map(_is_name, value)),
     "shard": lambda value: _is_text(value) and _SHARD.fullmatch(value) is not None,
-    "size": _is_count,
+    "size": lambda value: type(value) is int and 0 <= value < 1 << 63,
     "mtime_ns": lambda value: isinstance(value, int),
     "scores": lambda value: value is None or isinstance(value, dict),
     "facts": lambda value: isinstance(value, dict),

@@ -126,7 +126,12 @@ def name_pairs(pairs: Sequence[InputPair], template: str) -> list[Pair]:
             content_genre=content.genre,
             style_genre=style.genre,
         )
-        _check_name(name)
+        for part in name.split("/"):
+            if not part or part.startswith(".") or len(os.fsencode(part)) > MAX_NAME_BYTES:
+                raise OutputError(
+                    f"{name}: is not a name for an output (hidden, empty, or longer than "
+                    f"{MAX_NAME_BYTES} bytes); change --name, or rename the clip"
+                )
         pair = Pair(name, content, style)
         # Some file systems ignore case, some normalise Unicode.
         other = named.setdefault(unicodedata.normalize("NFC", name).casefold(), pair)
@@ -157,15 +162,6 @@ def check_template(template: str) -> None:
         )
     if path.is_absolute() or os.path.isabs(template) or {"..", "."} & set(template.split("/")):
         raise ConfigError(f"name={template!r} must stay below the output folder")
-
-
-def _check_name(name: str) -> None:
-    for part in name.split("/"):
-        if not part or part.startswith(".") or len(os.fsencode(part)) > MAX_NAME_BYTES:
-            raise OutputError(
-                f"{name}: is not a name for an output (hidden, empty, or longer than "
-                f"{MAX_NAME_BYTES} bytes); change --name, or rename the clip"
-            )
 
 
 def select_pairs(pairs: Sequence[Pair], limit: int | None, shuffle: bool, seed: int) -> list[Pair]:

@@ -170,14 +170,14 @@ def _probe_inputs(
 ) -> tuple[dict[Path, ClipInfo], dict[Path, str]]:
     """Probe and hash the inputs that are new or have changed; take the others from the journal."""
     paths = {path for pair in pairs for path in pair.inputs}
-    known = journal.known_inputs(state, paths)
     infos: dict[Path, ClipInfo] = {}
     digests: dict[Path, str] = {}
     for path in sorted(paths):
         is_style = style_file.is_style_file(path)
-        recalled = ClipInfo.from_record(known[path]["facts"]) if path in known else None
+        known = journal.find_input(state, path) or {"facts": {}}
+        recalled = ClipInfo.from_record(known["facts"])
         if recalled is not None and not is_style:
-            infos[path], digests[path] = recalled, known[path]["sha256"]
+            infos[path], digests[path] = recalled, known["sha256"]
             continue
         info = _probe_style_file(path, config) if is_style else None
         try:
