@@ -274,7 +274,7 @@ class WorkerPool:
 
 
 class RayEngine:
-    """Runs jobs on actors, each of which keeps the network, its traces and styles in memory."""
+    """Runs jobs on actors, each of which keeps the network, its traces and a style in memory."""
 
     make_worker: Callable[..., Any] = staticmethod(make_pair_worker)
     """Creates a `Worker` on its machine; sent there by name."""
