@@ -124,14 +124,15 @@ def test_an_input_is_known_until_it_changes(tmp_path: Path) -> None:
     with Journal(tmp_path) as log:
         log.append(journal.input_event(clip, "digest", {"sr": 8000}))
     state = journal.read(tmp_path)
-    assert journal.known_inputs(state, [clip])[clip]["sha256"] == "digest"
-    assert journal.known_inputs(state, [tmp_path / "b.wav"]) == {}
+    known = journal.find_input(state, clip)
+    assert known and known["sha256"] == "digest"
+    assert journal.find_input(state, tmp_path / "b.wav") is None
     found = clip.stat()
     clip.write_bytes(b"other")  # as long, and later
     os.utime(clip, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
-    assert journal.known_inputs(state, [clip]) == {}
+    assert journal.find_input(state, clip) is None
     clip.unlink()
-    assert journal.known_inputs(state, [clip]) == {}
+    assert journal.find_input(state, clip) is None
 
 
 def test_half_a_line_on_a_full_disk_is_removed(

@@ -29,7 +29,7 @@ from audiostyle.errors import (
     WeightsError,
     is_memory_error,
 )
-from audiostyle.events import Callback
+from audiostyle.events import Callback, Iteration, Stage
 
 ENVIRONMENT = (DiskError, DeviceError, EngineError, MissingPackageError, WeightsError)
 """Errors that every other pair would meet too: the batch stops, and can be resumed."""
@@ -105,9 +105,18 @@ class Note:
 
 
 Report = Callable[[Any], Any]
-"""Receives what happens within and between pairs: `Stage`, `Iteration`, `Waiting` and `Note`."""
+"""Receives every `Stage` and `Iteration`, or from workers elsewhere `Waiting` and `Note`."""
 
 Event = Started | Done | Failed | Abandoned | Lost | Evaluated
+
+
+def can_stop(event: Any) -> bool:
+    """Tell whether a batch may stop at an event: not while a finished optimisation is inverted."""
+    return (
+        isinstance(event, (Iteration, Waiting))
+        or (isinstance(event, Started) and not event.watched)
+        or (isinstance(event, Stage) and event.name != "inversion")
+    )
 
 
 class Worker(Protocol):

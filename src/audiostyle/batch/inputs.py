@@ -20,8 +20,6 @@ from audiostyle.files.style_file import SUFFIX, is_style_file
 from audiostyle.utils import safe_read
 from audiostyle.utils.suggestions import check_choice
 
-GTZAN_STEM = re.compile(r"(?P<genre>[^\W\d]+)\.\d{5}")
-
 
 @dataclass(frozen=True)
 class BatchInput:
@@ -39,24 +37,11 @@ def find_inputs(
 ) -> list[BatchInput]:
     """Find the clips named by CONTENT or STYLE, sorted by key.
 
-    Parameters
-    ----------
-    source : str
-        A folder, which is searched recursively; a glob, such as ``genres/*/*.wav``; ``@FILE``, a
-        list with one path per line, relative to the list; or a file.
-    styles : bool
-        Include style files.
-    genre : str, optional
-        Return only this genre.
-    exclude : Path, optional
-        Skip this folder if it lies below the source: the output folder.
-
-    Raises
-    ------
-    AudioFileError
-        If nothing is found; of kind ``missing`` if the source does not exist.
-    ConfigError
-        If the genre does not exist.
+    `source` is a folder, which is searched recursively; a glob, such as ``genres/*/*.wav``;
+    ``@FILE``, a list with one path per line, relative to the list; or a file. Style files are
+    included if `styles`; the output folder, `exclude`, is skipped if it lies below the source.
+    Raises an `AudioFileError` if nothing is found, of kind ``missing`` if the source does not
+    exist.
     """
     root, paths = _expand(source)
     paths = [path for path in paths if styles or not is_style_file(path)]
@@ -86,7 +71,7 @@ def genre_of(path: Path) -> str:
     >>> genre_of(Path("flat/jazz.00003.wav")), genre_of(Path("genres/bebop/donna lee.flac"))
     ('jazz', 'bebop')
     """
-    match = GTZAN_STEM.fullmatch(path.stem)
+    match = re.fullmatch(r"(?P<genre>[^\W\d]+)\.\d{5}", path.stem)
     return match["genre"] if match else path.absolute().parent.name
 
 
@@ -132,10 +117,9 @@ def match_input(inputs: Sequence[BatchInput], wanted: str, where: str) -> BatchI
 
 def _make_input(path: Path, root: Path) -> BatchInput:
     key = Path(os.path.relpath(path.absolute(), root)).as_posix()
-    if is_style_file(path):
-        name = path.name[: -len(SUFFIX)]
-        return BatchInput(name, name, key, path, (path,))
-    return BatchInput(path.stem, genre_of(path), key, path, (path,))
+    is_style = is_style_file(path)
+    name = path.name[: -len(SUFFIX)] if is_style else path.stem
+    return BatchInput(name, name if is_style else genre_of(path), key, path, (path,))
 
 
 def _expand(source: str) -> tuple[Path, list[Path]]:

@@ -15,10 +15,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from audiostyle.batch import locks
@@ -82,8 +81,6 @@ class JournalState:
     @property
     def planned(self) -> list[str]:
         """Names of the pairs in the last plan: of the whole batch, or of all started shards."""
-        if len(self.plans) == 1:
-            return next(iter(self.plans.values()))
         return sorted({name for names in self.plans.values() for name in names})
 
     def apply(self, event: Mapping[str, Any]) -> None:
@@ -106,10 +103,7 @@ class JournalState:
 def read(folder: Path) -> JournalState:
     """Read the journals of an output folder; without any, the state is empty.
 
-    Raises
-    ------
-    AudioFileError
-        If a journal exists and cannot be read.
+    Raises an `AudioFileError` if a journal exists and cannot be read.
     """
     state = JournalState()
     paths = (folder / NAME, *sorted(folder.glob(SHARD_NAMES)))
@@ -164,7 +158,9 @@ class Journal:
                 flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
                 self._descriptor = os.open(self.path, flags, 0o666)
                 self._stack.callback(os.close, self._descriptor)
-                if (size := os.fstat(self._descriptor).st_size) and not self._ends_a_line(size):
+                size = os.lseek(self._descriptor, 0, os.SEEK_END)
+                os.lseek(self._descriptor, max(size - 1, 0), os.SEEK_SET)
+                if os.read(self._descriptor, 1) not in (b"", b"\n"):  # the last line was cut off
                     self._write(b"\n")
             except OSError as error:
                 raise locks.disk_error(self.path, error) from None
@@ -173,12 +169,7 @@ class Journal:
             self._stack = self._stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close and unlock the journal."""
         self._stack.close()
 
@@ -210,10 +201,6 @@ class Journal:
             view = view[os.write(self._descriptor, view) :]
         os.fsync(self._descriptor)
 
-    def _ends_a_line(self, size: int) -> bool:
-        os.lseek(self._descriptor, size - 1, os.SEEK_SET)
-        return os.read(self._descriptor, 1) == b"\n"
-
 
 def is_busy(folder: Path) -> bool:
     """Tell whether a process works in a folder at this moment."""
@@ -242,56 +229,39 @@ def input_event(path: Path, sha256: str, facts: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def known_inputs(state: JournalState, paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
-    """Return the `input_event` of each file that has not changed since."""
-    known: dict[Path, dict[str, Any]] = {}
-    for path in paths:
-        entry = state.inputs.get(os.path.abspath(path))
-        with contextlib.suppress(OSError):
-            found = path.stat()
-            if entry and (found.st_size, found.st_mtime_ns) == (entry["size"], entry["mtime_ns"]):
-                known[path] = entry
-    return known
+def find_input(state: JournalState, path: Path) -> dict[str, Any] | None:
+    """Return the `input_event` of a file unless the file has changed since."""
+    entry = state.inputs.get(os.path.abspath(path))
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        if entry and (found.st_size, found.st_mtime_ns) == (entry["size"], entry["mtime_ns"]):
+            return entry
+    return None
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
     """Parse a line of a journal, and check all fields that are used.
 
-    Returns
-    -------
-    dict
-        With a known ``event`` or one of a later version, and a ``time``.
-
-    Raises
-    ------
-    ValueError
-        If the line was cut off or damaged.
+    Raises a `ValueError` if it was cut off or damaged; an event of a later version is valid.
     """
     try:
-        event = json.loads(line, parse_constant=_refuse_constant, parse_float=_parse_float)
+        event = json.loads(line, parse_constant=_finite, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not (isinstance(event, dict) and isinstance(event.get("event"), str)):
         raise ValueError("has no event")
-    if not (_is_number(event.get("time")) and event["time"] <= LATEST_TIME):
-        raise ValueError("has no valid time")
-    if event["event"] in _REQUIRED:
-        missing = sorted(set(_REQUIRED[event["event"]]) - set(event))
-        wrong = [
-            name for name, check in _CHECKS.items() if name in event and not check(event[name])
-        ]
-        if missing or wrong:
-            raise ValueError(f"lacks {missing}, or has no valid {wrong}")
+    required = _REQUIRED.get(event["event"])
+    checked = ["time"] if required is None else [*_CHECKS]
+    missing = {"time", *(required or ())} - set(event)
+    wrong = [name for name in checked if name in event and not _CHECKS[name](event[name])]
+    if missing or wrong:
+        raise ValueError(f"lacks {sorted(missing)}, or has no valid {wrong}")
     return event
 
 
-def _refuse_constant(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _parse_float(text: str) -> float:
+def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text} is too large")
+        raise ValueError(f"{text} is not finite")
     return number
 
 
@@ -311,36 +281,25 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e300
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
-
-
 _SHARD = re.compile(r"([1-9]\d{0,8}/[1-9]\d{0,8})?", re.ASCII)
 _PAIR = ("pair", "fingerprint")
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "input": ("path", "size", "mtime_ns", "sha256", "facts"),
     "plan": ("pairs",),
-    "started": _PAIR,
-    "lost": _PAIR,
-    "interrupted": _PAIR,
+    **dict.fromkeys(("started", "lost", "interrupted"), _PAIR),
     "done": (*_PAIR, "size"),
     "failed": (*_PAIR, "kind", "reason"),
     "scored": ("pair", "scores"),
 }
 _CHECKS: dict[str, Callable[[Any], bool]] = {
-    "path": _is_name,
-    "pair": _is_name,
+    "time": lambda value: _is_number(value) and value <= LATEST_TIME,
+    **dict.fromkeys(("path", "pair"), _is_name),
+    **dict.fromkeys(("fingerprint", "settings", "kind", "reason", "sha256"), _is_text),
+    **dict.fromkeys(("seconds", "content_seconds"), _is_number),
     "pairs": lambda value: isinstance(value, list) and all(map(_is_name, value)),
     "shard": lambda value: _is_text(value) and _SHARD.fullmatch(value) is not None,
-    "fingerprint": _is_text,
-    "settings": _is_text,
-    "kind": _is_text,
-    "reason": _is_text,
-    "sha256": _is_text,
-    "size": _is_count,
+    "size": lambda value: type(value) is int and 0 <= value < 1 << 63,
     "mtime_ns": lambda value: isinstance(value, int),
-    "seconds": _is_number,
-    "content_seconds": _is_number,
     "scores": lambda value: value is None or isinstance(value, dict),
     "facts": lambda value: isinstance(value, dict),
 }

@@ -47,15 +47,7 @@ def _acquire(path: Path, busy: str, timeout: float = 0.0) -> BaseFileLock:
 
 @contextlib.contextmanager
 def guard(folder: Path) -> Iterator[None]:
-    """Let no other process start or end within the context; wait for those that do.
-
-    Raises
-    ------
-    BusyError
-        If they take longer than `GUARD_SECONDS`.
-    DiskError
-        If the folder cannot be written.
-    """
+    """Let no other process start or end within the context; wait for those that do."""
     busy = f"{folder}: another process has been starting or ending for {GUARD_SECONDS:.0f} s"
     lock = _acquire(folder / GUARD_NAME, busy, GUARD_SECONDS)
     try:
@@ -82,12 +74,8 @@ def active_parts(folder: Path) -> list[str]:
 def acquire_part(folder: Path, part: str) -> BaseFileLock:
     """Acquire the lock of a part unless the same pairs may be in an active part.
 
-    Call it under the guard.
-
-    Raises
-    ------
-    BusyError
-        If another process works on the whole batch, the same shard, or one of another division.
+    These are the whole batch, the same shard, and shards of another division. Call it under the
+    guard.
     """
     asked = f"--shard {part.replace('-of-', '/')}" if part else "the whole batch"
     whole = f"{folder}: another process works in this folder; wait for it, or use another folder"

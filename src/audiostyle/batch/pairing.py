@@ -7,6 +7,7 @@ every run.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -46,21 +47,10 @@ class Pair:
 def pair_inputs(
     contents: Sequence[BatchInput], styles: Sequence[BatchInput], how: str, seed: int = 0
 ) -> list[InputPair]:
-    """Pair contents with styles; both are sorted.
+    """Pair contents with styles, which are sorted, as ``--pair`` says.
 
-    Parameters
-    ----------
-    how : str
-        ``product``: each content with each style. ``zip``: the first with the first, and so on.
-        ``random:N``: each content with N random styles. ``csv:FILE``: the columns ``content`` and
-        ``style`` of a table. ``product`` and ``random`` pair no clip with itself.
-    seed : int
-        Seed of ``random``. The styles drawn for a content do not depend on the other contents.
-
-    Raises
-    ------
-    ConfigError
-        If `how` is not valid or does not fit the inputs.
+    ``product`` and ``random`` pair no clip with itself. The styles that ``random:N`` draws for a
+    content do not depend on the other contents.
     """
     kind, _, value = how.partition(":")
     if check_choice("pair", kind, ("product", "zip", "random", "csv")) == "csv":
@@ -126,20 +116,8 @@ def _read_pairs(
 def name_pairs(pairs: Sequence[InputPair], template: str) -> list[Pair]:
     """Name the outputs; sort by style, so that each style is analysed once, then by content.
 
-    Parameters
-    ----------
-    template : str
-        May hold ``{content}``, ``{style}``, ``{content_genre}`` and ``{style_genre}``. Its
-        extension sets the format.
-
-    Raises
-    ------
-    ConfigError
-        If the template is not valid.
-    OutputError
-        If two pairs would have one output, on any file system.
+    Raises an `OutputError` if two pairs would have one output, on any file system.
     """
-    check_template(template)
     named: dict[str, Pair] = {}
     for content, style in pairs:
         name = template.format(
@@ -148,7 +126,12 @@ def name_pairs(pairs: Sequence[InputPair], template: str) -> list[Pair]:
             content_genre=content.genre,
             style_genre=style.genre,
         )
-        _check_name(name)
+        for part in name.split("/"):
+            if not part or part.startswith(".") or len(os.fsencode(part)) > MAX_NAME_BYTES:
+                raise OutputError(
+                    f"{name}: is not a name for an output (hidden, empty, or longer than "
+                    f"{MAX_NAME_BYTES} bytes); change --name, or rename the clip"
+                )
         pair = Pair(name, content, style)
         # Some file systems ignore case, some normalise Unicode.
         other = named.setdefault(unicodedata.normalize("NFC", name).casefold(), pair)
@@ -181,15 +164,6 @@ def check_template(template: str) -> None:
         raise ConfigError(f"name={template!r} must stay below the output folder")
 
 
-def _check_name(name: str) -> None:
-    for part in name.split("/"):
-        if not part or part.startswith(".") or len(os.fsencode(part)) > MAX_NAME_BYTES:
-            raise OutputError(
-                f"{name}: is not a name for an output (hidden, empty, or longer than "
-                f"{MAX_NAME_BYTES} bytes); change --name, or rename the clip"
-            )
-
-
 def select_pairs(pairs: Sequence[Pair], limit: int | None, shuffle: bool, seed: int) -> list[Pair]:
     """Return at most `limit` pairs in their order: the first, or random ones if `shuffle`.
 
@@ -201,11 +175,11 @@ def select_pairs(pairs: Sequence[Pair], limit: int | None, shuffle: bool, seed: 
         return list(pairs)
     if limit < 1:
         raise ConfigError(f"limit={limit} must be at least 1")
-    candidates = list(pairs)
-    if shuffle:
-        candidates.sort(key=lambda pair: pair.id)
-        random.Random(seed).shuffle(candidates)
-    selected = {pair.id for pair in candidates[:limit]}
+    if not shuffle:
+        return list(pairs[:limit])
+    ids = sorted(pair.id for pair in pairs)
+    random.Random(seed).shuffle(ids)
+    selected = set(ids[:limit])
     return [pair for pair in pairs if pair.id in selected]
 
 
@@ -214,16 +188,14 @@ def check_output_paths(pairs: Sequence[Pair], folder: Path, sources: Sequence[st
 
     `sources` are CONTENT and STYLE: if one is a folder, no output may lie among its clips.
     """
-    inputs: dict[object, Path] = {}
-    for path in {path for pair in pairs for path in pair.inputs}:
-        inputs[os.path.realpath(path)] = path
-        inputs[_file_id(path)] = path
+    paths = {path for pair in pairs for path in pair.inputs}
+    inputs = {identity: path for path in paths for identity in _identities(path)}
     for pair in pairs:
         output = folder / pair.id
-        for mark in (os.path.realpath(output), _file_id(output)):
-            if mark is not None and mark in inputs:
+        for identity in _identities(output):
+            if identity in inputs:
                 raise OutputError(
-                    f"{output}: is the same file as the input {inputs[mark]}; choose another "
+                    f"{output}: is the same file as the input {inputs[identity]}; choose another "
                     "folder or --name"
                 )
     out_dir = real_path(folder)
@@ -237,9 +209,10 @@ def check_output_paths(pairs: Sequence[Pair], folder: Path, sources: Sequence[st
             )
 
 
-def _file_id(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+def _identities(path: Path) -> set[object]:
+    """Return what a file is known by, through any symbolic or hard link."""
+    found: set[object] = {os.path.realpath(path)}
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        found.add((status.st_dev, status.st_ino))
+    return found

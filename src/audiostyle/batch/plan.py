@@ -20,7 +20,7 @@ from audiostyle.batch.inputs import find_inputs, join_genres
 from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import Pair, check_output_paths, name_pairs, pair_inputs, select_pairs
 from audiostyle.batch.request import BatchRequest
-from audiostyle.batch.shards import parse_shard, select_shard
+from audiostyle.batch.shards import parse_shard
 from audiostyle.config.registry import loss_digests
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioFileError, DiskError, OutputError
@@ -82,31 +82,22 @@ def make_batch_plan(
     state: JournalState,
     whole: list[Pair] | None = None,
 ) -> BatchPlan:
-    """Plan a batch, and find out what is left to do.
+    """Plan a batch, and find out what is left to do; `whole` is the result of `plan_pairs`.
 
-    `whole` is the result of `plan_pairs`, if that is known already.
-
-    Raises
-    ------
-    ConfigError
-        If a value is not valid.
-    AudioFileError
-        If CONTENT or STYLE holds no clips.
-    OutputError
-        If outputs collide, are inputs, or would replace files that the batch did not write.
-    DiskError
-        If the disk is too small for what is left.
+    Raises an `OutputError` if an output would replace a file that the batch did not write, and a
+    `DiskError` if the disk is too small for what is left.
     """
-    request.check()
     whole = plan_pairs(request, config) if whole is None else whole
-    pairs = select_shard(whole, parse_shard(request.shard))
+    shard = parse_shard(request.shard)
+    pairs = [pair for pair in whole if shard is None or shard.contains(pair.id)]
     plan = BatchPlan(pairs, whole=whole)
     infos, digests = _probe_inputs(pairs, config, state, plan)
-    _note_skipped_clips(pairs, infos, plan)
     parameters = result_parameters(request, config)
     crashed: list[Job] = []
+    notes: dict[str, None] = {}  # in order, without repetitions
     for pair in pairs:
-        usable = _skip_bad_clips(pair, infos)
+        usable, left_out = _skip_bad_clips(pair, infos)
+        notes |= dict.fromkeys(left_out)
         inputs = [digests[path] for path in usable.style.clips]
         fingerprint = journal.fingerprint(parameters, digests[pair.content.path], inputs)
         known = state.pairs.get(pair.id, PairState())
@@ -115,7 +106,8 @@ def make_batch_plan(
             plan.failed.append({"pair": pair.id, "fingerprint": fingerprint, **fault})
             continue
         output = request.out_dir / pair.id
-        compute = request.force or not is_done(known, fingerprint, output)
+        is_current = (known.status, known.fingerprint) == ("done", fingerprint)
+        compute = request.force or not (is_current and output_exists(known, output))
         evaluate = request.evaluate and (compute or known.scores is None)
         if not compute:
             plan.done.append(pair.id)
@@ -126,6 +118,7 @@ def make_batch_plan(
             # A pair that may have crashed the process comes after all others.
             (crashed if known.starts else plan.jobs).append(job)
     plan.jobs += crashed
+    plan.notes += notes
     if not request.force:
         _check_existing(plan.jobs, state, config)
     _estimate(plan, request, config, state)
@@ -133,8 +126,15 @@ def make_batch_plan(
 
 
 def plan_pairs(request: BatchRequest, config: TransferConfig) -> list[Pair]:
-    """Find the inputs and pair them; see `make_batch_plan`."""
+    """Check a request, find its inputs, pair them, and name the outputs.
+
+    Raises a `ConfigError` if a value is not valid, an `AudioFileError` if CONTENT or STYLE holds no
+    clips, and an `OutputError` if outputs collide or are inputs.
+    """
+    request.check()
     out_dir = request.out_dir
+    if not _existing_folder(out_dir).is_dir():
+        raise OutputError(f"{out_dir}: is a file, or lies below one; name a folder")
     contents = find_inputs(request.content, genre=request.content_genre, exclude=out_dir)
     styles = find_inputs(request.style, styles=True, genre=request.style_genre, exclude=out_dir)
     if request.by == "genre":
@@ -157,12 +157,6 @@ def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str
     }
 
 
-def is_done(known: PairState, fingerprint: str, output: Path) -> bool:
-    """Tell whether the journal says that an output is done, and it exists with the same size."""
-    is_current = known.status == "done" and known.fingerprint == fingerprint
-    return is_current and output_exists(known, output)
-
-
 def output_exists(known: PairState, output: Path) -> bool:
     """Tell whether an output exists with the size that it had when it was done."""
     try:
@@ -176,28 +170,27 @@ def _probe_inputs(
 ) -> tuple[dict[Path, ClipInfo], dict[Path, str]]:
     """Probe and hash the inputs that are new or have changed; take the others from the journal."""
     paths = {path for pair in pairs for path in pair.inputs}
-    known = journal.known_inputs(state, paths)
     infos: dict[Path, ClipInfo] = {}
     digests: dict[Path, str] = {}
     for path in sorted(paths):
-        if style_file.is_style_file(path):
-            infos[path] = _probe_style_file(path, config)
-        recalled = ClipInfo.from_record(known[path]["facts"]) if path in known else None
-        if recalled is not None and not style_file.is_style_file(path):
-            infos[path], digests[path] = recalled, known[path]["sha256"]
+        is_style = style_file.is_style_file(path)
+        known = journal.find_input(state, path) or {"facts": {}}
+        recalled = ClipInfo.from_record(known["facts"])
+        if recalled is not None and not is_style:
+            infos[path], digests[path] = recalled, known["sha256"]
             continue
+        info = _probe_style_file(path, config) if is_style else None
         try:
-            if path not in infos:
-                infos[path] = probe_clip(path)
+            infos[path] = info or probe_clip(path)
             digests[path] = atomic_files.file_digest(path)
             event = journal.input_event(path, digests[path], dataclasses.asdict(infos[path]))
         except OSError as error:
             reason = f"{path}: cannot be read ({error.strerror})"
             infos[path], digests[path] = ClipInfo(kind="unreadable", reason=reason), ""
-        else:
-            # Failures that are no fault of the file are not remembered.
-            if infos[path].kind in ("", *INPUT_KINDS) and recalled is None:
-                plan.events.append(event)
+            continue
+        # Failures that are no fault of the file are not remembered.
+        if infos[path].kind in ("", *INPUT_KINDS) and recalled is None:
+            plan.events.append(event)
     return infos, digests
 
 
@@ -210,22 +203,14 @@ def _probe_style_file(path: Path, config: TransferConfig) -> ClipInfo:
     return ClipInfo()
 
 
-def _note_skipped_clips(
-    pairs: Sequence[Pair], infos: Mapping[Path, ClipInfo], plan: BatchPlan
-) -> None:
-    """Note which clips of a genre are left out; they cost no pair."""
-    for style in {pair.style.key: pair.style for pair in pairs}.values():
-        bad = [infos[clip] for clip in style.clips if infos[clip].kind]
-        if 0 < len(bad) < len(style.clips):
-            plan.notes += [f"left out {info.reason}" for info in bad]
-
-
-def _skip_bad_clips(pair: Pair, infos: Mapping[Path, ClipInfo]) -> Pair:
-    """Leave out the bad clips of a genre unless all are bad."""
+def _skip_bad_clips(pair: Pair, infos: Mapping[Path, ClipInfo]) -> tuple[Pair, list[str]]:
+    """Leave out the bad clips of a genre unless all are bad; return also a note on each."""
     good = tuple(clip for clip in pair.style.clips if not infos[clip].kind)
     if len(good) in (0, len(pair.style.clips)):
-        return pair
-    return dataclasses.replace(pair, style=dataclasses.replace(pair.style, clips=good))
+        return pair, []
+    bad = [infos[clip].reason for clip in pair.style.clips if infos[clip].kind]
+    style = dataclasses.replace(pair.style, clips=good)
+    return dataclasses.replace(pair, style=style), [f"left out {reason}" for reason in bad]
 
 
 def _input_fault(pair: Pair, infos: Mapping[Path, ClipInfo]) -> dict[str, str]:
@@ -282,12 +267,7 @@ def _estimate(
     plan: BatchPlan, request: BatchRequest, config: TransferConfig, state: JournalState
 ) -> None:
     """Estimate disk space and time; refuse a batch that the disk cannot hold."""
-    folder = request.out_dir.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; the output folder needs another name")
-    plan.free_bytes = shutil.disk_usage(folder).free
+    plan.free_bytes = shutil.disk_usage(_existing_folder(request.out_dir)).free
     if plan.n_bytes > plan.free_bytes:
         raise DiskError(
             f"{request.out_dir}: the outputs need about {plan.n_bytes / 1e9:.2f} GB, but only "
@@ -308,6 +288,11 @@ def _estimate(
     plan.measured = bool(speeds)
     guess = SECONDS_WITHOUT_ITERATIONS + SECONDS_PER_ITERATION * config.iterations
     plan.seconds = left * (speeds[len(speeds) // 2] if speeds else guess)
+
+
+def _existing_folder(folder: Path) -> Path:
+    """Return the folder, or the nearest of its parents that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def settings_hash(request: BatchRequest, config: TransferConfig) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiostyle.config.transfer_config import MIN_SECONDS
 from audiostyle.errors import ConfigError
-from audiostyle.nn import device as nn_device
+from audiostyle.files.request import TransferRequest
 from audiostyle.utils.suggestions import check_choice
+
+SHARED_OPTIONS = (  # of a batch and of each of its transfers
+    *("start", "duration", "preview", "subtype", "device", "preset", "threads"),
+    *("deterministic", "verbose"),
+)
 
 
 @dataclass
@@ -45,6 +48,11 @@ class BatchRequest:
         if self.deterministic and not self.threads:
             self.threads = 1
 
+    def transfer_request(self, content: Path, style: Path, output: Path) -> TransferRequest:
+        """Return the request of a single transfer; the plan checks what it may replace."""
+        options = {name: getattr(self, name) for name in SHARED_OPTIONS}
+        return TransferRequest(content, [style], output, [1.0], force=True, **options)
+
     def check(self) -> None:
         """Raise a `ConfigError` if a value is not valid, whatever the files hold."""
         # These import the audio libraries, which `audiostyle --help` does not need.
@@ -54,14 +62,7 @@ class BatchRequest:
         parse_shard(self.shard)
         check_choice("by", self.by, ("clip", "genre"))
         check_template(self.name)
-        nn_device.parse_device(self.device)
-        nn_device.check_threads(self.threads)
-        if not (math.isfinite(self.start) and self.start >= 0):
-            raise ConfigError(f"start={self.start:g} must be at least 0 seconds")
-        for name in ("duration", "preview"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= MIN_SECONDS):
-                raise ConfigError(f"{name}={value:g} must be at least {MIN_SECONDS} seconds")
+        self.transfer_request(Path("content"), Path("style"), Path("output")).check()
         if self.evaluate and self.style.lower().endswith(".npz"):
             raise ConfigError(
                 "evaluate: a style file holds statistics and no sound to compare with; give the "

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO, overload
+from typing import Any, TextIO
 
 from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import Pair
@@ -20,7 +20,7 @@ FIRST_COLUMNS = (
     *("pair", "status", "kind", "reason", "content", "style", "content_genre", "style_genre"),
     "seconds",
 )
-_ENDS = ("done", "failed")
+ENDS = ("done", "failed")  # statuses of a pair that is not pending
 _UNKNOWN = PairState()
 _JOURNAL_ONLY = ("size", "settings")  # facts that are not among the results
 _SUMMARY = (
@@ -61,22 +61,15 @@ class ResultRows(Sequence[dict[str, Any]]):
         """Count the pairs."""
         return len(self._pairs)
 
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
-
-    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+    def __getitem__(self, index: Any) -> Any:
         """Make a row; its ``status`` is ``done``, ``failed`` or ``pending``."""
-        if isinstance(index, slice):
-            return [self._make(pair) for pair in self._pairs[index]]
-        return self._make(self._pairs[index])
+        pairs = self._pairs[index]
+        return [*map(self._make, pairs)] if isinstance(index, slice) else self._make(pairs)
 
     def count_status(self) -> Counter[str]:
         """Count the pairs of each status, without making a row."""
         known = (self._known(pair).status for pair in self._pairs)
-        return Counter(status if status in _ENDS else "pending" for status in known)
+        return Counter(status if status in ENDS else "pending" for status in known)
 
     def failed(self) -> list[dict[str, Any]]:
         """Make the rows of the pairs that failed."""
@@ -87,7 +80,7 @@ class ResultRows(Sequence[dict[str, Any]]):
 
     def _make(self, pair: Pair) -> dict[str, Any]:
         known = self._known(pair)
-        facts = known.facts if known.status in _ENDS else {}
+        facts = known.facts if known.status in ENDS else {}
         scores = known.scores if known.status == "done" else None
         return {
             "pair": pair.id,
@@ -117,12 +110,9 @@ def write_results(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             writer = csv.DictWriter(stream, columns, lineterminator="\n")
             writer.writeheader()
             for row in rows:
-                writer.writerow({name: _cell(value) for name, value in row.items()})
+                joined = {k: "; ".join(map(str, v)) for k, v in row.items() if isinstance(v, list)}
+                writer.writerow({**row, **joined})
         staging.publish()
-
-
-def _cell(value: Any) -> Any:
-    return "; ".join(map(str, value)) if isinstance(value, list) else value
 
 
 @contextlib.contextmanager

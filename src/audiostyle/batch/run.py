@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +22,31 @@ from audiostyle.batch.engine import (
     Failed,
     InProcess,
     Lost,
+    Report,
     Started,
 )
-from audiostyle.batch.journal import Journal, read
-from audiostyle.batch.plan import BatchPlan
+from audiostyle.batch.journal import Journal, PairState, read
+from audiostyle.batch.locks import disk_error
+from audiostyle.batch.plan import BatchPlan, Job
 from audiostyle.batch.ray.cluster import Cluster
 from audiostyle.batch.request import BatchRequest
 from audiostyle.batch.shards import parse_shard
 from audiostyle.config.plugins import check_portable
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import DiskError, OutputError
-from audiostyle.utils.atomic_files import write_error
 
 SPARE_BYTES = 4 << 20  # that a pair must leave free for the journal and the results
 
-Callback = Callable[[Any], Any]
-"""Receives the `BatchPlan`, then every event, `Stage` and `Iteration` (from workers elsewhere
-`Waiting` and `Note`; see `audiostyle.batch.engine`), and at the end the `BatchResult`."""
 
-
-@dataclass(frozen=True)
+@dataclass
 class BatchResult:
     """The outcome of a batch, or of a shard."""
 
     out_dir: Path
     rows: results.ResultRows  # one per pair
-    computed: int  # pairs that this run computed
-    unevaluated: list[str]  # outputs that could not be evaluated, each with the reason
+    computed: int = 0  # pairs that this run computed
+    # Outputs that could not be evaluated, each with the reason.
+    unevaluated: list[str] = field(default_factory=list)
 
     def count(self, status: str) -> int:
         """Count the pairs that are ``done``, ``failed`` or ``pending``."""
@@ -75,7 +73,7 @@ def run_batch(
     style: str | Path,
     out_dir: str | Path,
     config: TransferConfig | None = None,
-    callback: Callback | None = None,
+    callback: Report | None = None,
     engine: Engine | Cluster | None = None,
     *,
     pair: str = "product",
@@ -109,42 +107,28 @@ def run_batch(
         Folder of the outputs; created if it does not exist.
     config : TransferConfig, optional
     callback : callable, optional
-        Receives everything that happens: the plan, the events of `audiostyle.batch.engine`, every
-        `Stage` and `Iteration`, and the result.
+        Receives the plan, all events of `audiostyle.batch.engine`, every `Stage` and `Iteration`,
+        and at the end the `BatchResult`.
     engine : Engine or Cluster, optional
         Where the pairs are computed; by default in this process.
-    pair : str
-        ``product``, ``zip``, ``random:N`` or ``csv:FILE``.
-    by : str
-        ``clip``, or ``genre`` to make one style of all clips of a genre.
+    pair, by : str
+        ``product``, ``zip``, ``random:N`` or ``csv:FILE``; ``clip``, or ``genre`` to make one style
+        of all clips of a genre.
     content_genre, style_genre : str, optional
         Use only this genre.
-    limit : int, optional
-        Maximum number of pairs.
-    shuffle : bool
-        Select the pairs of the limit at random.
-    name : str
-        Template of the output names.
-    start, duration, preview : float, in seconds, optional
-        Part of each content, as for `transfer_file`.
-    subtype : str, optional
-        Sample format of the outputs, such as ``PCM_24``.
+    limit, shuffle : int, optional, and bool
+        Maximum number of pairs; whether they are selected at random.
+    name, subtype : str
+        Template of the output names; sample format of the outputs, such as ``PCM_24``.
     evaluate : bool
         Evaluate every output.
-    retry_failed : bool
-        Try pairs again even if they are expected to fail again.
-    force : bool
-        Compute everything again, and replace existing outputs.
-    device : str
-        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
-    threads : int
-        Number of threads; 0 for all cores, or for one if `deterministic`.
-    deterministic : bool
-        Produce the same bytes in every run; slower.
+    retry_failed, force : bool
+        Try pairs again even if they are expected to fail again; compute everything again, and
+        replace existing outputs.
     shard : str, optional
         Compute only this part, such as ``2/8``.
-    preset : str, optional
-        Name of the preset, for the records; `config` holds its values.
+    start, duration, preview, device, threads, deterministic, preset
+        As for `transfer_file`.
     verbose : bool
         Show the messages of TensorFlow.
 
@@ -162,48 +146,29 @@ def run_batch(
     DiskError, DeviceError, EngineError, WeightsError, MissingPackageError
         If every other pair would fail too. The journal is intact.
     """
-    request = BatchRequest(
-        str(content),
-        str(style),
-        Path(out_dir),
-        pair=pair,
-        by=by,
-        content_genre=content_genre,
-        style_genre=style_genre,
-        limit=limit,
-        shuffle=shuffle,
-        name=name,
-        start=start,
-        duration=duration,
-        preview=preview,
-        subtype=subtype,
-        evaluate=evaluate,
-        retry_failed=retry_failed,
-        force=force,
-        device=device,
-        threads=threads,
-        deterministic=deterministic,
-        shard=shard,
-        preset=preset,
-        verbose=verbose,
-    )
-    return run_batch_request(request, config or TransferConfig(), callback, engine)
+    options = dict(locals())  # the arguments: no other variable exists yet
+    for other in ("config", "callback", "engine"):
+        del options[other]
+    options |= {"content": str(content), "style": str(style), "out_dir": Path(out_dir)}
+    return run_batch_request(BatchRequest(**options), config or TransferConfig(), callback, engine)
 
 
 def run_batch_request(
     request: BatchRequest,
     config: TransferConfig,
-    callback: Callback | None = None,
+    callback: Report | None = None,
     engine: Engine | Cluster | None = None,
 ) -> BatchResult:
     """Run a `BatchRequest`; see `run_batch`."""
     report = callback or (lambda event: None)
-    request.check()
     if isinstance(engine, Cluster):
         engine.check(request.device)
         check_portable(config)
     pairs = batch_plan.plan_pairs(request, config)  # before a folder is created
-    _make_out_dir(request.out_dir)
+    try:
+        request.out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(request.out_dir, error) from None
     with Journal(request.out_dir, parse_shard(request.shard)) as journal:
         with journal.check_alone() as alone:
             if alone:
@@ -211,33 +176,25 @@ def run_batch_request(
         plan = batch_plan.make_batch_plan(request, config, journal.state, pairs)
         _log_plan(journal, request, config, plan)
         report(plan)
-        recorder = _Recorder(journal, request, config, report)
-        rows = results.ResultRows(plan.pairs, journal.state)
+        result = BatchResult(request.out_dir, results.ResultRows(plan.pairs, journal.state))
         try:
             if plan.jobs:
-                recorder.run(plan, _make_engine(engine, request, config, plan))
+                runner = _make_engine(engine, request, config, plan)
+                settings = batch_plan.settings_hash(request, config)
+                for event in runner.run(plan.jobs, report):
+                    _record(event, journal, result, settings, report)
         except BaseException:
             with contextlib.suppress(OutputError):  # the first error says more
-                _write_results(journal, plan, rows)
+                _write_results(journal, plan, result.rows)
             raise
         else:
             try:
-                _write_results(journal, plan, rows)
+                _write_results(journal, plan, result.rows)
             except OutputError as error:  # an error of the folder, not of a pair
                 raise DiskError(str(error)) from None
         finally:
-            result = BatchResult(request.out_dir, rows, recorder.computed, recorder.unevaluated)
             report(result)
     return result
-
-
-def _make_out_dir(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise OutputError(f"{folder}: is a file, or lies below one; name a folder") from None
-    except OSError as error:
-        raise DiskError(str(write_error(folder, error, folder.parent))) from None
 
 
 def _remove_partial_files(folder: Path) -> None:
@@ -288,9 +245,8 @@ def _log_plan(
         events.append({"event": "plan", **({"shard": shard} if shard else {}), "pairs": ids})
     events += plan.events
     for failure in plan.failed:
-        known = journal.state.pairs.get(failure["pair"])
-        same = known and (known.status, known.fingerprint) == ("failed", failure["fingerprint"])
-        if not same:
+        known = journal.state.pairs.get(failure["pair"], PairState())
+        if (known.status, known.fingerprint) != ("failed", failure["fingerprint"]):
             events.append({"event": "failed", "seconds": 0.0, **failure})
     if plan.jobs or events:
         run = {
@@ -302,72 +258,59 @@ def _log_plan(
         journal.append(run, *events)
 
 
-class _Recorder:
-    """Runs an engine, and appends a line to the journal for each of its events."""
+def _record(
+    event: Event, journal: Journal, result: BatchResult, settings: str, report: Report
+) -> None:
+    """Append the line of an event to the journal, count it in the result, and report it."""
+    if isinstance(event, Started):
+        report(event)  # may raise, before the pair is started
+        _check_disk(result.out_dir, event.job)
+    elif isinstance(event, Done):
+        result.computed += 1
+    elif isinstance(event, Evaluated) and event.scores is None:
+        result.unevaluated.append(f"{event.job.pair.id}: {event.reason}")
+    # On a full disk the line of an abandoned pair fails too; the error that follows says more.
+    with contextlib.suppress(*([DiskError] if isinstance(event, Abandoned) else [])):
+        journal.append(_make_line(event, settings))
+    if not isinstance(event, Started):
+        report(event)
 
-    def __init__(
-        self, journal: Journal, request: BatchRequest, config: TransferConfig, report: Callback
-    ) -> None:
-        self.computed = 0
-        self.unevaluated: list[str] = []
-        self._journal = journal
-        self._report = report
-        self._folder = request.out_dir
-        self._settings = batch_plan.settings_hash(request, config)
 
-    def run(self, plan: BatchPlan, engine: Engine) -> None:
-        """Run the jobs of a plan."""
-        for event in engine.run(plan.jobs, self._report):
-            if isinstance(event, Started):
-                self._report(event)  # may raise, before the pair is started
-                self._check_disk(event)
-                self._log(event, "started", **({"watched": True} if event.watched else {}))
-            else:
-                self._record(event)
-                self._report(event)
+def _make_line(event: Event, settings: str) -> dict[str, Any]:
+    """Return the line of the journal for an event."""
+    job = event.job
+    pair = {"pair": job.pair.id, "fingerprint": job.fingerprint}
+    if isinstance(event, Started):
+        return {"event": "started", **pair, **({"watched": True} if event.watched else {})}
+    if isinstance(event, Done):
+        facts = {
+            "size": event.size,
+            "seconds": round(event.seconds, 3),
+            "content_seconds": job.seconds,
+            "settings": settings,
+        }
+        return {"event": "done", **pair, **facts, **event.summary}
+    if isinstance(event, Failed):
+        failure = {"kind": event.kind, "reason": event.reason, "seconds": round(event.seconds, 3)}
+        return {"event": "failed", **pair, **failure}
+    if isinstance(event, Lost):
+        return {"event": "lost", **pair, "reason": event.reason}
+    if isinstance(event, Evaluated):
+        return {"event": "scored", **pair, "scores": event.scores, "reason": event.reason}
+    return {"event": "interrupted", **pair}
 
-    def _record(self, event: Event) -> None:
-        if isinstance(event, Done):
-            self.computed += 1
-            self._log(
-                event,
-                "done",
-                size=event.size,
-                seconds=round(event.seconds, 3),
-                content_seconds=event.job.seconds,
-                settings=self._settings,
-                **event.summary,
-            )
-        elif isinstance(event, Failed):
-            seconds = round(event.seconds, 3)
-            self._log(event, "failed", kind=event.kind, reason=event.reason, seconds=seconds)
-        elif isinstance(event, Lost):
-            self._log(event, "lost", reason=event.reason)
-        elif isinstance(event, Evaluated):
-            if event.scores is None:
-                self.unevaluated.append(f"{event.job.pair.id}: {event.reason}")
-            self._log(event, "scored", scores=event.scores, reason=event.reason)
-        elif isinstance(event, Abandoned):
-            # If the disk is full, this line fails, and the error that follows says more.
-            with contextlib.suppress(DiskError):
-                self._log(event, "interrupted")
 
-    def _log(self, event: Event, name: str, /, **facts: Any) -> None:
-        job = event.job
-        line = {"event": name, "pair": job.pair.id, "fingerprint": job.fingerprint}
-        self._journal.append({**line, **facts})
-
-    def _check_disk(self, event: Started) -> None:
-        """Stop before the disk is full: a pair that cannot be written is not started."""
-        try:
-            free = shutil.disk_usage(self._folder).free
-        except OSError as error:  # the folder was removed, or cannot be entered any more
-            raise DiskError(str(write_error(self._folder, error, self._folder))) from None
-        if free < event.job.n_bytes + SPARE_BYTES:
-            raise DiskError(
-                f"{self._folder}: the disk is full ({free / 1e6:.0f} MB free); free space, and run "
-                "the same command again"
-            )
+def _check_disk(folder: Path, job: Job) -> None:
+    """Stop before the disk is full: a pair that cannot be written is not started."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:  # the folder was removed, or cannot be entered any more
+        raise disk_error(folder, error) from None
+    if free < job.n_bytes + SPARE_BYTES:
+        raise DiskError(
+            f"{folder}: the disk is full ({free / 1e6:.0f} MB free); free space, and run the same "
+            "command again"
+        )
 
 
 def failed_lines(result: BatchResult) -> list[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from audiostyle.batch.pairing import Pair
 from audiostyle.errors import ConfigError
 
 MAX_SHARDS = 100_000
@@ -47,33 +46,19 @@ def parse_shard(text: str | None) -> Shard | None:
 
 
 def shard_of_slurm(environment: Mapping[str, str]) -> str | None:
-    """Return the shard of a task of a Slurm job array, such as ``2/8``; None outside an array.
-
-    Raises
-    ------
-    ConfigError
-        If the indices of the array are not evenly spaced, so that their order is not known.
-    """
+    """Return the shard of a task of a Slurm job array, such as ``2/8``; None outside an array."""
     if not environment.get(f"{SLURM}ID"):
         return None
-    values = {}
-    for name, default in (("ID", ""), ("COUNT", ""), ("MIN", ""), ("MAX", ""), ("STEP", "1")):
-        text = environment.get(SLURM + name, default)
-        if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
-            raise ConfigError(f"{SLURM}{name}={text!r} is not a number; give --shard I/N")
-        values[name] = int(text)
-    step, span = values["STEP"], values["MAX"] - values["MIN"]
-    index = values["ID"] - values["MIN"]
-    even = step > 0 and span == (values["COUNT"] - 1) * step
-    if not even or not 0 <= index <= span or index % step:
-        listed = ", ".join(f"{SLURM}{name}={value}" for name, value in values.items())
-        raise ConfigError(
-            f"{listed}: an array whose indices are not evenly spaced cannot be mapped to shards; "
-            "use --array=0-N, or give --shard I/N"
-        )
-    return f"{index // step + 1}/{values['COUNT']}"
-
-
-def select_shard(pairs: Sequence[Pair], shard: Shard | None) -> list[Pair]:
-    """Return the pairs of a shard in their order; all pairs if `shard` is None."""
-    return [pair for pair in pairs if shard is None or shard.contains(pair.id)]
+    defaults = {"ID": "", "COUNT": "", "MIN": "", "MAX": "", "STEP": "1"}
+    values = {SLURM + name: environment.get(SLURM + name, text) for name, text in defaults.items()}
+    if all(re.fullmatch(r"\d{1,18}", text, re.ASCII) for text in values.values()):
+        number, count, low, high, step = map(int, values.values())
+        index, span = number - low, high - low
+        even = step > 0 and span == (count - 1) * step
+        if even and 0 <= index <= span and index % step == 0:
+            return f"{index // step + 1}/{count}"
+    listed = ", ".join(f"{name}={text}" for name, text in values.items())
+    raise ConfigError(
+        f"{listed}: an array whose indices are not evenly spaced cannot be mapped to shards; use "
+        "--array=0-N, or give --shard I/N"
+    )

@@ -10,19 +10,14 @@ from typing import Any
 from audiostyle.batch import journal
 from audiostyle.batch.journal import PairState
 from audiostyle.batch.plan import output_exists
+from audiostyle.batch.results import ENDS
 from audiostyle.errors import AudioFileError
 
 SCHEMA = 1
 
 
 def batch_status(folder: Path) -> dict[str, Any]:
-    """Return the status of the batch of an output folder; see docs/batch.md for the keys.
-
-    Raises
-    ------
-    AudioFileError
-        If there is no journal.
-    """
+    """Return the status of the batch of an output folder; see docs/batch.md for the keys."""
     state = journal.read(folder)
     if not state.time:
         raise AudioFileError(
@@ -31,10 +26,10 @@ def batch_status(folder: Path) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     failures: dict[tuple[str, str], list[str]] = {}
     missing = []
-    names = state.planned
+    names, evaluated = state.planned, 0
     for name in names:
         known = state.pairs.get(name, PairState())
-        status = known.status if known.status in ("done", "failed") else "pending"
+        status = known.status if known.status in ENDS else "pending"
         if status == "done" and not output_exists(known, folder / name):
             missing.append(name)
             status = "missing"
@@ -42,14 +37,14 @@ def batch_status(folder: Path) -> dict[str, Any]:
             reason = str(known.facts["kind"]), str(known.facts["reason"])
             failures.setdefault(reason, []).append(name)
         counts[status] += 1
-    planned = set(names)
+        evaluated += known.scores is not None
     last = datetime.datetime.fromtimestamp(state.time, datetime.timezone.utc)
     return {
         "schema": SCHEMA,
         "folder": str(folder),
         "running": journal.is_busy(folder),
         "last": last.isoformat(timespec="seconds"),
-        "planned": len(planned),
+        "planned": len(names),
         "shards": sorted(filter(None, state.plans), key=lambda shard: int(shard.split("/")[0])),
         **{name: counts[name] for name in ("done", "failed", "pending")},
         "missing": missing,
@@ -57,11 +52,9 @@ def batch_status(folder: Path) -> dict[str, Any]:
             {"kind": kind, "reason": reason, "pairs": len(pairs), "first": pairs[0]}
             for (kind, reason), pairs in sorted(failures.items())
         ],
-        "others": sum(p.status == "done" for n, p in state.pairs.items() if n not in planned),
+        "others": sum(state.pairs[name].status == "done" for name in {*state.pairs} - {*names}),
         "unreadable_lines": state.unreadable,
-        "evaluated": sum(
-            state.pairs[name].scores is not None for name in names if name in state.pairs
-        ),
+        "evaluated": evaluated,
     }
 
 

@@ -1,10 +1,9 @@
-"""Worker of a batch: computes one pair at a time, with one network and a few styles in memory."""
+"""Worker of a batch: computes one pair at a time, with one network and one style in memory."""
 
 from __future__ import annotations
 
 import gc
 import os
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,10 @@ from audiostyle.core.transfer import StyleTransfer
 from audiostyle.errors import AudioFileError
 from audiostyle.events import Callback
 from audiostyle.files import transfer
-from audiostyle.files.request import TransferRequest
 from audiostyle.files.style_file import is_style_file
 from audiostyle.files.style_source import StyleSource
 from audiostyle.nn import device, weights
 from audiostyle.utils import atomic_files
-
-CACHED_STYLES = 4  # pairs are sorted by style, so that one would nearly do
 
 
 class PairWorker:
@@ -39,27 +35,13 @@ class PairWorker:
         self._request = request
         self._config = config
         self._style_transfer: StyleTransfer | None = None
-        self._styles: OrderedDict[tuple[Path, ...], StyleSource] = OrderedDict()
+        self._styles: dict[tuple[Path, ...], StyleSource] = {}  # the last: pairs are sorted by it
 
     def transfer(self, job: Job, callback: Callback) -> dict[str, Any]:
         """Compute a pair, publish its output, and return its record."""
         options = self._request
-        request = TransferRequest(
-            job.pair.content.path,
-            [job.pair.style.path],
-            job.output,
-            [1.0],
-            start=options.start,
-            duration=options.duration,
-            preview=options.preview,
-            subtype=options.subtype,
-            force=True,  # the plan has checked what may be replaced
-            device=options.device,
-            preset=options.preset,
-            threads=options.threads,
-            deterministic=options.deterministic,
-            verbose=options.verbose,
-        )
+        pair = job.pair
+        request = options.transfer_request(pair.content.path, pair.style.path, job.output)
         if self._style_transfer is None:
             weights.check_weights(self._config.network, self._config.weights)
             device.load_tensorflow(quiet=not options.verbose)
@@ -86,25 +68,23 @@ class PairWorker:
         return report.scores[0].measures
 
     def clear(self) -> None:
-        """Free the memory of the styles, which can be analysed again."""
+        """Free the memory of the style, which can be analysed again."""
         self._styles.clear()
         gc.collect()
 
     def _analyze_style(
         self, job: Job, style_transfer: StyleTransfer, callback: Callback
     ) -> StyleSource:
-        """Analyse the style of a job, or return it from the cache."""
+        """Analyse the style of a job, unless it was that of the last job."""
         clips = job.pair.style.clips
         if clips not in self._styles:
+            self._styles.clear()
             if is_style_file(clips[0]):
                 source = transfer.find_style_source(clips[0], 1.0, self._config)
             else:
                 source = StyleSource(job.pair.style.path, 1.0, list(clips))
             analyzed = style_transfer.analyze_style(source.as_style(self._config), callback)
             self._styles[clips] = replace(source, analyzed=lambda: analyzed)
-        self._styles.move_to_end(clips)
-        while len(self._styles) > CACHED_STYLES:
-            self._styles.popitem(last=False)
         return self._styles[clips]
 
 

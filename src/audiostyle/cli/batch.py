@@ -286,16 +286,11 @@ class BatchInterrupt(Interrupt):
 
     def poll(self, event: Any) -> None:
         """Raise `Interrupted` if a signal came, and nothing is lost by stopping at this event."""
-        from audiostyle.batch.engine import Started, Waiting
+        from audiostyle.batch.engine import Started, can_stop
 
         if isinstance(event, Started):
             self.stage = "pair"
-        clean = (
-            isinstance(event, (Iteration, Waiting))
-            or (isinstance(event, Started) and not event.watched)
-            or (isinstance(event, Stage) and event.name != "inversion")
-        )
-        if self.signals and clean:
+        if self.signals and can_stop(event):
             raise Interrupted(self.code)
 
 

@@ -27,7 +27,7 @@ pytest.importorskip("ray", reason="needs Ray: pip install 'audiostyle[ray]'")
 
 from audiostyle.batch import run as batch_run
 from audiostyle.batch.engine import Done, Lost, Note, Waiting
-from audiostyle.batch.ray import actor, engine, pool
+from audiostyle.batch.ray import actor, engine
 from audiostyle.batch.ray.cluster import Cluster
 from audiostyle.batch.ray.connection import connected
 from audiostyle.batch.ray.engine import RayEngine
@@ -312,7 +312,7 @@ def test_other_versions_are_refused_before_any_pair(
 ) -> None:
     theirs = actor.find_versions()
     for name in ("Python", "audiostyle", "tensorflow"):
-        monkeypatch.setattr(pool, "find_versions", lambda name=name: {**theirs, name: "0.0.7"})
+        monkeypatch.setattr(engine, "find_versions", lambda name=name: {**theirs, name: "0.0.7"})
         assert on_ray() == 4
         err = capsys.readouterr().err
         assert f"has {name} {theirs[name]}, the driver has {name} 0.0.7" in err
@@ -409,7 +409,7 @@ def test_a_note_says_that_no_worker_starts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     fake_ray.idle_waits = 3
-    monkeypatch.setattr(pool, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "PATIENCE_SECONDS", 0.0)
     assert fake_batch() == 0
     assert capsys.readouterr().err.count("still no room for a worker") == 1
 

@@ -6,9 +6,8 @@ audiostyle is missing or has another version, and can say so. So no import of au
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
-
-PACKAGES = ("audiostyle", "tensorflow")
 
 
 def find_versions() -> dict[str, str]:
@@ -17,17 +16,13 @@ def find_versions() -> dict[str, str]:
     import platform
 
     versions = {"Python": ".".join(platform.python_version_tuple()[:2])}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "none"
-    try:  # the package that is imported counts; it need not be an installed one
+    versions |= {"audiostyle": "none", "tensorflow": "none"}
+    with contextlib.suppress(ImportError):  # it need not be an installed package
         import audiostyle
 
         versions["audiostyle"] = audiostyle.__version__
-    except ImportError:
-        versions["audiostyle"] = "none"
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        versions["tensorflow"] = importlib.metadata.version("tensorflow")
     return versions
 
 
@@ -74,5 +69,4 @@ class WorkerActor:
 
     def close(self) -> None:
         """Remove temporary files."""
-        if self._worker is not None:
-            self._worker.close()
+        self._worker.close()

@@ -59,20 +59,7 @@ class Cluster:
     return_audio: bool = False
 
     def check(self, device: str = "auto") -> None:
-        """Check the values as far as this is possible without connecting to the cluster.
-
-        Parameters
-        ----------
-        device : str
-            Device of the transfers, as in `TransferRequest`.
-
-        Raises
-        ------
-        ConfigError
-            If a value is invalid.
-        MissingPackageError
-            If Ray is not installed.
-        """
+        """Check the values, as far as that is possible without connecting to the cluster."""
         for name, low, high in (("workers", 1, MAX_WORKERS), ("cpus_per_worker", 1, 1024)):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -107,12 +94,8 @@ class Cluster:
     def lay_out(self, nodes: Sequence[Node], threads: int, device: str) -> Layout:
         """Divide the machines among workers with `threads` threads each (0 if not requested).
 
-        Raises
-        ------
-        DeviceError
-            If GPUs are requested and a cluster on this machine has none.
-        EngineError
-            If not a single worker fits, or fewer than requested on this machine.
+        Raises a `DeviceError` if GPUs are requested and a cluster on this machine has none, and an
+        `EngineError` if no worker fits, or fewer than requested on this machine.
         """
         all_gpus = sum(node.gpus for node in nodes)
         gpus = self.gpus_per_worker
@@ -151,11 +134,13 @@ class Cluster:
 
 def _capacity(nodes: Sequence[Node], cpus: int, gpus: float) -> int:
     """Count the workers that fit; none is spread over two machines."""
-    capacity = 0
-    for node in nodes:
-        fits = int(node.cpus // cpus)
-        if gpus:
-            whole = int(1 / gpus + 1e-9) * int(node.gpus) if gpus < 1 else int(node.gpus // gpus)
-            fits = min(fits, whole)
-        capacity += fits
-    return capacity
+    if not gpus:
+        return sum(int(node.cpus // cpus) for node in nodes)
+    per_gpu = int(1 / gpus + 1e-9)  # 0 if a worker needs several GPUs
+    return sum(
+        min(
+            int(node.cpus // cpus),
+            per_gpu * int(node.gpus) if per_gpu else int(node.gpus // gpus),
+        )
+        for node in nodes
+    )

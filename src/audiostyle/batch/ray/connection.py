@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,23 +79,19 @@ def _silenced(ray: Any) -> Iterator[None]:
     Ray prints there that a worker died, whatever its logging options, and has no public switch.
     """
     module: Any = getattr(getattr(ray, "_private", None), "worker", None)
-    if not hasattr(module, "print_to_stdstream"):
-        yield
-        return
-    original = module.print_to_stdstream
-    module.print_to_stdstream = lambda *_, **__: None
+    original = getattr(module, "print_to_stdstream", None)
+    if original:
+        module.print_to_stdstream = lambda *_, **__: None
     try:
         yield
     finally:
-        module.print_to_stdstream = original
+        if original:
+            module.print_to_stdstream = original
 
 
 @contextlib.contextmanager
 def _kept_signals() -> Iterator[None]:
     """Restore the signal handlers that Ray replaces when it connects."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     saved = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

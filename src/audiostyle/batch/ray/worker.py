@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from audiostyle.batch.engine import Done, Evaluated, Failed, InProcess, Started, Worker
+from audiostyle.batch.engine import Done, Evaluated, Failed, InProcess, Worker, can_stop
 from audiostyle.batch.plan import Job
 from audiostyle.batch.ray.file_transfer import ReturnedOutput, SentFiles, WorkerFolder, rename
 from audiostyle.batch.request import BatchRequest
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioStyleError, EngineError, Interrupted
-from audiostyle.events import Iteration, Stage
 from audiostyle.files.record import to_json
 from audiostyle.utils import atomic_files
 
@@ -140,10 +139,7 @@ class ClusterWorker:
         return result
 
     def _check_stop(self, event: Any) -> None:
-        can_stop = isinstance(event, (Iteration, Started)) or (
-            isinstance(event, Stage) and event.name != "inversion"
-        )
-        if can_stop and self._stop.is_set():
+        if can_stop(event) and self._stop.is_set():
             raise Interrupted(0)
 
 
