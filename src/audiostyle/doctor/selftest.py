@@ -10,8 +10,8 @@ from typing import Any
 
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.doctor.checks import CheckResult
-from audiostyle.nn import device, gpu_diagnosis
-from audiostyle.nn.device import choose_precision
+from audiostyle.nn import device
+from audiostyle.nn.device import choose_precision, explain_missing_gpu
 from audiostyle.utils.stderr_capture import capture_stderr
 
 SECTION = "TensorFlow"
@@ -58,7 +58,7 @@ def check_device(tf: Any) -> CheckResult:
     with capture_stderr():
         gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        text = f"CPU; no GPU, since {gpu_diagnosis.explain_missing_gpu(tf)}"
+        text = f"CPU; no GPU, since {explain_missing_gpu(tf)}"
         return CheckResult(SECTION, "device", "ok", text)
     described = []
     for gpu in gpus:
