@@ -77,9 +77,10 @@ def check_threads(threads: Any) -> int:
     """Check a number of threads, without TensorFlow; 0 stands for all cores."""
     if isinstance(threads, bool) or not isinstance(threads, Integral):
         raise ConfigError(f"threads={threads!r} must be a whole number")
-    if not 0 <= threads <= MAX_THREADS:
-        raise ConfigError(f"threads={threads} must be from 0 to {MAX_THREADS}")
-    return int(threads)
+    number = int(threads)
+    if not 0 <= number <= MAX_THREADS:
+        raise ConfigError(f"threads={number} must be from 0 to {MAX_THREADS}")
+    return number
 
 
 def set_threads(threads: int) -> None:

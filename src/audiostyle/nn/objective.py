@@ -44,7 +44,9 @@ class StyleObjective:
         self.more = list(self._weights)[len(TERMS) :]
         self._content_losses = loss_registry.make_losses(self.config)
         self._style_distances = tf.function(
-            self._compute_style_distances, autograph=False, reduce_retracing=True
+            lambda statistics, data: self._style_terms(self._layer_distances(statistics, data)),
+            autograph=False,
+            reduce_retracing=True,
         )
 
     def prepare(
@@ -87,7 +89,13 @@ class StyleObjective:
             scale[:, n_terms:] = scale[:, [TERMS.index("style")]]
         data["scale"] = tf.constant(scale)
         if config.strength < 1:
-            data |= self._style_data(_interpolate(features.statistics, style, config.strength), {})
+            s = config.strength
+            between = tf.nest.map_structure(
+                lambda ours, theirs: (1 - s) * ours + s * theirs,
+                features.statistics,
+                _as_batch(style),
+            )
+            data |= self._style_data(between, {})
         if config.envelope_weight > 0:
             data |= self._envelope_data(tf.constant(S_content), style)
         peak = np.maximum(S_start.max(axis=2), style.peak)[:, :, None]
@@ -202,9 +210,6 @@ class StyleObjective:
     ) -> dict[str, style_losses.StyleDistance]:
         return {name: self._style_loss(name, *s, data) for name, s in statistics.items()}
 
-    def _compute_style_distances(self, statistics: Statistics, data: Data) -> dict[str, Tensor]:
-        return self._style_terms(self._layer_distances(statistics, data))
-
     def _style_terms(self, distances: dict[str, style_losses.StyleDistance]) -> dict[str, Tensor]:
         """Weighted mean of the distances of the layers of each style term."""
         return {
@@ -266,17 +271,6 @@ def _as_batch(style: StyleStatistics) -> Statistics:
     return {
         name: (tf.constant(style.grams[name][None]), tf.constant(style.means[name][None]))
         for name in style.grams
-    }
-
-
-def _interpolate(content: Statistics, style: StyleStatistics, strength: float) -> Statistics:
-    """Return statistics between those of the contents and those of a style."""
-    return {
-        name: (
-            (1 - strength) * content[name][0] + strength * gram,
-            (1 - strength) * content[name][1] + strength * mean,
-        )
-        for name, (gram, mean) in _as_batch(style).items()
     }
 
 

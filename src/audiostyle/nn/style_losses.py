@@ -254,9 +254,7 @@ def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> StyleDista
     M = r[..., :, None] * tf.matmul(U, SU, transpose_a=True) * r[..., None, :]
     root, inverse_root = sqrt_psd(M)
     bures = inside + tf.reduce_sum(tf.square(r), axis=2) - 2.0 * tf.linalg.trace(root)
-    inner = -r[..., :, None] * inverse_root * r[..., None, :] + np.eye(
-        r.shape[-1], dtype=np.float32
-    )
+    inner = -r[..., :, None] * inverse_root * r[..., None, :] + axes_eye
     outer = tf.zeros_like(inside)
     if r.shape[-1] < n_channels:
         outside = tf.maximum(tf.linalg.trace(S) - inside, 0.0)
