@@ -59,16 +59,8 @@ def build_network(config: TransferConfig) -> FeatureExtractor:
 
 def build_music_network(config: TransferConfig) -> FeatureExtractor:
     """Build the second network, musicnn's VGG as it was trained, for the ``music`` style term."""
-    music = dataclasses.replace(
-        config,
-        network="musicnn-vgg",
-        content_layers=(),
-        style_layers=(),
-        bands=0,
-        pooling="max",
-        weights=None,
-    )
-    return MusicnnVGG([name for name, _ in MUSIC_LAYERS], music)
+    as_trained = dataclasses.replace(config, pooling="max", weights=None)
+    return MusicnnVGG([name for name, _ in MUSIC_LAYERS], as_trained)
 
 
 def resolve_precision(precision: str) -> str:

@@ -112,10 +112,8 @@ class PluginLoss:
             tape.watch(S)
             values = self(S, target)
         if values.shape != (n,):
-            return (
-                f"has shape {tuple(values.shape)}; it must be one number per item of the batch, "
-                f"({n},)"
-            )
+            shape = tuple(values.shape)
+            return f"has shape {shape}; it must be one number per item of the batch, ({n},)"
         worst = float(tf.reduce_max(tf.abs(values)))
         if not worst <= MAX_AT_CONTENT:  # true for NaN as well
             return f"is {worst:.4g} at the content itself; it must be 0 there"

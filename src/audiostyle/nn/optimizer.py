@@ -94,18 +94,11 @@ class Optimizer:
         tolerance: float,
         callback: Callback | None = None,
     ) -> OptimizationResult:
-        """Minimise within bounds.
+        """Minimise within bounds, from `x` [shape=(batch, ...), float32].
 
-        Parameters
-        ----------
-        x : tf.Tensor [shape=(batch, ...), float32]
-            Starting point.
-        lower, upper : array_like
-            Bounds, broadcast to the shape of ``x``.
-        tolerance : float >= 0
-            Stop when `PLATEAU_STEPS` steps lower the total by less than this share; 0 never does.
-        callback : callable, optional
-            Called with every `Iteration`; a true return value stops the optimisation.
+        `lower` and `upper` are broadcast to the shape of `x`. The optimisation stops when
+        `PLATEAU_STEPS` steps lower the total by less than a share of `tolerance` (0: never), or
+        when the callback, which gets every `Iteration`, returns a true value.
 
         Raises
         ------

@@ -198,12 +198,13 @@ def _check(network: str, arrays: dict[str, Array], file: Path) -> dict[str, Arra
             raise WeightsError(f"weights file {file} lacks {name}: it is not made for {network}")
         array = arrays[name]
         if array.shape != shape:
-            raise WeightsError(
-                f"weights file {file}: {name} has shape {array.shape}, {network} needs {shape}"
-            )
-        if array.dtype.kind != "f":
-            raise WeightsError(f"weights file {file}: {name} is {array.dtype}, not floating-point")
-        checked[name] = array.astype(np.float32, copy=False)
-        if not np.isfinite(checked[name]).all():
-            raise WeightsError(f"weights file {file}: {name} holds values that are not finite")
+            fault = f"has shape {array.shape}, {network} needs {shape}"
+        elif array.dtype.kind != "f":
+            fault = f"is {array.dtype}, not floating-point"
+        elif not np.isfinite(array := array.astype(np.float32, copy=False)).all():
+            fault = "holds values that are not finite"
+        else:
+            checked[name] = array
+            continue
+        raise WeightsError(f"weights file {file}: {name} {fault}")
     return checked
