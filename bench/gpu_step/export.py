@@ -24,7 +24,7 @@ Tensor = Any  # TensorFlow ships no types
 VARIABLE = "state/0"
 ROLL = 37  # frames between consecutive items of a batch
 # Data that all items of a batch share; other data have one entry per item.
-SHARED = ("gram", "mean", "covariance", "root", "spectral", "temporal")
+SHARED = ("gram", "mean", "axes", "deviations", "rest", "spectral", "temporal")
 
 
 class Problem(NamedTuple):

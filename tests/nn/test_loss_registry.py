@@ -75,14 +75,16 @@ def test_one_trace_serves_windows_of_every_length_and_number(
     few_terms: TransferConfig, plugin: Path
 ) -> None:
     plugins.load_plugin(plugin)
-    styler = SpectrogramOptimizer(with_losses(dataclasses.replace(few_terms, iterations=1), "tiny"))
+    optimizer = SpectrogramOptimizer(
+        with_losses(dataclasses.replace(few_terms, iterations=1), "tiny")
+    )
     rng = np.random.default_rng(0)
     for shape in ((1, 64, 50), (1, 64, 64), (3, 64, 40)):
         S = rng.uniform(-80, 0, shape).astype(np.float32)
-        target = styler.analyzer.style_statistics([S[0] / 2])
-        _, result = styler.optimize(styler.prepare(S, S, target))
+        target = optimizer.analyzer.style_statistics([S[0] / 2])
+        _, result = optimizer.optimize(optimizer.prepare(S, S, target))
         assert result.history[0].more == {"tiny": pytest.approx(0, abs=1e-9)}
-    assert styler._optimizer.traced.experimental_get_tracing_count() == 1
+    assert optimizer._optimizer.traced.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.slow

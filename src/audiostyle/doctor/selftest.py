@@ -10,8 +10,8 @@ from typing import Any
 
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.doctor.checks import CheckResult, describe_error
-from audiostyle.nn import device, gpu_diagnosis
-from audiostyle.nn.device import choose_precision
+from audiostyle.nn import device
+from audiostyle.nn.device import choose_precision, explain_missing_gpu
 from audiostyle.utils.stderr_capture import capture_stderr
 
 SECTION = "TensorFlow"
@@ -63,7 +63,7 @@ def check_device(tf: Any) -> CheckResult:
         described.append(f"{details.get('device_name', gpu.name)} (capability {major}.{minor})")
     text = f"GPU: {', '.join(described)}"
     if not gpus:
-        text = f"CPU; no GPU, since {gpu_diagnosis.explain_missing_gpu(tf)}"
+        text = f"CPU; no GPU, since {explain_missing_gpu(tf)}"
     return CheckResult(SECTION, "device", "ok", text)
 
 

@@ -22,7 +22,6 @@ from audiostyle.nn.weights import load_weights
 
 Array = npt.NDArray[Any]
 Tensor = Any  # TensorFlow ships no types
-Size = tuple[int, int]
 
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # of the Caffe models, subtracted from 0..255
 RANDOM_FILTERS = 1024  # for 256 bands; Ulyanov & Lebedev used 4096 for 1025 bins
@@ -60,16 +59,8 @@ def build_network(config: TransferConfig) -> FeatureExtractor:
 
 def build_music_network(config: TransferConfig) -> FeatureExtractor:
     """Build the second network, musicnn's VGG as it was trained, for the ``music`` style term."""
-    music = dataclasses.replace(
-        config,
-        network="musicnn-vgg",
-        content_layers=(),
-        style_layers=(),
-        bands=0,
-        pooling="max",
-        weights=None,
-    )
-    return MusicnnVGG([name for name, _ in MUSIC_LAYERS], music)
+    as_trained = dataclasses.replace(config, pooling="max", weights=None)
+    return MusicnnVGG([name for name, _ in MUSIC_LAYERS], as_trained)
 
 
 def resolve_precision(precision: str) -> str:
@@ -77,16 +68,10 @@ def resolve_precision(precision: str) -> str:
     return choose_precision(precision, tf)[0]
 
 
-def _unit(S: Tensor, top_db: float) -> Tensor:
-    """Map dB to 0 (silence) .. 1 (0 dB)."""
-    return 1.0 + S / top_db
-
-
-def _pool(x: Tensor, kind: str, size: Size = (2, 2), steps: Size = (2, 2)) -> Tensor:
+def _pool(x: Tensor, kind: str, size: Any = 2, steps: Any = 2) -> Tensor:
     """Pool windows of `size` every `steps` (frequency, time)."""
-    if kind == "max":
-        return tf.nn.max_pool2d(x, size, steps, "VALID")
-    return tf.nn.avg_pool2d(x, size, steps, "VALID")
+    pool = tf.nn.max_pool2d if kind == "max" else tf.nn.avg_pool2d
+    return pool(x, size, steps, "VALID")
 
 
 def convolve_plane(plane: Tensor, kernel: Tensor, bias: Tensor, step: int = 1) -> Tensor:
@@ -96,19 +81,10 @@ def convolve_plane(plane: Tensor, kernel: Tensor, bias: Tensor, step: int = 1) -
     libraries are slow at. As a matrix product, whose columns are then shifted and added, it takes
     at most half the time (docs/performance.md).
 
-    Parameters
-    ----------
-    plane : tf.Tensor [shape=(batch, rows, t, 1)]
-    kernel : tf.Tensor [shape=(3, 3, 1 or 2, C)]
-        A second input channel is applied to a plane of ones; because of the zero padding, that is
-        not the same as a bias.
-    bias : tf.Tensor [shape=(C,)]
-    step : int
-        1, or 2 for every other row of the result, starting with the first; `rows` must be even.
-
-    Returns
-    -------
-    tf.Tensor [shape=(batch, rows / step, t, C)]
+    The `plane` has the shape (batch, rows, t, 1), the result (batch, rows / step, t, C). A second
+    input channel of the `kernel` [shape=(3, 3, 1 or 2, C)] is applied to a plane of ones; because
+    of the zero padding, that is not the same as a bias. A `step` of 2 gives every other row,
+    starting with the first, of an even number.
     """
 
     def convolve(plane: Tensor) -> tuple[Tensor, Any]:
@@ -187,23 +163,20 @@ class VGG19:
         self.min_frames = 2 ** (int(self._names[-1][5]) - 1)
         first = weights["block1_conv1/kernel"]
         self._grey = float(np.mean(IMAGENET_MEAN_BGR)) / 255.0
-        tint = (np.float32(255.0 * self._grey) - np.asarray(IMAGENET_MEAN_BGR, np.float32)).reshape(
-            1, 1, 3, 1
-        )
+        tint = np.float32(255.0 * self._grey) - np.asarray(IMAGENET_MEAN_BGR, np.float32)
+        tint = tint.reshape(1, 1, 3, 1)
         weights["block1_conv1/kernel"] = np.concatenate(
             [255.0 * first.sum(axis=2, keepdims=True), (first * tint).sum(axis=2, keepdims=True)],
             axis=2,
         )
-        self._kernels = {
-            n: tf.constant(weights[f"{n}/kernel"], dtype=self._dtype) for n in self._names
-        }
-        self._biases = {
-            n: tf.constant(weights[f"{n}/bias"], dtype=self._dtype) for n in self._names
-        }
+        self._kernels, self._biases = (
+            {n: tf.constant(weights[f"{n}/{part}"], dtype=self._dtype) for n in self._names}
+            for part in ("kernel", "bias")
+        )
 
     def __call__(self, S: Tensor) -> dict[str, Tensor]:
         """Return the activations of each layer for a dB mel spectrogram."""
-        x = tf.cast(_unit(S, self._top_db) - self._grey, self._dtype)
+        x = tf.cast(1.0 + S / self._top_db - self._grey, self._dtype)
         activations = {}
         for name, after in zip(self._names, [*self._names[1:], ""], strict=True):
             kernel, bias = self._kernels[name], self._biases[name]
@@ -285,12 +258,12 @@ class MusicnnVGG:
             kernel, bias, scale, shift = (
                 self._weights[f"{name}/{part}"] for part in ("kernel", "bias", "scale", "shift")
             )
-            size, steps = ((1, 4), (2, 2)) if name == "conv1" else ((2, 2), (2, 2))
+            size, steps = (2, 2), (2, 2)
             if name == "conv1":
                 # The pooling skips every other row; compute them only if the layer is requested.
                 skip = 1 if name in self._wanted else 2
                 y = convolve_plane(x, kernel, bias, skip)
-                steps = (2 // skip, 2)
+                size, steps = (1, 4), (2 // skip, 2)
             else:
                 y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias)
             if name in self._signs:
@@ -310,18 +283,16 @@ def _musicnn_rebin(config: TransferConfig) -> Array:
     import librosa
 
     htk = config.mel_scale == "htk"
-    centres = librosa.mel_frequencies(config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=htk)
+    bands = librosa.mel_frequencies(config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=htk)
     targets = librosa.mel_frequencies(MUSICNN_MELS + 2, fmin=0.0, fmax=MUSICNN_SR / 2)
-    spacing = np.gradient(centres)[1:-1]
-    rows = []
-    for low, centre, high in zip(targets[:-2], targets[1:-1], targets[2:], strict=True):
-        rising = (centres[1:-1] - low) / (centre - low)
-        falling = (high - centres[1:-1]) / (high - centre)
-        weights = np.maximum(0.0, np.minimum(rising, falling)) * spacing
-        if weights.sum() == 0:  # narrower than the spacing of the bands: take the nearest
-            weights[np.abs(centres[1:-1] - centre).argmin()] = 1.0
-        rows.append(weights / weights.sum())
-    return np.asarray(rows, np.float32)
+    spacing, bands = np.gradient(bands)[1:-1], bands[1:-1]
+    low, centre, high = targets[:-2, None], targets[1:-1, None], targets[2:, None]
+    rising, falling = (bands - low) / (centre - low), (high - bands) / (high - centre)
+    weights = np.maximum(0.0, np.minimum(rising, falling)) * spacing
+    # A triangle narrower than the spacing of the bands takes the nearest.
+    empty = np.flatnonzero(weights.sum(axis=1) == 0)
+    weights[empty, np.abs(bands - centre[empty]).argmin(axis=1)] = 1.0
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 class Random1D:
@@ -349,7 +320,7 @@ class Random1D:
 
     def __call__(self, S: Tensor) -> dict[str, Tensor]:
         """Return the activations of each layer for a dB mel spectrogram."""
-        x = tf.transpose(_unit(S, self._top_db), (0, 3, 2, 1))  # (batch, 1, t, n_mels)
+        x = tf.transpose(1.0 + S / self._top_db, (0, 3, 2, 1))  # (batch, 1, t, n_mels)
         x = tf.cast(x, self._dtype)
         return {
             layer: tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME"))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import operator
+import ctypes
+import importlib
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from audiostyle.errors import ConfigError, DeviceError
-from audiostyle.nn import gpu_diagnosis
 from audiostyle.utils.memory import check_memory
 from audiostyle.utils.stderr_capture import capture_stderr
 from audiostyle.utils.suggestions import check_choice
@@ -18,6 +21,8 @@ from audiostyle.utils.suggestions import check_choice
 KINDS = ("auto", "cpu", "gpu")
 MAX_THREADS = 1024
 AMPERE = (8, 0)  # compute capability of the first GPUs that multiply in bfloat16
+CPU_INFO = Path("/proc/cpuinfo")
+DRIVER = "libcuda.so.1"
 
 
 @dataclass(frozen=True)
@@ -45,15 +50,12 @@ def load_tensorflow(quiet: bool = True) -> Any:
         return sys.modules["tensorflow"]
     check_memory()
     if not quiet:
-        import tensorflow
-
-        return tensorflow
+        return importlib.import_module("tensorflow")
     # C++ writes some lines before TF_CPP_MIN_LOG_LEVEL is read, so the descriptor is captured.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with capture_stderr() as captured:
-            import tensorflow
-
+            tensorflow = importlib.import_module("tensorflow")
             tensorflow.config.list_physical_devices()
     except Exception:
         sys.stderr.write(captured.text)
@@ -73,12 +75,9 @@ def parse_device(name: str) -> tuple[str, int]:
 
 def check_threads(threads: Any) -> int:
     """Check a number of threads, without TensorFlow; 0 stands for all cores."""
-    try:
-        if isinstance(threads, bool):
-            raise TypeError
-        number = operator.index(threads)
-    except TypeError:
-        raise ConfigError(f"threads={threads!r} must be a whole number") from None
+    if isinstance(threads, bool) or not isinstance(threads, Integral):
+        raise ConfigError(f"threads={threads!r} must be a whole number")
+    number = int(threads)
     if not 0 <= number <= MAX_THREADS:
         raise ConfigError(f"threads={number} must be from 0 to {MAX_THREADS}")
     return number
@@ -155,9 +154,9 @@ def choose_device(name: str = "auto", threads: int = 0) -> Device:
     if kind == "auto":
         if gpus:
             return Device("/GPU:0", f"GPU 0 of {len(gpus)}")
-        return Device("/CPU:0", f"CPU: {gpu_diagnosis.explain_missing_gpu(tf)}")
+        return Device("/CPU:0", f"CPU: {explain_missing_gpu(tf)}")
     if number >= len(gpus):
-        found = f"only {len(gpus)} found" if gpus else gpu_diagnosis.explain_missing_gpu(tf)
+        found = f"only {len(gpus)} found" if gpus else explain_missing_gpu(tf)
         raise DeviceError(f"device {name}: {found}; use --device auto or cpu")
     return Device(f"/GPU:{number}", f"GPU {number} of {len(gpus)}, as asked")
 
@@ -179,11 +178,71 @@ def choose_precision(precision: str, tf: Any) -> tuple[str, str]:
     if platform.machine() not in ("x86_64", "AMD64"):
         return "float32", f"the processor is {platform.machine()}"
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            flags = file.read()
+        flags = CPU_INFO.read_text(errors="replace")
     except OSError:
-        return "float32", "the system does not say what the processor can do"
+        return "float32", f"{CPU_INFO} cannot be read"
     for flag in ("avx512_bf16", "amx_bf16"):
         if flag in flags:
             return "bfloat16", f"the processor has {flag}"
     return "float32", "the processor has neither avx512_bf16 nor amx_bf16"
+
+
+def explain_missing_gpu(tf: Any) -> str:
+    """Explain in one line why TensorFlow lists no GPU, and what can be done about it."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    if sys.platform == "darwin":
+        reason = "TensorFlow uses no GPU on macOS without tensorflow-metal"
+    elif sys.platform == "win32":
+        reason = "TensorFlow uses no GPU on native Windows; run it under WSL 2"
+    elif not tf.test.is_built_with_cuda():
+        reason = "this TensorFlow is built without GPU support"
+    elif hidden.strip() in ("", "-1"):
+        reason = f"CUDA_VISIBLE_DEVICES={hidden!r} hides every GPU; unset it to use one"
+    else:
+        reason = _explain_by_driver(tf)
+    return reason
+
+
+def _explain_by_driver(tf: Any) -> str:
+    try:
+        error, capabilities = query_driver()
+    except OSError:
+        return "no NVIDIA driver was found; install it if this machine has such a GPU"
+    if error:
+        return f"the NVIDIA driver fails (CUDA error {error}): run nvidia-smi for details"
+    if not capabilities:
+        return "the NVIDIA driver sees no GPU"
+    builds = tf.sysconfig.get_build_info().get("cuda_compute_capabilities", ())
+    # Such as sm_60 or compute_100: the last digit is the minor version.
+    built = re.findall(r"_(\d+)(\d)", " ".join(builds))
+    needed = min(((int(major), int(minor)) for major, minor in built), default=(0, 0))
+    if max(capabilities) < needed:
+        versions = (*max(capabilities), *needed)
+        return "compute capability {}.{} is below the {}.{} of this TensorFlow".format(*versions)
+    return (
+        f"TensorFlow cannot use the {len(capabilities)} GPU(s) that the driver sees: the "
+        "libraries of CUDA are missing or too old (pip install 'audiostyle[cuda]')"
+    )
+
+
+def query_driver() -> tuple[int, list[tuple[int, int]]]:
+    """Ask the NVIDIA driver for its error (0 if it works) and the capability of each GPU.
+
+    It needs no library of CUDA's toolkit. Raises OSError if there is no driver.
+    """
+    cuda = ctypes.CDLL(DRIVER)
+    count, device, value = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    error = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count))
+    if error:
+        return int(error), []
+
+    def attribute(number: int) -> int:
+        cuda.cuDeviceGetAttribute(ctypes.byref(value), number, device)
+        return value.value
+
+    capabilities = []
+    for i in range(count.value):
+        cuda.cuDeviceGet(ctypes.byref(device), i)
+        # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
+        capabilities.append((attribute(75), attribute(76)))
+    return 0, capabilities

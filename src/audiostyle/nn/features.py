@@ -44,26 +44,13 @@ class FeatureAnalyzer:
         self.config = config
         self.style_terms = style_terms(config)
         self._music = backbones.build_music_network(config) if config.music_weight > 0 else None
+        networks = [network] if self._music is None else [network, self._music]
+        self.min_frames = max(network.min_frames for network in networks)
         signature = [tf.TensorSpec((None, config.n_mels, None), tf.float32)]
         self._analyze = tf.function(self._compute, input_signature=signature, autograph=False)
 
-    @property
-    def min_frames(self) -> int:
-        """The smallest number of frames that every network accepts."""
-        used = (self.network, self._music)
-        return max(network.min_frames for network in used if network is not None)
-
     def activations(self, S: Tensor) -> dict[str, Tensor]:
-        """Activations of all content and style layers.
-
-        Parameters
-        ----------
-        S : tf.Tensor [shape=(batch, n_mels, t), dB]
-
-        Returns
-        -------
-        dict of str to tf.Tensor [shape=(batch, F, T, C)]
-        """
+        """Activations [shape=(batch, F, T, C)] of all layers for S [shape=(batch, n_mels, t)]."""
         image = S[..., None]
         activations: dict[str, Tensor] = dict(self.network(image))
         if self._music is not None:
@@ -97,22 +84,19 @@ class FeatureAnalyzer:
         graph = self._analyze.get_concrete_function()  # the one that `analyze` runs
         shapes: dict[str, tuple[int, ...]] = {"temporal": (spectrogram_losses.ENVELOPE_QUANTILES,)}
         for name, (gram, mean) in graph.structured_outputs[1].items():
-            shapes |= {
-                f"grams/{name}": tuple(gram.shape[1:]),
-                f"means/{name}": tuple(mean.shape[1:]),
-            }
+            shapes[f"grams/{name}"] = tuple(gram.shape[1:])
+            shapes[f"means/{name}"] = tuple(mean.shape[1:])
         return shapes
 
     def window_statistics(self, S: Array) -> StyleStatistics:
         """Statistics of one window of a style [shape=(n_mels, t), dB]."""
         statistics = self.analyze(S[None]).statistics
+        temporal = spectrogram_losses.temporal_envelope(tf.constant(S))
         return StyleStatistics(
             grams={name: gram[0].numpy() for name, (gram, _) in statistics.items()},
             means={name: mean[0].numpy() for name, (_, mean) in statistics.items()},
             mel_mean=spectrogram.db_to_power(S).mean(axis=1, dtype=np.float64),
-            temporal=spectrogram_losses.temporal_envelope(tf.constant(S))
-            .numpy()
-            .astype(np.float64),
+            temporal=temporal.numpy().astype(np.float64),
             peak=S.max(axis=1),
             n_frames=S.shape[1],
         )

@@ -94,13 +94,9 @@ class LBFGS:
         """Take one step; the evaluation of the start is a step of length 0."""
         x, gradient = state.x, state.gradient
         first = tf.math.is_inf(state.total)
-        fixed = ((x <= problem.lower) & (gradient > 0)) | ((x >= problem.upper) & (gradient < 0))
-        free = tf.cast(~fixed, x.dtype)
-        steepest = gradient * free
-        steepness = largest(tf.abs(steepest))
+        direction, curvatures, steepness = self._direction(state, problem)
         # A gradient of 0 is an exact minimum, such as the content at strength 0.
         searching = state.active & ((steepness > 0) | first)
-        direction, curvatures = self._direction(state, problem, free, steepest, steepness)
         known = tf.reduce_any(curvatures > 0, axis=0)
         found, failed, nonfinite = self._line_search(state, direction, searching, problem)
         move, change = found[0] - x, found[2] - gradient
@@ -120,19 +116,18 @@ class LBFGS:
         return OptimizerState(*found, active=active, nonfinite=nonfinite, memory=memory)
 
     def _direction(
-        self,
-        state: OptimizerState,
-        problem: BoundedProblem,
-        free: Tensor,
-        steepest: Tensor,
-        steepness: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+        self, state: OptimizerState, problem: BoundedProblem
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Choose between L-BFGS and the gradient.
 
-        Returns the direction, and the curvatures of the memory [shape=(HISTORY, batch)], set to 0
-        for items that take the gradient.
+        Returns the direction, the curvatures of the memory [shape=(HISTORY, batch)], set to 0 for
+        items that take the gradient, and the largest slope of each item.
         """
         x, gradient = state.x, state.gradient
+        fixed = ((x <= problem.lower) & (gradient > 0)) | ((x >= problem.upper) & (gradient < 0))
+        free = tf.cast(~fixed, x.dtype)
+        steepest = gradient * free
+        steepness = largest(tf.abs(steepest))
         moves, changes, curvatures = state.memory
         direction = lbfgs_direction(steepest, moves, changes, curvatures) * free
         # Cut off what would leave the bounds at once before testing whether the direction leads
@@ -146,7 +141,7 @@ class LBFGS:
         size = tf.math.divide_no_nan(problem.rate * span, steepness)
         downhill = -expand_to(size, x) * steepest
         direction = tf.where(expand_to(known, x), direction, downhill)
-        return direction, tf.where(known, curvatures, 0.0)
+        return direction, tf.where(known, curvatures, 0.0), steepness
 
     def _line_search(
         self, state: OptimizerState, direction: Tensor, searching: Tensor, problem: BoundedProblem
@@ -200,17 +195,8 @@ def lbfgs_direction(
     Byrd, Nocedal & Schnabel 1994): three passes over the memory instead of sixty over vectors, for
     the same direction.
 
-    Parameters
-    ----------
-    gradient : tf.Tensor [shape=(batch, ...)]
-    moves, changes : list of tf.Tensor [shape=(batch, ...)]
-        Steps and the changes of the gradient along them, oldest first.
-    curvatures : tf.Tensor [shape=(len(moves), batch), non-negative]
-        Inner products of moves and changes. Pairs of curvature 0 are ignored.
-
-    Returns
-    -------
-    tf.Tensor [shape=(batch, ...)]
+    `moves` are steps, and `changes` those of the gradient along them, oldest first. `curvatures`
+    [shape=(len(moves), batch)] are their inner products; pairs of curvature 0 are ignored.
     """
     n = len(moves)
     curvature = tf.transpose(curvatures)[..., None]

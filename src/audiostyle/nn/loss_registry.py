@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -13,7 +12,14 @@ import tensorflow as tf
 from audiostyle.config.registry import LOSSES, find_loss
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioStyleError, ConfigError, is_memory_error
-from audiostyle.nn import spectrogram_losses
+from audiostyle.nn.spectrogram_losses import (
+    frame_levels,
+    onset_loss,
+    onset_strength,
+    partials,
+    pitch_loss,
+    rhythm_loss,
+)
 
 Tensor = Any  # TensorFlow ships no types
 
@@ -66,16 +72,10 @@ class FeatureLoss:
         return self.compare(S, target)
 
 
-Factory = Callable[[TransferConfig], SpectrogramLoss]
-
-SHIPPED: dict[str, Factory] = {
-    "pitch": lambda _: FeatureLoss(spectrogram_losses.partials, spectrogram_losses.pitch_loss),
-    "onset": lambda _: FeatureLoss(
-        spectrogram_losses.onset_strength, spectrogram_losses.onset_loss
-    ),
-    "rhythm": lambda _: FeatureLoss(
-        spectrogram_losses.frame_levels, spectrogram_losses.rhythm_loss
-    ),
+SHIPPED: dict[str, SpectrogramLoss] = {
+    "pitch": FeatureLoss(partials, pitch_loss),
+    "onset": FeatureLoss(onset_strength, onset_loss),
+    "rhythm": FeatureLoss(frame_levels, rhythm_loss),
 }
 
 
@@ -98,40 +98,37 @@ class PluginLoss:
         """Return what the loss keeps of a content, after a trial there."""
         with self._named_errors():
             target = tf.convert_to_tensor(self._loss.target(S))
-        if target.shape[:1] != S.shape[:1]:
-            raise ConfigError(
-                f"loss {self._name!r}: target has shape {tuple(target.shape)}; it must begin with "
-                f"the batch, {S.shape[0]}"
-            )
-        self._try(S, target)
+        fault = self._find_fault(S, target)
+        if fault:
+            raise ConfigError(f"loss {self._name!r}: {fault}")
         return target
 
-    def _try(self, S: Tensor, target: Tensor) -> None:
+    def _find_fault(self, S: Tensor, target: Tensor) -> str:
         """Compute value and gradient at the content, which reveals the mistakes of most losses."""
+        n = S.shape[0]
+        if target.shape[:1] != (n,):
+            return f"target has shape {tuple(target.shape)}; it must begin with the batch, {n}"
         with tf.GradientTape() as tape:
             tape.watch(S)
             values = self(S, target)
-        if values.shape != S.shape[:1]:
-            raise ConfigError(
-                f"loss {self._name!r}: has shape {tuple(values.shape)}; it must be one number per "
-                f"item of the batch, {tuple(S.shape[:1])}"
-            )
+        if values.shape != (n,):
+            shape = tuple(values.shape)
+            return f"has shape {shape}; it must be one number per item of the batch, ({n},)"
         worst = float(tf.reduce_max(tf.abs(values)))
         if not worst <= MAX_AT_CONTENT:  # true for NaN as well
-            raise ConfigError(
-                f"loss {self._name!r}: is {worst:.4g} at the content itself; it must be 0 there"
-            )
+            return f"is {worst:.4g} at the content itself; it must be 0 there"
         gradient = tape.gradient(values, S)
         if gradient is None:
-            raise ConfigError(
-                f"loss {self._name!r}: has no gradient; compute it from the spectrogram by "
-                "TensorFlow operations that have one"
+            return (
+                "has no gradient; compute it from the spectrogram by TensorFlow operations that "
+                "have one"
             )
         if not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(gradient)))):
-            raise ConfigError(
-                f"loss {self._name!r}: its gradient is not finite at the content itself; keep "
-                "roots, logarithms and divisors away from 0"
+            return (
+                "its gradient is not finite at the content itself; keep roots, logarithms and "
+                "divisors away from 0"
             )
+        return ""
 
     def __call__(self, S: Tensor, target: Tensor) -> Tensor:
         """Compare a result with the target of its content, in float32."""
@@ -157,9 +154,9 @@ def make_losses(config: TransferConfig) -> dict[str, SpectrogramLoss]:
     ConfigError
         If a plugin loss is unknown in this process, or cannot be built.
     """
-    factories = SHIPPED | {name: partial(PluginLoss, name) for name, _ in config.losses}
+    names = {*SHIPPED, *(name for name, _ in config.losses)}
     return {
-        name: factories[name](config)
+        name: SHIPPED.get(name) or PluginLoss(name, config)
         for name, weight in config.loss_weights.items()
-        if weight > 0 and name in factories
+        if weight > 0 and name in names
     }

@@ -29,18 +29,10 @@ def _newton_schulz_scales() -> list[float]:
 
 
 def sqrt_psd(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Square root of positive definite matrices, and its inverse.
+    """Square root of positive definite matrices [shape=(batch, bands, C, C)], and its inverse.
 
     Coupled Newton-Schulz iteration (Higham 2008, eq. 6.35), scaled. Eigenvalues below
     ``NEWTON_SCHULZ_RANGE ** 2`` of the largest do not converge.
-
-    Parameters
-    ----------
-    matrices : tf.Tensor [shape=(batch, bands, C, C)]
-
-    Returns
-    -------
-    root, inverse_root : tf.Tensor [shape=(batch, bands, C, C)]
     """
     norm = tf.norm(matrices, axis=(2, 3), keepdims=True) + 1e-30
     eye = np.eye(matrices.shape[-1], dtype=np.float32)

@@ -26,6 +26,8 @@ Tensor = Any  # TensorFlow ships no types
 Data = dict[str, Tensor]
 Statistics = dict[str, tuple[Tensor, Tensor]]
 Axes = dict[str, tuple[Array, Array, Array]]
+Layers = dict[str, Tensor]  # activations, or the gradients by them, by the name of the layer
+Distances = dict[str, style_losses.StyleDistance]
 
 MIN_PAIR_DISTANCE = 0.02  # content and style closer than this are not scaled up
 
@@ -44,7 +46,9 @@ class StyleObjective:
         self.more = list(self._weights)[len(TERMS) :]
         self._content_losses = loss_registry.make_losses(self.config)
         self._style_distances = tf.function(
-            self._compute_style_distances, autograph=False, reduce_retracing=True
+            lambda statistics, data: self._style_terms(self._layer_distances(statistics, data)),
+            autograph=False,
+            reduce_retracing=True,
         )
 
     def prepare(
@@ -54,26 +58,17 @@ class StyleObjective:
         style: StyleStatistics,
         features: NetworkFeatures,
     ) -> tuple[Data, Tensor]:
-        """Prepare the data of a pair.
+        """Return the data of a pair, and the upper bound of the variable.
+
+        `S_content` and `S_start` have the shape (batch, n_mels, t), in dB.
 
         Where ``strength < 1``, the target statistics lie on the straight line from the content's
         own (strength 0) to those of the style (strength 1), so that at strength 0 the content
         itself minimises all losses.
 
-        Parameters
-        ----------
-        S_content, S_start : np.ndarray [shape=(batch, n_mels, t), dB]
-        features : NetworkFeatures
-            Of the content.
-
-        Returns
-        -------
-        data : dict of str to tf.Tensor
-            For `evaluate`.
-        upper : tf.Tensor [shape=(batch, n_mels, 1)]
-            Upper bound of the variable: the maximum of each band in the start and the style. A
-            louder peak of a single frame would cost the statistics little, but could not be
-            converted to audio.
+        The bound [shape=(batch, n_mels, 1)] is the maximum of each band in the start and the style.
+        A louder peak of a single frame would cost the statistics little, but could not be converted
+        to audio.
         """
         config = self.config
         style_data = self._style_data(_as_batch(style), style.axes)
@@ -87,7 +82,13 @@ class StyleObjective:
             scale[:, n_terms:] = scale[:, [TERMS.index("style")]]
         data["scale"] = tf.constant(scale)
         if config.strength < 1:
-            data |= self._style_data(_interpolate(features.statistics, style, config.strength), {})
+            s = config.strength
+            between = tf.nest.map_structure(
+                lambda ours, theirs: (1 - s) * ours + s * theirs,
+                features.statistics,
+                _as_batch(style),
+            )
+            data |= self._style_data(between, {})
         if config.envelope_weight > 0:
             data |= self._envelope_data(tf.constant(S_content), style)
         peak = np.maximum(S_start.max(axis=2), style.peak)[:, :, None]
@@ -151,13 +152,12 @@ class StyleObjective:
 
     def _content_data(self, S_content: Array, content: NetworkFeatures) -> Data:
         S = tf.constant(S_content)
-        data = {f"features/{name}": A for name, A in content.features.items()}
+        data = {f"target/{name}": loss.target(S) for name, loss in self._content_losses.items()}
         for name, A in content.features.items():
+            data[f"features/{name}"] = A
             energy = tf.reduce_sum(tf.square(tf.cast(A, tf.float32)), axis=(1, 2, 3))
             data[f"energy/{name}"] = energy
-        return data | {
-            f"target/{name}": loss.target(S) for name, loss in self._content_losses.items()
-        }
+        return data
 
     def _style_data(self, statistics: Statistics, axes: Axes) -> Data:
         """Return the targets of the style losses; `axes` caches principal axes by layer."""
@@ -184,9 +184,7 @@ class StyleObjective:
             "temporal": tf.cast(temporal, tf.float32),
         }
 
-    def _content_term(
-        self, activations: dict[str, Tensor], data: Data
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _content_term(self, activations: Layers, data: Data) -> tuple[Tensor, Layers]:
         """Content loss, and its weighted gradient by the activations of each layer."""
         values, gradients = [], {}
         for name, weight in _normalized(self.config.content_layers):
@@ -197,15 +195,10 @@ class StyleObjective:
             gradients[name] = factor * gradient
         return tf.add_n(values), gradients
 
-    def _layer_distances(
-        self, statistics: Statistics, data: Data
-    ) -> dict[str, style_losses.StyleDistance]:
+    def _layer_distances(self, statistics: Statistics, data: Data) -> Distances:
         return {name: self._style_loss(name, *s, data) for name, s in statistics.items()}
 
-    def _compute_style_distances(self, statistics: Statistics, data: Data) -> dict[str, Tensor]:
-        return self._style_terms(self._layer_distances(statistics, data))
-
-    def _style_terms(self, distances: dict[str, style_losses.StyleDistance]) -> dict[str, Tensor]:
+    def _style_terms(self, distances: Distances) -> dict[str, Tensor]:
         """Weighted mean of the distances of the layers of each style term."""
         return {
             term.name: tf.add_n(
@@ -214,14 +207,9 @@ class StyleObjective:
             for term in self.analyzer.style_terms
         }
 
-    def _style_gradients(
-        self,
-        activations: dict[str, Tensor],
-        distances: dict[str, style_losses.StyleDistance],
-        data: Data,
-    ) -> dict[str, Tensor]:
+    def _style_gradients(self, activations: Layers, distances: Distances, data: Data) -> Layers:
         """Gradient of the weighted style terms by the activations of each layer."""
-        gradients: dict[str, Tensor] = {}
+        gradients: Layers = {}
         for term in self.analyzer.style_terms:
             per_item = self._weights[term.name] * data["scale"][:, TERMS.index(term.name)]
             for name, weight in _normalized(term.layers):
@@ -266,17 +254,6 @@ def _as_batch(style: StyleStatistics) -> Statistics:
     return {
         name: (tf.constant(style.grams[name][None]), tf.constant(style.means[name][None]))
         for name in style.grams
-    }
-
-
-def _interpolate(content: Statistics, style: StyleStatistics, strength: float) -> Statistics:
-    """Return statistics between those of the contents and those of a style."""
-    return {
-        name: (
-            (1 - strength) * content[name][0] + strength * gram,
-            (1 - strength) * content[name][1] + strength * mean,
-        )
-        for name, (gram, mean) in _as_batch(style).items()
     }
 
 

@@ -73,12 +73,9 @@ class Optimizer:
         compiled: bool = True,
         jit: bool = False,
     ) -> None:
-        self._layers = layers
-        self._more = list(more)
+        self._layers, self._more = layers, list(more)
         self._evaluate = evaluate
-        self._make_method: Callable[[Evaluate], LBFGS | Adam] = (
-            Adam if optimizer == "adam" else LBFGS
-        )
+        self._make_method: type[LBFGS | Adam] = Adam if optimizer == "adam" else LBFGS
         self._method = self._make_method(evaluate)
         self._rate = learning_rate if optimizer == "adam" else FIRST_STEP
         self._signature = signature
@@ -97,18 +94,11 @@ class Optimizer:
         tolerance: float,
         callback: Callback | None = None,
     ) -> OptimizationResult:
-        """Minimise within bounds.
+        """Minimise within bounds, from `x` [shape=(batch, ...), float32].
 
-        Parameters
-        ----------
-        x : tf.Tensor [shape=(batch, ...), float32]
-            Starting point.
-        lower, upper : array_like
-            Bounds, broadcast to the shape of ``x``.
-        tolerance : float >= 0
-            Stop when `PLATEAU_STEPS` steps lower the total by less than this share; 0 never does.
-        callback : callable, optional
-            Called with every `Iteration`; a true return value stops the optimisation.
+        `lower` and `upper` are broadcast to the shape of `x`. The optimisation stops when
+        `PLATEAU_STEPS` steps lower the total by less than a share of `tolerance` (0: never), or
+        when the callback, which gets every `Iteration`, returns a true value.
 
         Raises
         ------
@@ -117,49 +107,108 @@ class Optimizer:
         """
         lower, upper = _bound(lower, x), _bound(upper, x)
         x = tf.clip_by_value(x, lower, upper)
-        slower = np.zeros(x.shape[0], bool)
-        restarts = 0
+        slower, restarts = np.zeros(x.shape[0], bool), 0
         while True:
-            monitor = _Monitor(self._more, self._layers, n_steps, tolerance, callback)
             rate = tf.constant(self._rate * np.where(slower, 0.1, 1.0), x.dtype)
-            try:
-                self._run(monitor, x, BoundedProblem(data, lower, upper, rate))
-            except _NonFiniteLoss as failure:
-                (items,) = failure.args
-                if (slower & items).any():
-                    break
-                # The other items repeat their steps, which are the same as those of each alone.
-                slower |= items
-                restarts += 1
-                continue
-            return OptimizationResult(monitor.best_x, monitor.history, monitor.stopped, restarts)
-        without = f", or without --losses {','.join(self._more)}" if self._more else ""
-        raise OptimizationError(
-            "the loss is not finite, even after a restart with smaller steps: try --precision "
-            f"float32, lower weights, or --optimizer adam{without}"
-        )
+            problem = BoundedProblem(data, lower, upper, rate)
+            result, nonfinite = self._run(x, problem, n_steps, tolerance, callback)
+            if not nonfinite.any():
+                result.restarts = restarts
+                return result
+            if (slower & nonfinite).any():
+                without = f", or without --losses {','.join(self._more)}" if self._more else ""
+                raise OptimizationError(
+                    "the loss is not finite, even after a restart with smaller steps: try "
+                    f"--precision float32, lower weights, or --optimizer adam{without}"
+                )
+            # The other items repeat their steps, which are the same as those of each alone.
+            slower |= nonfinite
+            restarts += 1
 
-    def _run(self, monitor: _Monitor, x: Tensor, problem: BoundedProblem) -> None:
+    def _run(
+        self,
+        x: Tensor,
+        problem: BoundedProblem,
+        n_steps: int,
+        tolerance: float,
+        callback: Callback | None,
+    ) -> tuple[OptimizationResult, Array]:
+        """Take up to `n_steps` steps; also return which items met a loss that is not finite."""
+        began = time.perf_counter()
         state = initial_state(self._method, x, len(TERMS) + len(self._more) + len(self._layers))
         if self._step is None:
             self._step = self._trace(state, problem)
-        for _ in range(monitor.n_steps + 1):
+        result = OptimizationResult(x)
+        best = np.full(x.shape[0], np.inf, np.float32)
+        totals: list[Array] = []
+        for step in range(n_steps + 1):
             state = self._step(state, problem)
-            if monitor.should_stop(state):
-                return
-            state = state._replace(active=tf.constant(monitor.active))
+            nonfinite, active, total = (
+                tensor.numpy() for tensor in (state.nonfinite, state.active, state.total)
+            )
+            if nonfinite.any():
+                break
+            if not active.any():
+                result.stopped = "plateau"
+                break
+            better = total < best
+            best = np.where(better, total, best)
+            if better.all():
+                result.x = state.x
+            elif better.any():
+                result.x = tf.where(expand_to(tf.constant(better), x), state.x, result.x)
+            totals.append(total)
+            event = self._make_iteration(step, n_steps, state, time.perf_counter() - began)
+            result.history.append(event)
+            if callback is not None and _report(callback, event, state.x):
+                result.stopped = "interrupted"
+                break
+            if tolerance > 0 and step >= PLATEAU_STEPS:
+                before = totals[step - PLATEAU_STEPS]
+                active &= before - total >= tolerance * np.abs(before)
+                if not active.any():
+                    result.stopped = "plateau"
+                    break
+            state = state._replace(active=tf.constant(active))
+        return result, nonfinite
+
+    def _make_iteration(
+        self, step: int, n_steps: int, state: OptimizerState, seconds: float
+    ) -> Iteration:
+        """Describe a step by means over the batch."""
+        values = state.terms.numpy().mean(axis=0).tolist()
+        more, layers = len(TERMS), len(TERMS) + len(self._more)
+        terms: dict[str, Any] = dict(zip(TERMS, values, strict=False))
+        return Iteration(
+            step=step,
+            n_steps=n_steps,
+            total=float(state.total.numpy().mean()),
+            **terms,
+            layers=dict(zip(self._layers, values[layers:], strict=True)),
+            seconds=seconds,
+            more=dict(zip(self._more, values[more:layers], strict=True)),
+        )
 
     def _trace(self, state: OptimizerState, problem: BoundedProblem) -> Any:
         specs: Any = None if self._signature is None else self._signature(problem.data)
-        if self._jit:
-            if specs is not None:
-                specs = _step_signature(specs, state, problem)
-            self.traced = tf.function(
-                self._method.step, input_signature=specs, jit_compile=True, autograph=False
-            )
-            return self.traced
-        self.traced = tf.function(self._evaluate, input_signature=specs, autograph=False)
-        return self._make_method(self.traced).step
+        if not self._jit:
+            self.traced = tf.function(self._evaluate, input_signature=specs, autograph=False)
+            return self._make_method(self.traced).step
+        if specs is not None:
+            specs = _step_signature(specs, state, problem)
+        self.traced = tf.function(
+            self._method.step, input_signature=specs, jit_compile=True, autograph=False
+        )
+        return self.traced
+
+
+def _report(callback: Callback, event: Iteration, x: Tensor) -> bool:
+    """Call the callback; an event that it keeps does not keep the point in memory."""
+    points = [x]
+    try:
+        return bool(callback(event.with_spectrogram(lambda: points[0] if points else None)))
+    finally:
+        points.clear()
 
 
 def _step_signature(
@@ -184,86 +233,6 @@ def _bound(values: Any, x: Tensor) -> Tensor:
     bound = tf.convert_to_tensor(values, x.dtype)
     missing = len(x.shape) - len(bound.shape)
     return tf.reshape(bound, [1] * missing + bound.shape.as_list())
-
-
-class _NonFiniteLoss(Exception):
-    """Loss or gradient is not finite; the argument tells of which items [shape=(batch,), bool]."""
-
-
-@dataclass
-class _Monitor:
-    """History, best point and stopping rule of one run."""
-
-    more: list[str]
-    layers: list[str]
-    n_steps: int
-    tolerance: float
-    callback: Callback | None
-    history: list[Iteration] = field(default_factory=list)
-    stopped: str = "iterations"
-    active: Array = field(default_factory=lambda: np.ones(1, bool))
-    best_x: Tensor = None
-    best_total: Array | None = None
-    totals: list[Array] = field(default_factory=list)
-    began: float = field(default_factory=time.perf_counter)
-
-    def should_stop(self, state: OptimizerState) -> bool:
-        """Record a step and report it; return True if it was the last one."""
-        nonfinite = state.nonfinite.numpy()
-        if nonfinite.any():
-            raise _NonFiniteLoss(nonfinite)
-        total = state.total.numpy()
-        self.active = state.active.numpy()
-        if self.totals and not self.active.any():
-            self.stopped = "plateau"
-            return True
-        self._keep_best(state.x, total)
-        self.totals.append(total)
-        self.history.append(self._iteration(total.mean(), state.terms.numpy().mean(axis=0)))
-        if self.callback is not None and self._report(self.callback, state.x):
-            self.stopped = "interrupted"
-            return True
-        if self.tolerance > 0 and len(self.totals) > PLATEAU_STEPS:
-            before = self.totals[-1 - PLATEAU_STEPS]
-            self.active &= before - total >= self.tolerance * np.abs(before)
-        if not self.active.any():
-            self.stopped = "plateau"
-            return True
-        return False
-
-    def _report(self, callback: Callback, x: Tensor) -> bool:
-        """Call the callback; an event that it keeps does not keep the point in memory."""
-        points = [x]
-        try:
-            event = self.history[-1].with_spectrogram(lambda: points[0] if points else None)
-            return bool(callback(event))
-        finally:
-            points.clear()
-
-    def _keep_best(self, x: Tensor, total: Array) -> None:
-        if self.best_total is None:
-            self.best_total, self.best_x = total, x
-            return
-        better = total < self.best_total
-        self.best_total = np.where(better, total, self.best_total)
-        if better.all():
-            self.best_x = x
-        elif better.any():
-            self.best_x = tf.where(expand_to(tf.constant(better), x), x, self.best_x)
-
-    def _iteration(self, total: float, terms: Array) -> Iteration:
-        values: list[Any] = [float(term) for term in terms]
-        shipped: dict[str, Any] = dict(zip(TERMS, values, strict=False))
-        n_terms = len(TERMS) + len(self.more)
-        return Iteration(
-            step=len(self.history),
-            n_steps=self.n_steps,
-            total=float(total),
-            **shipped,
-            layers=dict(zip(self.layers, values[n_terms:], strict=True)),
-            seconds=time.perf_counter() - self.began,
-            more=dict(zip(self.more, values[len(TERMS) : n_terms], strict=True)),
-        )
 
 
 class Adam:

@@ -35,15 +35,8 @@ def texture_features(S: Tensor, top_db: float) -> Tensor:
     Here, the bands are averages of mel bands in dB, and correlations over time stand in for
     modulation power, their Fourier transform, so that all of it is matched like a network layer.
 
-    Parameters
-    ----------
-    S : tf.Tensor [shape=(batch, n_mels, t), dB]
-    top_db : float > 0
-
-    Returns
-    -------
-    tf.Tensor [shape=(batch, 1, t, bands * lags)]
-        From -0.5 (``-top_db``) to 0.5 (0 dB). The last frame is repeated after the end.
+    The features [shape=(batch, 1, t, bands * lags)] of `S` [shape=(batch, n_mels, t)] go from -0.5
+    (``-top_db``) to 0.5 (0 dB). The last frame is repeated after the end.
     """
     n_mels = S.shape[-2]
     centres = np.linspace(0.0, n_mels - 1.0, min(TEXTURE_BANDS, n_mels))
@@ -144,11 +137,10 @@ def temporal_envelope(S: Tensor) -> Tensor:
     last = tf.cast(tf.shape(energy)[-1] - 1, tf.float32)
     position = tf.linspace(0.0, last, ENVELOPE_QUANTILES)
     low = tf.floor(position)
-    high = tf.minimum(low + 1, last)
-    share = position - low
-    below = tf.gather(energy, tf.cast(low, tf.int32), axis=-1)
-    above = tf.gather(energy, tf.cast(high, tf.int32), axis=-1)
-    return below + share * (above - below)
+    below, above = (
+        tf.gather(energy, tf.cast(at, tf.int32), axis=-1) for at in (low, tf.minimum(low + 1, last))
+    )
+    return below + (position - low) * (above - below)
 
 
 def envelope_loss(S: Tensor, spectral: Tensor, temporal: Tensor, top_db: float) -> Tensor:

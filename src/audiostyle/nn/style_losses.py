@@ -91,18 +91,7 @@ def band_statistics(activations: Tensor, bands: int = 1) -> tuple[Tensor, Tensor
     """Gram matrix of each frequency band, divided by its number of positions, and its mean.
 
     Always in float32: a product in bfloat16 is rounded to bfloat16, and the resulting covariance
-    may have no root, even if the sums are float32.
-
-    Parameters
-    ----------
-    activations : tf.Tensor [shape=(batch, F, T, C)]
-    bands : int > 0
-        If above 1, they overlap by half; there are at most ``F - 1``.
-
-    Returns
-    -------
-    gram : tf.Tensor [shape=(batch, bands, C, C), float32]
-    mean : tf.Tensor [shape=(batch, bands, C), float32]
+    may have no root, even if the sums are float32. There are at most ``F - 1`` overlapping bands.
     """
     grams, means = [], []
     for piece, n in _pieces(activations, bands):
@@ -142,16 +131,8 @@ def band_statistics_gradient(
 def content_loss(features: Tensor, target: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
     """Half the squared error of the features, relative to the energy of the target.
 
-    Parameters
-    ----------
-    features, target : tf.Tensor [shape=(batch, F, T, C)]
-    energy : tf.Tensor [shape=(batch,), float32]
-        Sum of the squared target; where it is 0, so is the loss.
-
-    Returns
-    -------
-    value : tf.Tensor [shape=(batch,), float32]
-    gradient : tf.Tensor [shape and type of `features`]
+    `energy` is the sum of the squared target; where it is 0, so is the loss. Returns the loss and
+    its gradient by `features`, in their precision.
     """
     error = features - target
     half = 0.5 * tf.reduce_sum(tf.square(tf.cast(error, tf.float32)), axis=(1, 2, 3))
@@ -200,18 +181,10 @@ class Gaussian(NamedTuple):
 
 
 def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
-    """Principal axes of covariances, for a `Gaussian`.
+    """Principal axes, deviations and rest of covariances [shape=(batch, bands, C, C)].
 
-    Parameters
-    ----------
-    covariances : np.ndarray [shape=(batch, bands, C, C)]
-
-    Returns
-    -------
-    axes : np.ndarray [shape=(batch, bands, C, k)]
-        ``k`` is `ALL_AXES`, or a quarter of the channels where that is more, or all of fewer.
-    deviations : np.ndarray [shape=(batch, bands, k)]
-    rest : np.ndarray [shape=(batch, bands)]
+    They are those of a `Gaussian`, in float32. ``k`` is `ALL_AXES`, or a quarter of the channels
+    where that is more, or all of fewer.
     """
     from threadpoolctl import threadpool_limits
 
@@ -221,12 +194,9 @@ def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
     values = np.maximum(values, 0.0)
     n_channels = values.shape[-1]
     first = max(0, n_channels - max(ALL_AXES, n_channels // 4))
+    axes, deviations = vectors[..., first:], np.sqrt(values[..., first:])
     rest = values[..., :first].sum(axis=-1)
-    deviations = np.sqrt(values[..., first:])
-    axes, deviations, rest = (
-        np.asarray(array, np.float32) for array in (vectors[..., first:], deviations, rest)
-    )
-    return axes, deviations, rest
+    return axes.astype(np.float32), deviations.astype(np.float32), rest.astype(np.float32)
 
 
 def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> StyleDistance:
@@ -254,9 +224,7 @@ def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> StyleDista
     M = r[..., :, None] * tf.matmul(U, SU, transpose_a=True) * r[..., None, :]
     root, inverse_root = sqrt_psd(M)
     bures = inside + tf.reduce_sum(tf.square(r), axis=2) - 2.0 * tf.linalg.trace(root)
-    inner = -r[..., :, None] * inverse_root * r[..., None, :] + np.eye(
-        r.shape[-1], dtype=np.float32
-    )
+    inner = -r[..., :, None] * inverse_root * r[..., None, :] + axes_eye
     outer = tf.zeros_like(inside)
     if r.shape[-1] < n_channels:
         outside = tf.maximum(tf.linalg.trace(S) - inside, 0.0)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,9 @@ def load_weights(network: str, path: str | None = None) -> dict[str, Array]:
         if path is not None:
             raise WeightsError(f"{path}: {network} has a seed instead of weights; omit --weights")
         return {}
-    if path is None:
-        file = WEIGHTS_DIR / SHIPPED[network]
-        arrays = _load_npz(file, _read_shipped(file))
-    else:
-        file = Path(path)
-        data = _read(file)
-        arrays = _load_keras(file, data) if data.startswith(HDF5) else _load_npz(file, data)
+    file = WEIGHTS_DIR / SHIPPED[network] if path is None else Path(path)
+    data = _read_shipped(file) if path is None else _read(file)
+    arrays = _load_keras(file, data) if data.startswith(HDF5) else _load_npz(file, data)
     return _check(network, _dequantize(arrays, file), file)
 
 
@@ -58,11 +55,10 @@ def check_weights(network: str, path: str | None = None) -> None:
     """Raise the WeightsError of `load_weights`; for shipped weights, only by their SHA-256."""
     if network in SHIPPED and path is None:
         _read_shipped(WEIGHTS_DIR / SHIPPED[network])
-    elif network not in (*SHIPPED, *SEEDED):
-        if path is not None:  # only the network itself can check its content
-            _read(Path(path))
-    else:
+    elif network in (*SHIPPED, *SEEDED):
         load_weights(network, path)
+    elif path is not None:  # only the plugin network can check its content
+        _read(Path(path))
 
 
 def check_shipped() -> dict[str, str]:
@@ -81,32 +77,23 @@ def provenance(network: str, path: str | None = None) -> dict[str, str]:
     """Return source, licence and SHA-256 of the weights of a network, as far as they are known."""
     if network in SEEDED:
         return {"source": "seeded random filters"}
-    if network not in SHIPPED:
-        return _plugin_provenance(network, path)
-    if path is None:
+    if network in SHIPPED and path is None:
         return dict(_manifest()[SHIPPED[network]])
-    return {"source": str(path), "sha256": hashlib.sha256(_read(Path(path))).hexdigest()}
-
-
-def _plugin_provenance(network: str, path: str | None) -> dict[str, str]:
-    """Return the provenance of a plugin network: one digest of its code and its weights."""
+    if network in SHIPPED:
+        return {"source": str(path), "sha256": hashlib.sha256(_read(Path(str(path)))).hexdigest()}
     found = network_provenance(network)
     if path is None:
         return found
-    both = found.get("sha256", "").encode() + _read(Path(path))
+    both = found.get("sha256", "").encode() + _read(Path(path))  # code and weights
     return {**found, "weights": str(path), "sha256": hashlib.sha256(both).hexdigest()}
 
 
 def _manifest() -> dict[str, dict[str, str]]:
+    file = WEIGHTS_DIR / "MANIFEST.json"
     try:
-        manifest: dict[str, dict[str, str]] = json.loads(
-            (WEIGHTS_DIR / "MANIFEST.json").read_text()
-        )
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{WEIGHTS_DIR / 'MANIFEST.json'} cannot be read ({error}): reinstall audiostyle"
-        ) from None
-    return manifest
+        return dict(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"{file} cannot be read ({error}): reinstall audiostyle") from None
 
 
 def _read_shipped(file: Path) -> bytes:
@@ -144,10 +131,8 @@ def _load_npz(file: Path, data: bytes) -> dict[str, Array]:
 
 
 def _load_keras(file: Path, data: bytes) -> dict[str, Array]:
-    try:
-        import h5py
-    except ImportError:
-        raise WeightsError(f"{file}: reading .h5 weights needs h5py: pip install h5py") from None
+    import h5py  # which TensorFlow requires
+
     arrays: dict[str, Array] = {}
     try:
         with h5py.File(io.BytesIO(data), "r") as archive:
@@ -195,18 +180,14 @@ def _dequantize(arrays: dict[str, Array], file: Path) -> dict[str, Array]:
 def _expected_shapes(network: str) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     if network == "vgg19":
-        n_in = 3
-        for layer, n_out in zip(
-            VGG19_LAYERS, (64, 64, 128, 128, 256, 256, 256, 256, *(5 * [512])), strict=True
-        ):
-            shapes[f"{layer}/kernel"], shapes[f"{layer}/bias"] = (3, 3, n_in, n_out), (n_out,)
-            n_in = n_out
-    else:
-        shapes["input/scale"] = shapes["input/shift"] = (1,)
-        for i in range(1, 6):
-            shapes[f"conv{i}/kernel"] = (3, 3, 1 if i == 1 else 128, 128)
-            for part in ("bias", "scale", "shift"):
-                shapes[f"conv{i}/{part}"] = (128,)
+        channels = (3, 64, 64, 128, 128, 256, 256, 256, 256, *(5 * [512]))
+        for layer, sizes in zip(VGG19_LAYERS, pairwise(channels), strict=True):
+            shapes |= {f"{layer}/kernel": (3, 3, *sizes), f"{layer}/bias": sizes[1:]}
+        return shapes
+    shapes |= {"input/scale": (1,), "input/shift": (1,)}
+    for i in range(1, 6):
+        shapes[f"conv{i}/kernel"] = (3, 3, 1 if i == 1 else 128, 128)
+        shapes |= {f"conv{i}/{part}": (128,) for part in ("bias", "scale", "shift")}
     return shapes
 
 
@@ -217,12 +198,13 @@ def _check(network: str, arrays: dict[str, Array], file: Path) -> dict[str, Arra
             raise WeightsError(f"weights file {file} lacks {name}: it is not made for {network}")
         array = arrays[name]
         if array.shape != shape:
-            raise WeightsError(
-                f"weights file {file}: {name} has shape {array.shape}, {network} needs {shape}"
-            )
-        if array.dtype.kind != "f":
-            raise WeightsError(f"weights file {file}: {name} is {array.dtype}, not floating-point")
-        checked[name] = array.astype(np.float32, copy=False)
-        if not np.isfinite(checked[name]).all():
-            raise WeightsError(f"weights file {file}: {name} holds values that are not finite")
+            fault = f"has shape {array.shape}, {network} needs {shape}"
+        elif array.dtype.kind != "f":
+            fault = f"is {array.dtype}, not floating-point"
+        elif not np.isfinite(array := array.astype(np.float32, copy=False)).all():
+            fault = "holds values that are not finite"
+        else:
+            checked[name] = array
+            continue
+        raise WeightsError(f"weights file {file}: {name} {fault}")
     return checked
