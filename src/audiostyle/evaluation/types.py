@@ -15,12 +15,8 @@ from audiostyle.files.record import package_versions, to_json_value
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Excerpt:
-    """A part of the content, in seconds; without a duration, to its end."""
-
-    start: float = 0.0
-    duration: float | None = None
+Excerpt = tuple[float, float | None]
+"""Start and duration of a part of the content, in seconds; None: to its end."""
 
 
 @dataclass
@@ -42,7 +38,7 @@ class EvaluationRequest:
     @property
     def excerpt(self) -> Excerpt:
         """The part of the content that was requested, or all of it."""
-        return Excerpt(self.start or 0.0, self.duration)
+        return self.start or 0.0, self.duration
 
     def check(self) -> None:
         """Raise a `ConfigError` if a value is invalid, whatever the files hold."""
