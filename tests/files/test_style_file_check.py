@@ -111,7 +111,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     ),
     "count of nothing": (
         changed("statistics/n_frames", lambda n: 0 * n),
-        "statistics/n_frames is 0, must be at least 1",
+        "statistics/n_frames holds 0, must be at least 1",
     ),
     "S of other bands": (
         changed("S", lambda S: S[:60]),
@@ -134,7 +134,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     ),
     "negative power": (
         put("statistics/mel_mean", -1.5),
-        "statistics/mel_mean holds the power -1.5, must be at least 0",
+        "statistics/mel_mean holds -1.5, must be at least 0",
     ),
     "other bands of the sound": (
         changed("samples/mel_mean", lambda m: m[:-1]),
@@ -150,7 +150,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     ),
     "negative frames": (
         put("samples/frames", -1.0, (0, 0)),
-        "samples/frames holds the power -1, must",
+        "samples/frames holds -1, must",
     ),
     "a sound of two channels": (
         changed("samples/y", lambda y: np.concatenate([y, y])),
