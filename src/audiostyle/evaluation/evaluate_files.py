@@ -109,9 +109,9 @@ def run_evaluation(
     clips = open_clips(source, TransferConfig())
     about = _describe(request.content, content)
     report = EvaluationReport({key: about[key] for key in ("path", "sha256", "sr", "channels")}, {})
+    report.notes += content.notes
     candidates = _find_candidates(request, about["sha256"], report.failed)
     if not candidates:
-        report.notes = content.notes
         return report  # before anything slow
     excerpts = list(dict.fromkeys(candidate.excerpt for candidate in candidates))
     n_steps = 1 + len(candidates) + len(excerpts) * (5 if request.baselines else 1)
@@ -123,7 +123,7 @@ def run_evaluation(
 
     start(f"reading {request.style}")
     style, report.style, notes = _load_style(source, clips, content.sr)
-    report.notes = [*content.notes, *notes]
+    report.notes += notes
     device.load_tensorflow(quiet=not request.verbose)
     baselines: list[OutputScores] = []
     for excerpt in excerpts:
@@ -133,10 +133,13 @@ def run_evaluation(
             evaluator = scores.PairEvaluator(content.y, style, content.sr)
         except AudioFileError as error:  # for example of channels that cancel each other
             raise AudioFileError(f"{request.content}, {request.style}: {error}") from None
-        for candidate in candidates:
-            if candidate.excerpt == excerpt:
-                start(f"evaluating {candidate.path}")
-                _evaluate(evaluator, candidate, content, report.failed)
+        for candidate in (c for c in candidates if c.excerpt == excerpt):
+            start(f"evaluating {candidate.path}")
+            try:
+                candidate.scores = _evaluate(evaluator, candidate, content)
+            except AudioFileError as error:
+                path = str(candidate.path)
+                report.failed.append({"path": path, "reason": f"{path}: {error}"})
         if request.baselines:
             for name, y in make_baselines(content.y, style, content.sr).items():
                 start(f"evaluating the baseline {name}")
@@ -232,23 +235,17 @@ def _read_record(
         return request.excerpt, None, [f"{path}: is the record of another file; ignored"]
     consistency = consistency if isinstance(consistency, float) else None
     if origin != content_digest:
-        note = (
-            f"{output}: was made from another content ({name}), but compared to {request.content}"
-        )
-        return request.excerpt, consistency, [note]
+        note = f"was made from another content ({name}), but compared to {request.content}"
+        return request.excerpt, consistency, [f"{output}: {note}"]
     if whole or request.start is not None or request.duration is not None:
         return request.excerpt, consistency, []
-    part = f"{length:g} s of the content from {start:.2f} s on"
-    note = f"{output}: compared to {part}, as its record says"
-    return (start, length), consistency, [note]
+    note = f"compared to {length:g} s of the content from {start:.2f} s on, as its record says"
+    return (start, length), consistency, [f"{output}: {note}"]
 
 
 def _evaluate(
-    evaluator: scores.PairEvaluator,
-    candidate: _Candidate,
-    content: Audio,
-    failed: list[dict[str, str]],
-) -> None:
+    evaluator: scores.PairEvaluator, candidate: _Candidate, content: Audio
+) -> OutputScores:
     """Bring an output to the content's rate and length, and measure it."""
     clip, path = _load(candidate.path), candidate.path
     n, sr = content.y.shape[1], content.sr
@@ -261,10 +258,6 @@ def _evaluate(
         change = "cut" if y.shape[1] > n else "padded with silence"
         seconds = f"{y.shape[1] / sr:.3f} s to the content's {n / sr:.3f} s"
         notes.append(f"{path}: {change} from {seconds}")
-    try:
-        measures = {"sound_consistency": candidate.consistency, **evaluator.evaluate(y)}
-    except AudioFileError as error:
-        failed.append({"path": str(path), "reason": f"{path}: {error}"})
-        return
+    measures = {"sound_consistency": candidate.consistency, **evaluator.evaluate(y)}
     measures["sound_clipping"] = scores.clipped_share(clip.y[:, : math.ceil(n * clip.sr / sr)])
-    candidate.scores = OutputScores(str(path), content.start, n, measures, candidate.file, notes)
+    return OutputScores(str(path), content.start, n, measures, candidate.file, notes)

@@ -138,11 +138,14 @@ def run_transfer(
     analysed already.
     """
     request.check()
-    sources = list(style_sources) if style_sources is not None else _find_sources(request, config)
+    sources = style_sources or [
+        find_style_source(path, weight, config)
+        for path, weight in zip(request.styles, request.style_weights, strict=True)
+    ]
     inputs = [request.content, *(clip for source in sources for clip in source.clips)]
     for output in request.outputs:
         _check_output(output, inputs, request.force)
-    file, notes = _open_content(request)
+    file, preview_notes = _open_content(request)
     content = NormalizedStream(file, config)
     container, subtype = writer.output_format(
         request.output, request.subtype, file.subtype, content.n * content.channels
@@ -160,9 +163,7 @@ def run_transfer(
             part, result.blocks(), file.sr, file.channels, container, subtype, request.output
         )
         result = replace(result, matched=None)  # the stream ends with the buffer
-        file.notes += notes
-        record = make_record(request, config, file, content, sources, result)
-        record["output"] = {
+        about = {
             "path": str(request.output),
             "sha256": file_digest(part),
             "sr": file.sr,
@@ -171,9 +172,17 @@ def run_transfer(
             "format": container,
             "subtype": subtype,
         }
+        notes = [*file.notes, *preview_notes]
+        record = make_record(
+            request, config, file, content, sources, result, output=about, notes=notes
+        )
         staging.write(request.record_path, to_json(record).encode())
         if request.plot is not None:
-            staging.write(request.plot, _plot(request, result))
+            from audiostyle.core import plots
+
+            names = " + ".join(path.name for path in request.styles)
+            title = f"{request.content.name} in the style of {names}"
+            staging.write(request.plot, plots.transfer_png(result, title))
         staging.publish()
     return result, record
 
@@ -245,11 +254,6 @@ def find_style_source(path: Path, weight: float, config: TransferConfig) -> Styl
     return StyleSource(path, weight, clips_of(path))
 
 
-def _find_sources(request: TransferRequest, config: TransferConfig) -> list[StyleSource]:
-    pairs = zip(request.styles, request.style_weights, strict=True)
-    return [find_style_source(path, weight, config) for path, weight in pairs]
-
-
 def _load_transfer(
     config: TransferConfig, device: str, threads: int, deterministic: bool, verbose: bool = False
 ) -> StyleTransfer:
@@ -261,7 +265,7 @@ def _load_transfer(
 
 
 def _open_content(request: TransferRequest) -> tuple[FileSource, list[str]]:
-    """Open the part of the content that is processed; return notes for the record as well."""
+    """Open the part of the content that is processed; return notes on a preview as well."""
     file = FileSource(request.content, request.start, request.duration)
     if request.preview is None:
         return file, []
@@ -270,13 +274,6 @@ def _open_content(request: TransferRequest) -> tuple[FileSource, list[str]]:
     excerpt = FileSource(request.content, first=file.start + first, n=n)
     seconds, start = n / excerpt.sr, excerpt.start / excerpt.sr
     return excerpt, [*file.notes, f"a preview: the loudest {seconds:g} s, from {start:.2f} s on"]
-
-
-def _plot(request: TransferRequest, result: TransferResult) -> bytes:
-    from audiostyle.core import plots
-
-    names = " + ".join(path.name for path in request.styles)
-    return plots.transfer_png(result, f"{request.content.name} in the style of {names}")
 
 
 def _check_output(output: Path, inputs: Sequence[Path], force: bool) -> None:
