@@ -215,10 +215,10 @@ def note_copying(output: Array, content: Array, style: Array) -> float:
     """
 
     def excess(notes: Array) -> float:
-        foreign = notes & ~content
+        new = notes & ~content
         shifts = np.linspace(0, style.shape[1], 9)[1:-1].astype(int)
-        chance = np.mean([np.sum(foreign & np.roll(style, s, axis=1)) for s in shifts])
-        return float(np.sum(foreign & style) - chance) / max(1, int(notes.sum()))
+        chance = np.mean([np.sum(new & np.roll(style, s, axis=1)) for s in shifts])
+        return float(np.sum(new & style) - chance) / max(1, int(notes.sum()))
 
     most = excess(style)
     # A style whose notes never change, or are those of the content, cannot be recognised.

@@ -162,10 +162,8 @@ class PairEvaluator:
 def sound_measures(output: Array, content: Array, style: Array, sr: float) -> dict[str, float]:
     """Measure faults of the sound that have nothing to do with style.
 
-    Of clips [shape=(n,) or (channels, n)] at their own levels: ``sound_clipping``, share of samples
-    at full scale; ``sound_loudness``, K-weighted loudness relative to the content in dB (of the
-    averaged channels if their numbers differ); ``sound_added_noise``, share of the output's energy
-    above the band of both clips, in dB above the larger share of theirs.
+    Of clips [shape=(n,) or (channels, n)] at their own levels; see `evaluate`. The loudness is
+    K-weighted, and that of the averaged channels if the clips differ in the number of channels.
     """
     clips = [to_mono(y) for y in (output, content, style)]
     pair = [np.atleast_2d(y) for y in (output, content)]

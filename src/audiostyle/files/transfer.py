@@ -1,8 +1,7 @@
 """Style transfer of files: open the inputs, run the transfer, publish the outputs together.
 
-The content is decoded several times: to measure its level and loudness, to analyse it, and to
-synthesise the result. That is the price of constant memory: no step holds more than a window of
-the recording, so a transfer of hours of sound takes no more memory than one of minutes.
+The content is decoded several times, so that hours of sound need no more memory than minutes: no
+step holds more than a window of the recording.
 """
 
 from __future__ import annotations
@@ -210,14 +209,8 @@ def make_style_file(
         A transfer that uses the file must have the same network and spectrogram.
     callback : callable, optional
         Gets a `Stage` for each clip.
-    force : bool
-        Replace an output that exists.
-    device : str
-        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
-    threads : int >= 0
-        Number of threads; 0 uses all cores, or one thread if `deterministic`.
-    deterministic : bool
-        Produce the same file in each run, which is slower.
+    force, device, threads, deterministic
+        As for `transfer_file`.
 
     Returns
     -------
