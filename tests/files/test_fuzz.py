@@ -1,8 +1,8 @@
 """Broken files: each gives a result or one line, and never a crash, a hang or another error.
 
 AUDIOSTYLE_FUZZ is the number of broken clips, all formats together; of each other kind there are a
-quarter as many. They are used in processes of their own, as libraries written in C may crash or
-hang. The case that does it is kept and named.
+quarter as many. They are read in separate processes, as libraries written in C may crash or
+hang. A case that does so is kept and named.
 """
 
 from __future__ import annotations

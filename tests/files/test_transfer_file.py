@@ -16,7 +16,6 @@ import soundfile as sf
 from audiostyle import transfer_file
 from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core import plots
 from audiostyle.core.transfer import TransferResult
 from audiostyle.errors import AudioFileError, ConfigError, OptimizationError, OutputError
 from audiostyle.events import TERMS, Iteration
@@ -283,30 +282,3 @@ def test_a_disk_that_is_full_leaves_nothing(
     with pytest.raises(OutputError, match="No space left on device"):
         transfer_file("content.wav", "style.wav", "o.wav", plot="o.png")
     assert listing(folder) == INPUTS
-
-
-def test_a_plot_of_any_name_and_length() -> None:
-    """File names are not parsed as mathematics; long files are drawn as fast as short ones."""
-    rng = np.random.default_rng(0)
-    S = rng.uniform(-80, 0, (64, 10 * plots.MAX_COLUMNS + 3)).astype(np.float32)
-    result = fake_result(SR, TransferConfig(), AudioBuffer(1), S_content=S, S_result=S)
-    figure = plots.transfer_figure(result, "$x_^{$ in the style of 日本 \udc80 " + 200 * "n")
-    png = plots.transfer_png(result, "$x_^{$ in the style of 日本 \udc80 " + 200 * "n")
-    assert png[:8] == b"\x89PNG\r\n\x1a\n"
-    content, style, _, _, losses = figure.axes  # the result and the colour bar are between
-    assert content.get_title() == "content"
-    mesh = content.collections[0]
-    assert mesh.get_array().shape[1] <= plots.MAX_COLUMNS
-    # Each drawn column is a mean over columns of the spectrogram, the last one included.
-    step = -(-S.shape[1] // plots.MAX_COLUMNS)
-    drawn = np.asarray(mesh.get_array())
-    np.testing.assert_allclose(drawn[:, 0], S[:, :step].mean(axis=1), rtol=1e-4)
-    last = S[:, (drawn.shape[1] - 1) * step :]
-    np.testing.assert_allclose(drawn[:, -1], last.mean(axis=1), rtol=1e-4)
-    # The axis covers the whole length.
-    seconds = S.shape[1] * 512 / SR
-    assert content.get_xlim()[1] == pytest.approx(seconds, rel=0.01)
-    assert style.collections[0].get_array().shape[1] == 9
-    assert {line.get_label() for line in losses.lines} == {"total", *TERMS} - {"envelope"}
-    total = next(line for line in losses.lines if line.get_label() == "total")
-    assert list(total.get_ydata()) == [3.0, 2.0]

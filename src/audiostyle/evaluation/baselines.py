@@ -1,4 +1,4 @@
-"""Baselines: trivial outputs that a style transfer has to beat, as in [1]_.
+"""Baselines: simple outputs that a style transfer has to beat, as in [1]_.
 
 References
 ----------

@@ -49,14 +49,10 @@ def constant_q(y: Array) -> Array:
 
     # The longest filter is longer than a very short clip.
     padded = np.pad(y, (0, max(0, int(LEAST_CQT_S * SAMPLE_RATE) - y.size)))
+    bins = {"n_bins": N_OCTAVES * BINS_PER_OCTAVE, "bins_per_octave": BINS_PER_OCTAVE}
+    # No tuning: an estimate may differ between the clips to compare.
     transform = librosa.cqt(
-        padded,
-        sr=SAMPLE_RATE,
-        hop_length=HOP_LENGTH,
-        fmin=FMIN_HZ,
-        n_bins=N_OCTAVES * BINS_PER_OCTAVE,
-        bins_per_octave=BINS_PER_OCTAVE,
-        tuning=0.0,  # an estimate may differ between the clips to compare
+        padded, sr=SAMPLE_RATE, hop_length=HOP_LENGTH, fmin=FMIN_HZ, tuning=0.0, **bins
     )
     return np.asarray(np.abs(transform[:, : 1 + y.size // HOP_LENGTH]))
 
@@ -66,17 +62,10 @@ def chroma(magnitude: Array) -> Array:
 
     Frames have unit Euclidean norm, or are zero where the clip is silent.
     """
-    import librosa
+    from librosa.feature import chroma_cqt
 
-    folded = librosa.feature.chroma_cqt(
-        C=magnitude,
-        sr=SAMPLE_RATE,
-        fmin=FMIN_HZ,
-        n_octaves=N_OCTAVES,
-        bins_per_octave=BINS_PER_OCTAVE,
-        norm=2,
-    )
-    return np.asarray(folded)
+    bins = {"n_octaves": N_OCTAVES, "bins_per_octave": BINS_PER_OCTAVE}
+    return np.asarray(chroma_cqt(C=magnitude, sr=SAMPLE_RATE, fmin=FMIN_HZ, norm=2, **bins))
 
 
 def note_frames(magnitude: Array) -> Array:
@@ -98,9 +87,7 @@ def note_frames(magnitude: Array) -> Array:
         strength = salience[best, frames]
         found = strength > least
         notes[best[found], frames[found]] = True
-        least = np.maximum(
-            least, LEAST_SHARE * strength
-        )  # relative to the strongest note, the first
+        least = np.maximum(least, LEAST_SHARE * strength)  # the first note is the strongest
         left = left * (1.0 - 0.9 * (templates[best].T > 0))
     # A note lasts through most of the neighbouring frames.
     return np.asarray(moving_average(notes, STEADY_FRAMES) > 0.5)
@@ -123,19 +110,13 @@ def _partials(magnitude: Array) -> Array:
 
 
 def note_f_measure(reference: Array, estimate: Array) -> float:
-    """Compare two clips' notes [shape=(N_NOTES, t), dtype=bool] frame by frame, in [0, 1].
-
-    Harmonic mean of precision and recall over all notes of all frames; 1 if there are none.
-    """
+    """Compute the F-measure, in [0, 1], of notes [shape=(N_NOTES, t), bool]; 1 without any."""
     together = int(reference.sum() + estimate.sum())
     return 2.0 * int((reference & estimate).sum()) / together if together else 1.0
 
 
 def chroma_similarity(reference: Array, estimate: Array) -> float:
-    """Compare two clips' chroma [shape=(12, t)] frame by frame, in [0, 1].
-
-    Mean cosine over the frames in which the reference is not silent; 1 if it always is.
-    """
+    """Compute the mean cosine, in [0, 1], of chroma [shape=(12, t)]; 1 for a silent reference."""
     sounding = np.any(reference > 0, axis=0)
     if not sounding.any():
         return 1.0
@@ -163,10 +144,7 @@ def require_mir_eval() -> Any:
 
 
 def onset_f_measure(reference: Array, estimate: Array) -> float:
-    """Compare onset times [shape=(k,)] with a tolerance of 50 ms [2]_, in [0, 1].
-
-    1 if neither clip has an onset.
-    """
+    """Compute the F-measure [2]_, in [0, 1], of onset times [shape=(k,)]; 1 without any."""
     mir_eval = require_mir_eval()
     if not reference.size and not estimate.size:
         return 1.0  # mir_eval gives 0 for two empty lists
@@ -185,9 +163,8 @@ def envelope_correlation(reference: Array, estimate: Array) -> float:
 def waveform_match(y: Array, source: Array) -> Array:
     """Compute how much of each half second of a clip [shape=(n,)] is a piece of a source [3]_.
 
-    Returns, for each window of `COPY_WINDOW_S` at half that step, the share [shape=(windows,)] of
-    its energy that a scaled copy of the best-fitting piece explains (squared cross-correlation), in
-    [0, 1]; NaN where the window is silent.
+    Returns, for windows of `COPY_WINDOW_S` that overlap by half, the share [shape=(windows,)] of
+    energy that a scaled copy of the best-fitting piece explains, in [0, 1]; NaN in silence.
     """
     length = int(COPY_WINDOW_S * SAMPLE_RATE)
     source = np.pad(source.astype(np.float64), (0, max(0, length - source.size)))
@@ -197,8 +174,10 @@ def waveform_match(y: Array, source: Array) -> Array:
     pieces = np.maximum(power[length:] - power[:-length], quiet * np.mean(source**2))
     # Circular correlation per block; only lags at which the window lies in the block are read.
     step = COPY_BLOCK - length + 1
-    starts = range(0, pieces.size, step)
-    blocks = [np.fft.rfft(source[at : at + COPY_BLOCK], COPY_BLOCK) for at in starts]
+    blocks = {
+        at: np.fft.rfft(source[at : at + COPY_BLOCK], COPY_BLOCK)
+        for at in range(0, pieces.size, step)
+    }
     shares = []
     for start in range(0, y.size - length + 1, length // 2):
         window = y[start : start + length]
@@ -208,7 +187,7 @@ def waveform_match(y: Array, source: Array) -> Array:
             continue
         spectrum = np.conj(np.fft.rfft(window, COPY_BLOCK))
         best = 0.0
-        for at, block in zip(starts, blocks, strict=True):
+        for at, block in blocks.items():
             norms = pieces[at : at + step]
             correlation = np.fft.irfft(block * spectrum, COPY_BLOCK)[: norms.size]
             best = max(best, float(np.max(correlation**2 / norms)))
@@ -217,10 +196,9 @@ def waveform_match(y: Array, source: Array) -> Array:
 
 
 def waveform_copying(output: Array, content: Array) -> float:
-    """Compute how much of an output was copied, from its and the content's matches with the style.
+    """Compute how much of an output was copied, in [0, 1], from `waveform_match` with the style.
 
-    The matches [shape=(windows,)] are those of `waveform_match`, the result is in [0, 1]. What the
-    content has in common with the style is not a copy.
+    What the content has in common with the style is not a copy.
     """
     if not np.isfinite(output).any():
         return 0.0
@@ -237,10 +215,10 @@ def note_copying(output: Array, content: Array, style: Array) -> float:
     """
 
     def excess(notes: Array) -> float:
-        foreign = notes & ~content
+        new = notes & ~content
         shifts = np.linspace(0, style.shape[1], 9)[1:-1].astype(int)
-        chance = np.mean([np.sum(foreign & np.roll(style, s, axis=1)) for s in shifts])
-        return float(np.sum(foreign & style) - chance) / max(1, int(notes.sum()))
+        chance = np.mean([np.sum(new & np.roll(style, s, axis=1)) for s in shifts])
+        return float(np.sum(new & style) - chance) / max(1, int(notes.sum()))
 
     most = excess(style)
     # A style whose notes never change, or are those of the content, cannot be recognised.

@@ -1,4 +1,4 @@
-"""Evaluation of files: find what each output was made from, compare at one rate, say what was done.
+"""Evaluation of files: outputs are compared, at one rate, to the part they were made from.
 
 The measures themselves take arrays: see `audiostyle.evaluation.scores`.
 """
@@ -37,7 +37,7 @@ STYLE_SECONDS = 120.0
 """How much of a style is compared: the search for copies takes time in proportion to it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Candidate:
     """An output that can be read, and what its record says about it."""
 
@@ -46,6 +46,7 @@ class _Candidate:
     excerpt: Excerpt
     consistency: float | None
     notes: list[str]
+    scores: OutputScores | None = None
 
 
 def evaluate_files(
@@ -103,7 +104,7 @@ def run_evaluation(
     """Carry out a request; see `evaluate_files`."""
     request.check()
     content_metrics.require_mir_eval()
-    content = _load(request.content, request.excerpt)
+    content = _load(request.content, *request.excerpt)
     source = StyleSource(request.style, 1.0, clips_of(request.style))
     clips = open_clips(source, TransferConfig())
     about = _describe(request.content, content)
@@ -124,33 +125,33 @@ def run_evaluation(
     style, report.style, notes = _load_style(source, clips, content.sr)
     report.notes += notes
     device.load_tensorflow(quiet=not request.verbose)
-    found: dict[int, OutputScores] = {}
     baselines: list[OutputScores] = []
     for excerpt in excerpts:
         start("analysing content and style")
-        content = _load(request.content, excerpt)
+        content = _load(request.content, *excerpt)
         try:
             evaluator = scores.PairEvaluator(content.y, style, content.sr)
         except AudioFileError as error:  # for example of channels that cancel each other
             raise AudioFileError(f"{request.content}, {request.style}: {error}") from None
-        for index, candidate in enumerate(candidates):
-            if candidate.excerpt != excerpt:
-                continue
+        for candidate in (c for c in candidates if c.excerpt == excerpt):
             start(f"evaluating {candidate.path}")
             try:
-                found[index] = _evaluate(evaluator, candidate, content)
+                candidate.scores = _evaluate(evaluator, candidate, content)
             except AudioFileError as error:
-                reason = f"{candidate.path}: {error}"
-                report.failed.append({"path": str(candidate.path), "reason": reason})
+                path = str(candidate.path)
+                report.failed.append({"path": path, "reason": f"{path}: {error}"})
         if request.baselines:
-            baselines += _evaluate_baselines(evaluator, content, style, start)
-    report.scores = [found[index] for index in sorted(found)] + baselines
+            for name, y in make_baselines(content.y, style, content.sr).items():
+                start(f"evaluating the baseline {name}")
+                measures = {"sound_consistency": None, **evaluator.evaluate(y)}
+                baselines.append(OutputScores(name, content.start, content.y.shape[1], measures))
+    report.scores = [c.scores for c in candidates if c.scores is not None] + baselines
     start("done")
     return report
 
 
-def _load(path: Path, excerpt: Excerpt = Excerpt()) -> Audio:  # noqa: B008 (frozen)
-    clip = load_audio(path, start=excerpt.start, duration=excerpt.duration)
+def _load(path: Path, start: float = 0.0, duration: float | None = None) -> Audio:
+    clip = load_audio(path, start=start, duration=duration)
     clip.y = check_clip(clip.y, clip.sr, str(path))
     return clip
 
@@ -199,16 +200,13 @@ def _find_candidates(
         try:
             clip = _load(path)
             file = _describe(path, clip)
-            excerpt, consistency, notes = _read_record(
-                request, path, file["sha256"], content_digest
-            )
+            excerpt, error_db, notes = _read_record(request, path, file["sha256"], content_digest)
             if excerpt != request.excerpt:
-                _load(request.content, excerpt)
+                _load(request.content, *excerpt)
         except AudioFileError as error:
             failed.append({"path": str(path), "reason": str(error)})
         else:
-            notes = [*clip.notes, *notes]
-            candidates.append(_Candidate(path, file, excerpt, consistency, notes))
+            candidates.append(_Candidate(path, file, excerpt, error_db, [*clip.notes, *notes]))
     return candidates
 
 
@@ -237,26 +235,12 @@ def _read_record(
         return request.excerpt, None, [f"{path}: is the record of another file; ignored"]
     consistency = consistency if isinstance(consistency, float) else None
     if origin != content_digest:
-        note = (
-            f"{output}: was made from another content ({name}), but compared to {request.content}"
-        )
-        return request.excerpt, consistency, [note]
+        note = f"was made from another content ({name}), but compared to {request.content}"
+        return request.excerpt, consistency, [f"{output}: {note}"]
     if whole or request.start is not None or request.duration is not None:
         return request.excerpt, consistency, []
-    part = f"{length:g} s of the content from {start:.2f} s on"
-    note = f"{output}: compared to {part}, as its record says"
-    return Excerpt(start, length), consistency, [note]
-
-
-def _evaluate_baselines(
-    evaluator: scores.PairEvaluator, content: Audio, style: Array, start: Callable[[str], None]
-) -> list[OutputScores]:
-    found = []
-    for name, y in make_baselines(content.y, style, content.sr).items():
-        start(f"evaluating the baseline {name}")
-        measures = {"sound_consistency": None, **evaluator.evaluate(y)}
-        found.append(OutputScores(name, content.start, content.y.shape[1], measures))
-    return found
+    note = f"compared to {length:g} s of the content from {start:.2f} s on, as its record says"
+    return (start, length), consistency, [f"{output}: {note}"]
 
 
 def _evaluate(
@@ -274,9 +258,6 @@ def _evaluate(
         change = "cut" if y.shape[1] > n else "padded with silence"
         seconds = f"{y.shape[1] / sr:.3f} s to the content's {n / sr:.3f} s"
         notes.append(f"{path}: {change} from {seconds}")
-    measures: dict[str, float | None] = {
-        "sound_consistency": candidate.consistency,
-        **evaluator.evaluate(y),
-        "sound_clipping": scores.clipped_share(clip.y[:, : math.ceil(n * clip.sr / sr)]),
-    }
+    measures = {"sound_consistency": candidate.consistency, **evaluator.evaluate(y)}
+    measures["sound_clipping"] = scores.clipped_share(clip.y[:, : math.ceil(n * clip.sr / sr)])
     return OutputScores(str(path), content.start, n, measures, candidate.file, notes)

@@ -12,7 +12,6 @@ one-shot music style transfer", ICASSP 2021, arXiv:2102.05749: timbre and pitch 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,50 +34,26 @@ BAND_ENERGY = 0.999  # of a clip lies below the upper edge of its band
 BAND_FLOOR_DB = -90.0
 
 
-class _ClipAnalysis:
-    """The analysis of a prepared clip [shape=(n,)]; each part is computed when first needed."""
-
-    def __init__(self, y: Array) -> None:
-        self.y = y
-
-    @cached_property
-    def mfcc(self) -> tuple[Array, Array]:
-        return style_metrics.mfcc_gaussian(self._resampled)
-
-    @cached_property
-    def network(self) -> Array:
-        return tagger.embed(self._resampled)
-
-    @cached_property
-    def texture(self) -> dict[str, Array]:
-        return style_metrics.texture_statistics(self.y)
-
-    @cached_property
-    def pitch(self) -> Array:
-        return content_metrics.chroma(self._constant_q)
-
-    @cached_property
-    def notes(self) -> Array:
-        return content_metrics.note_frames(self._constant_q)
-
-    @cached_property
-    def onsets(self) -> Array:
-        return content_metrics.onset_times(self.y)
-
-    @cached_property
-    def envelope(self) -> Array:
-        return style_metrics.log_envelope(self.y)
-
-    @cached_property
-    def _resampled(self) -> Array:
-        return style_metrics.to_timbre_rate(self.y)
-
-    @cached_property
-    def _constant_q(self) -> Array:
-        return content_metrics.constant_q(self.y)
+def _style_features(y: Array) -> dict[str, Any]:
+    resampled = style_metrics.to_timbre_rate(y)
+    return {
+        "mfcc": style_metrics.mfcc_gaussian(resampled),
+        "network": tagger.embed(resampled),
+        "texture": style_metrics.texture_statistics(y),
+    }
 
 
-# Each compares an attribute of `_ClipAnalysis`, after which its measure is named.
+def _content_features(y: Array) -> dict[str, Array]:
+    magnitude = content_metrics.constant_q(y)
+    return {
+        "pitch": content_metrics.chroma(magnitude),
+        "notes": content_metrics.note_frames(magnitude),
+        "onsets": content_metrics.onset_times(y),
+        "envelope": style_metrics.log_envelope(y),
+    }
+
+
+# Each compares the feature of this name of two clips.
 STYLE_DISTANCES: dict[str, Callable[[Any, Any], float]] = {
     "mfcc": lambda a, b: style_metrics.bures_distance(*a, *b),
     "network": style_metrics.cosine_distance,
@@ -127,75 +102,68 @@ class PairEvaluator:
     def __init__(self, content: Array, style: Array, sr: float) -> None:
         self._sr = sr
         self._raw = np.atleast_2d(content), np.atleast_2d(style)
-        self._content = _ClipAnalysis(style_metrics.prepare(content, sr, "content"))
-        self._style = _ClipAnalysis(style_metrics.prepare(style, sr, "style"))
-        size, y = self._content.y.size, self._style.y
-        # An output without any content.
-        self._unrelated = self._style if y.size == size else _ClipAnalysis(np.resize(y, size))
-        halves = [_ClipAnalysis(half) for half in np.array_split(y, 2)]
+        y = style_metrics.prepare(content, sr, "content")
+        self._style_y = style_metrics.prepare(style, sr, "style")
+        self._size = y.size
+        self._style = _style_features(self._style_y)
+        self._content = _content_features(y)
+        self._unrelated = _content_features(np.resize(self._style_y, y.size))  # without content
+        before = _style_features(y)
+        halves = [_style_features(half) for half in np.array_split(self._style_y, 2)]
         self._style_scales = {
             name: (
-                distance(getattr(self._content, name), getattr(self._style, name)),
-                distance(*(getattr(half, name) for half in halves)),
+                distance(before[name], self._style[name]),
+                distance(*(half[name] for half in halves)),
             )
             for name, distance in STYLE_DISTANCES.items()
         }
         self._chances = {
-            name: similarity(getattr(self._content, name), getattr(self._unrelated, name))
+            name: similarity(self._content[name], self._unrelated[name])
             for name, similarity in CONTENT_SIMILARITIES.items()
         }
         # An equaliser makes any waveform more like the style's, and copies nothing.
-        equalized = match_third_octaves(self._content.y, y, style_metrics.SAMPLE_RATE)
+        equalized = match_third_octaves(y, self._style_y, style_metrics.SAMPLE_RATE)
         self._chance_matches = np.fmax(
-            content_metrics.waveform_match(self._content.y, y),
-            content_metrics.waveform_match(equalized, y),
+            content_metrics.waveform_match(y, self._style_y),
+            content_metrics.waveform_match(equalized, self._style_y),
         )
 
     def evaluate(self, output: Array) -> dict[str, float]:
         """Return the measures of an output [shape=(n,) or (channels, n)]."""
         # Cut first: sound after the content's end must not change the level, nor hide silence.
         output = np.atleast_1d(output)[..., : self._raw[0].shape[-1]]
-        y = style_metrics.prepare(output, self._sr, "output")
-        size = self._content.y.size
-        result = _ClipAnalysis(np.pad(y[:size], (0, max(0, size - y.size))))
+        y = style_metrics.prepare(output, self._sr, "output")[: self._size]
+        y = np.pad(y, (0, self._size - y.size))
+        features = _style_features(y) | _content_features(y)
         measures: dict[str, float] = {}
         for name, distance in STYLE_DISTANCES.items():
             before, floor = self._style_scales[name]
-            after = distance(getattr(result, name), getattr(self._style, name))
+            after = distance(features[name], self._style[name])
             measures[f"style_{name}"] = style_gap_closed(before, after, floor)
         measures["style"] = float(np.mean(list(measures.values())))
         kept = {
             f"content_{name}": content_kept(
-                similarity(getattr(self._content, name), getattr(result, name)),
-                self._chances[name],
+                similarity(self._content[name], features[name]), self._chances[name]
             )
             for name, similarity in CONTENT_SIMILARITIES.items()
         }
         measures |= {**kept, "content": float(np.mean(list(kept.values())))}
-        measures |= self._copying(result)
-        measures["score"] = joint_score(*(measures[n] for n in ("style", "content", "copying")))
-        return {**measures, **sound_measures(output, *self._raw, self._sr)}
-
-    def _copying(self, result: _ClipAnalysis) -> dict[str, float]:
-        match = content_metrics.waveform_match(result.y, self._style.y)
+        match = content_metrics.waveform_match(y, self._style_y)
         waveform = content_metrics.waveform_copying(match, self._chance_matches)
         notes = content_metrics.note_copying(
-            result.notes, self._content.notes, self._unrelated.notes
+            features["notes"], self._content["notes"], self._unrelated["notes"]
         )
-        return {
-            "copying_waveform": waveform,
-            "copying_notes": notes,
-            "copying": max(waveform, notes),
-        }
+        copying = max(waveform, notes)
+        score = joint_score(measures["style"], measures["content"], copying)
+        measures |= {"copying_waveform": waveform, "copying_notes": notes, "copying": copying}
+        return {**measures, "score": score, **sound_measures(output, *self._raw, self._sr)}
 
 
 def sound_measures(output: Array, content: Array, style: Array, sr: float) -> dict[str, float]:
     """Measure faults of the sound that have nothing to do with style.
 
-    Of clips [shape=(n,) or (channels, n)] at their own levels: ``sound_clipping``, share of samples
-    at full scale; ``sound_loudness``, K-weighted loudness relative to the content in dB (of the
-    averaged channels if their numbers differ); ``sound_added_noise``, share of the output's energy
-    above the band of both clips, in dB above the larger share of theirs.
+    Of clips [shape=(n,) or (channels, n)] at their own levels; see `evaluate`. The loudness is
+    K-weighted, and that of the averaged channels if the clips differ in the number of channels.
     """
     clips = [to_mono(y) for y in (output, content, style)]
     pair = [np.atleast_2d(y) for y in (output, content)]

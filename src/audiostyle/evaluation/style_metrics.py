@@ -151,15 +151,10 @@ def texture_statistics(y: Array) -> dict[str, Array]:
     """Compute texture statistics that no gain, overall or per band, can change.
 
     They describe the compressed envelopes of `N_BANDS` bands [1]_ above about 1 Hz, smoothed over
-    neighbouring bands. The third and fourth moments of [1]_ are left out: they differ too much
-    between two halves of a clip.
-
-    Returns
-    -------
-    statistics : dict of str to np.ndarray
-        ``"variation"`` [shape=(N_BANDS,)], deviation over mean; ``"modulation"``
-        [shape=(6 * N_BANDS,)], as from `modulation_shares`; ``"correlation"``
-        [shape=(N_BANDS * (N_BANDS - 1) / 2,)], between the envelopes of two bands.
+    neighbouring bands: ``"variation"`` [shape=(N_BANDS,)], deviation over mean; ``"modulation"``
+    [shape=(6 * N_BANDS,)], as from `modulation_shares`; ``"correlation"``
+    [shape=(N_BANDS * (N_BANDS - 1) / 2,)], between the envelopes of two bands. The third and fourth
+    moments of [1]_ are left out: they differ too much between two halves of a clip.
     """
     import librosa
 

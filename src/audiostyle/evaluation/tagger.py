@@ -71,30 +71,30 @@ def cut_patches(x: Array) -> Array:
 def forward(patches: Array) -> dict[str, Array]:
     """Run the network on patches [shape=(p, t, N_MELS)].
 
-    Returns
-    -------
-    activations : dict of str to np.ndarray
-        ``"front"`` [shape=(p, t, 561)], the timbral and temporal filters; ``"pooled"``
-        [shape=(p, 1506)], standardised maximum and mean over time of all layers;
-        ``"penultimate"`` [shape=(p, 200)]; ``"tags"`` [shape=(p, 50)], probabilities.
+    Returns ``"front"`` [shape=(p, t, 561)], the timbral and temporal filters; ``"pooled"``
+    [shape=(p, 1506)], standardised maximum and mean over time of all layers; ``"penultimate"``
+    [shape=(p, 200)]; ``"tags"`` [shape=(p, 50)], probabilities.
     """
     import tensorflow as tf
 
     weights = load_weights()
-    front = _front_end(tf, tf.constant(patches, tf.float32)[..., None], weights)
-    layers = _middle(tf, front, weights)
+    x = _affine(tf.constant(patches, tf.float32)[..., None], weights, 0)
+    # Timbral (0, 1) and temporal (2, 3, 4) filters, each pooled over frequency.
+    bank = [tf.reduce_max(_convolve(x, weights, i, temporal=i >= 2), axis=2) for i in range(5)]
+    layers = [tf.concat(bank, axis=2)]
+    for i in (5, 6, 7):
+        # The kernel spans the "frequency" axis, along which the channels lie.
+        layer = _convolve(layers[-1][..., None], weights, i)[:, :, 0, :]
+        layers.append(layer if i == 5 else layer + layers[-1])
+    features = tf.concat(layers, axis=2)
     # Maximum and mean of a channel are neighbours, as the dense kernel has them.
-    pooled = tf.stack([tf.reduce_max(layers, 1), tf.reduce_mean(layers, 1)], axis=2)
+    pooled = tf.stack([tf.reduce_max(features, 1), tf.reduce_mean(features, 1)], axis=2)
     pooled = _affine(tf.reshape(pooled, (len(patches), -1)), weights, 9)
     hidden = tf.nn.relu(pooled @ weights["dense0/kernel"] + weights["dense0/bias"])
     penultimate = _affine(hidden, weights, 10)
     tags = tf.sigmoid(penultimate @ weights["dense1/kernel"] + weights["dense1/bias"])
-    return {
-        "front": np.asarray(front),
-        "pooled": np.asarray(pooled),
-        "penultimate": np.asarray(penultimate),
-        "tags": np.asarray(tags),
-    }
+    activations = {"front": layers[0], "pooled": pooled, "penultimate": penultimate, "tags": tags}
+    return {name: np.asarray(values) for name, values in activations.items()}
 
 
 def _affine(x: Any, weights: dict[str, Array], index: int) -> Any:
@@ -102,38 +102,18 @@ def _affine(x: Any, weights: dict[str, Array], index: int) -> Any:
     return x * weights[f"norm{index}/scale"] + weights[f"norm{index}/shift"]
 
 
-def _convolve(tf: Any, x: Any, weights: dict[str, Array], index: int, padding: Any) -> Any:
-    """Convolve, rectify and normalise: layer `index` and the batch normalisation after it."""
-    x = tf.nn.conv2d(x, weights[f"conv{index}/kernel"], strides=1, padding=padding)
+def _convolve(x: Any, weights: dict[str, Array], index: int, temporal: bool = False) -> Any:
+    """Convolve, rectify and normalise: layer `index` and the batch normalisation after it.
+
+    The time axis keeps its length, the other one only in a temporal layer.
+    """
+    import tensorflow as tf
+
+    kernel = weights[f"conv{index}/kernel"]
+    half = len(kernel) // 2
+    padding = "SAME" if temporal else [[0, 0], [half, half], [0, 0], [0, 0]]
+    x = tf.nn.conv2d(x, kernel, strides=1, padding=padding)
     return _affine(tf.nn.relu(x + weights[f"conv{index}/bias"]), weights, index + 1)
-
-
-def _same_time(kernel: Array) -> list[list[int]]:
-    """Return padding with which an odd kernel keeps the time axis, and shortens the other."""
-    half = kernel.shape[0] // 2
-    return [[0, 0], [half, half], [0, 0], [0, 0]]
-
-
-def _front_end(tf: Any, x: Any, weights: dict[str, Array]) -> Any:
-    """Apply the timbral (0, 1) and temporal (2, 3, 4) filters, each pooled over frequency."""
-    x = _affine(x, weights, 0)
-    bank = []
-    for index in range(5):
-        timbral = index < 2
-        padding = _same_time(weights[f"conv{index}/kernel"]) if timbral else "SAME"
-        bank.append(tf.reduce_max(_convolve(tf, x, weights, index, padding), axis=2))
-    return tf.concat(bank, axis=2)
-
-
-def _middle(tf: Any, front: Any, weights: dict[str, Array]) -> Any:
-    """Apply three convolutions over all channels, residual from the second; concatenate them."""
-    layers = [front]
-    for index in (5, 6, 7):
-        padding = _same_time(weights[f"conv{index}/kernel"])
-        # The kernel spans the "frequency" axis, along which the channels lie.
-        layer = _convolve(tf, layers[-1][..., None], weights, index, padding)[:, :, 0, :]
-        layers.append(layer if index == 5 else layer + layers[-1])
-    return tf.concat(layers, axis=2)
 
 
 def embed(y: Array) -> Array:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import audiostyle
-from audiostyle.config.transfer_config import MIN_SECONDS
 from audiostyle.errors import ConfigError
 from audiostyle.files.record import package_versions, to_json_value
+from audiostyle.files.request import check_excerpt
 
 SCHEMA = 1
 
-
-@dataclass(frozen=True)
-class Excerpt:
-    """A part of the content, in seconds; without a duration, to its end."""
-
-    start: float = 0.0
-    duration: float | None = None
+Excerpt = tuple[float, float | None]
+"""Start and duration of a part of the content, in seconds; None: to its end."""
 
 
 @dataclass
@@ -42,17 +36,13 @@ class EvaluationRequest:
     @property
     def excerpt(self) -> Excerpt:
         """The part of the content that was requested, or all of it."""
-        return Excerpt(self.start or 0.0, self.duration)
+        return self.start or 0.0, self.duration
 
     def check(self) -> None:
         """Raise a `ConfigError` if a value is invalid, whatever the files hold."""
         if not self.outputs:
             raise ConfigError("no output given: at least one file is needed")
-        if self.start is not None and not (math.isfinite(self.start) and self.start >= 0):
-            raise ConfigError(f"start={self.start:g} must be at least 0 seconds")
-        duration = self.duration
-        if duration is not None and not (math.isfinite(duration) and duration >= MIN_SECONDS):
-            raise ConfigError(f"duration={duration:g} must be at least {MIN_SECONDS} seconds")
+        check_excerpt(self.start or 0.0, duration=self.duration)
 
 
 @dataclass
@@ -92,20 +82,18 @@ class EvaluationReport:
         def entry(scores: OutputScores) -> dict[str, Any]:
             about = scores.file or {"name": scores.name}
             excerpt = {"start_sample": scores.start_sample, "samples": scores.samples}
-            rest = {} if scores.is_baseline else {"notes": scores.notes}
-            return {**about, "compared_to": excerpt, "measures": scores.measures, **rest}
+            notes = {} if scores.is_baseline else {"notes": scores.notes}
+            return {**about, "compared_to": excerpt, "measures": scores.measures, **notes}
 
-        record: dict[str, Any] = to_json_value(
-            {
-                "schema": SCHEMA,
-                "audiostyle": audiostyle.__version__,
-                "versions": package_versions("librosa", "numpy", "soundfile", "mir_eval"),
-                "content": self.content,
-                "style": self.style,
-                "outputs": [entry(scores) for scores in self.scores if not scores.is_baseline],
-                "baselines": [entry(scores) for scores in self.scores if scores.is_baseline],
-                "failed": self.failed,
-                "notes": self.notes,
-            }
-        )
-        return record
+        record = {
+            "schema": SCHEMA,
+            "audiostyle": audiostyle.__version__,
+            "versions": package_versions("librosa", "numpy", "soundfile", "mir_eval"),
+            "content": self.content,
+            "style": self.style,
+            "outputs": [entry(scores) for scores in self.scores if not scores.is_baseline],
+            "baselines": [entry(scores) for scores in self.scores if scores.is_baseline],
+            "failed": self.failed,
+            "notes": self.notes,
+        }
+        return dict(to_json_value(record))

@@ -6,7 +6,7 @@ import json
 import math
 import platform
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,16 +33,19 @@ def make_record(
     config: TransferConfig,
     source: FileSource,
     content: NormalizedStream,
-    styles: list[StyleSource],
+    styles: Sequence[StyleSource],
     result: TransferResult,
+    *,
+    output: dict[str, Any],
+    notes: list[str],
 ) -> dict[str, Any]:
-    """Collect what is needed to evaluate a run and to repeat it; ``output`` is still empty."""
+    """Collect what is needed to evaluate a run and to repeat it; `notes` are on the content."""
     clip = describe_clip(request.content, content.sr, content.channels, content.n)
     record = {
         "schema": SCHEMA,
         "audiostyle": audiostyle.__version__,
         "status": "interrupted" if result.stopped == "interrupted" else "complete",
-        "output": {},
+        "output": output,
         "content": {**clip, "start_sample": source.start},
         "styles": [_style_entry(style) for style in styles],
         "preset": request.preset,
@@ -66,28 +69,23 @@ def make_record(
         "loudness_gain_db": result.gain,
         "limiter_reduction_db": result.reduction,
         "timings": result.timings,
-        "notes": _notes(config.sr, source, styles, result),
+        "notes": notes + _notes(config.sr, source.sr, styles, result),
     }
-    plain: dict[str, Any] = to_json_value(record)
-    return plain
+    return dict(to_json_value(record))
 
 
 def _style_entry(style: StyleSource) -> dict[str, Any]:
-    entry = {
-        "path": str(style.path),
-        "weight": style.weight,
-        "clips": style.used,
-        "skipped": style.skipped,
-    }
+    entry = {"path": str(style.path), "weight": style.weight}
+    entry |= {"clips": style.used, "skipped": style.skipped}
     return entry if style.sha256 is None else {**entry, "sha256": style.sha256}
 
 
 def _notes(
-    sr: int, source: FileSource, styles: list[StyleSource], result: TransferResult
+    sr: int, content_sr: int, styles: Sequence[StyleSource], result: TransferResult
 ) -> list[str]:
-    notes = list(source.notes)
-    if source.sr != sr:
-        notes.append(f"content analysed at {sr} Hz; the output keeps its {source.sr} Hz")
+    notes = []
+    if content_sr != sr:
+        notes.append(f"content analysed at {sr} Hz; the output keeps its {content_sr} Hz")
     rates = {clip["sr"] for style in styles for clip in style.used} - {sr}
     if rates:
         shown = ", ".join(str(rate) for rate in sorted(rates))

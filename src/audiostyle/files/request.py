@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,12 +56,7 @@ class TransferRequest:
         if not self.styles:
             raise ConfigError("no style given: at least one file or folder is needed")
         self._check_weights()
-        if not (math.isfinite(self.start) and self.start >= 0):
-            raise ConfigError(f"start={self.start:g} must be at least 0 seconds")
-        for name in ("duration", "preview"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= MIN_SECONDS):
-                raise ConfigError(f"{name}={value:g} must be at least {MIN_SECONDS} seconds")
+        check_excerpt(self.start, duration=self.duration, preview=self.preview)
         if self.plot is not None and self.plot.suffix.lower() != ".png":
             raise ConfigError(f"plot={self.plot} must end in .png")
         if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
@@ -77,11 +71,17 @@ class TransferRequest:
                 f"{len(weights)} blend weights do not fit {len(self.styles)} styles: "
                 "give one weight per style"
             )
+        blend = ",".join(f"{weight:g}" for weight in weights)
         if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
-            raise ConfigError(f"blend={_joined(weights)} must be finite and at least 0")
+            raise ConfigError(f"blend={blend} must be finite and at least 0")
         if sum(weights) == 0:
-            raise ConfigError(f"blend={_joined(weights)} leaves no style: raise a weight")
+            raise ConfigError(f"blend={blend} leaves no style: raise a weight")
 
 
-def _joined(weights: Sequence[float]) -> str:
-    return ",".join(f"{weight:g}" for weight in weights)
+def check_excerpt(start: float, **lengths: float | None) -> None:
+    """Raise a `ConfigError` if the start, or a length that is given, is invalid."""
+    if not (math.isfinite(start) and start >= 0):
+        raise ConfigError(f"start={start:g} must be at least 0 seconds")
+    for name, value in lengths.items():
+        if value is not None and not (math.isfinite(value) and value >= MIN_SECONDS):
+            raise ConfigError(f"{name}={value:g} must be at least {MIN_SECONDS} seconds")

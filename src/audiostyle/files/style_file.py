@@ -20,12 +20,13 @@ import numpy.typing as npt
 import audiostyle
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.initialization import StyleSamples
-from audiostyle.core.style import AnalyzedStyle
+from audiostyle.core.style import STATISTICS, AnalyzedStyle
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.files.record import package_versions, to_json_value
-from audiostyle.files.style_file_check import BY_LAYER, REMEDY, check_arrays
+from audiostyle.files.style_file_check import REMEDY, check_arrays
 from audiostyle.files.style_source import StyleSource
 from audiostyle.nn import weights
+from audiostyle.nn.style_statistics import StyleStatistics
 from audiostyle.utils.atomic_files import Staging
 from audiostyle.utils.npz import read_npz
 from audiostyle.utils.safe_read import read_file
@@ -46,31 +47,18 @@ class SavedStyle:
     sha256: str  # of the file
 
     def restore(self) -> AnalyzedStyle:
-        """Rebuild the analysed style. Loads TensorFlow."""
-        from audiostyle.nn.style_statistics import StyleStatistics
-
-        statistics: StyleStatistics = self._restore("statistics", StyleStatistics)
-        samples: StyleSamples = self._restore("samples", StyleSamples)
-        return AnalyzedStyle(statistics, samples, self.arrays["S"])
-
-    def _restore(self, owner: str, kind: Any) -> Any:
-        values: dict[str, Any] = {}
-        for name in _saved_fields(kind):
-            key = f"{owner}/{name}"
-            if key in BY_LAYER:
-                start = key + "/"
-                values[name] = {
-                    k.removeprefix(start): v for k, v in self.arrays.items() if k.startswith(start)
-                }
-            else:
-                array = self.arrays[key]
-                values[name] = array.item() if array.ndim == 0 else array
-        return kind(**values)
-
-
-def _saved_fields(part: Any) -> list[str]:
-    """Names of the fields that are not computed from the others."""
-    return [f.name for f in dataclasses.fields(part) if not f.metadata.get("derived")]
+        """Rebuild the analysed style."""
+        parts: dict[str, Any] = {"statistics": {kind: {} for kind in STATISTICS}, "samples": {}}
+        for key, array in self.arrays.items():
+            *path, name = key.split("/", 2)  # a name of a layer may contain a slash
+            part = parts
+            for step in path:
+                part = part[step]
+            part[name] = array
+        parts["statistics"]["n_frames"] = int(parts["statistics"]["n_frames"])
+        return AnalyzedStyle(
+            StyleStatistics(**parts["statistics"]), StyleSamples(**parts["samples"]), parts["S"]
+        )
 
 
 def is_style_file(path: str | Path) -> bool:
@@ -101,30 +89,30 @@ def essentials(config: TransferConfig) -> dict[str, Any]:
 
 def describe_style(source: StyleSource, config: TransferConfig) -> dict[str, Any]:
     """Return what a style file says about itself; the clips have been read by now."""
-    described: dict[str, Any] = to_json_value(
-        {
-            "schema": SCHEMA,
-            "audiostyle": audiostyle.__version__,
-            "source": str(source.path),
-            "clips": source.used,
-            "skipped": source.skipped,
-            "seconds": sum(clip["samples"] / clip["sr"] for clip in source.used),
-            "notes": source.notes,
-            "made_with": essentials(config),
-            "parameters": config.to_dict(),
-            "weights": weights.provenance(config.network, config.weights),
-            "versions": package_versions("librosa", "numpy", "soundfile"),
-        }
-    )
-    return described
+    about = {
+        "schema": SCHEMA,
+        "audiostyle": audiostyle.__version__,
+        "source": str(source.path),
+        "clips": source.used,
+        "skipped": source.skipped,
+        "seconds": sum(clip["samples"] / clip["sr"] for clip in source.used),
+        "notes": source.notes,
+        "made_with": essentials(config),
+        "parameters": config.to_dict(),
+        "weights": weights.provenance(config.network, config.weights),
+        "versions": package_versions("librosa", "numpy", "soundfile"),
+    }
+    return dict(to_json_value(about))
 
 
 def save_style(path: Path, style: AnalyzedStyle, about: dict[str, Any]) -> None:
     """Write a style file; it appears complete or not at all."""
     arrays: dict[str, Array] = {"S": style.S}
     for owner, part in (("statistics", style.statistics), ("samples", style.samples)):
-        for name in _saved_fields(part):
-            key, value = f"{owner}/{name}", getattr(part, name)
+        for field in dataclasses.fields(part):
+            key, value = f"{owner}/{field.name}", getattr(part, field.name)
+            if field.metadata.get("derived"):  # computed from the others
+                continue
             if isinstance(value, dict):
                 arrays.update({f"{key}/{layer}": np.asarray(v) for layer, v in value.items()})
             else:
@@ -140,12 +128,7 @@ def save_style(path: Path, style: AnalyzedStyle, about: dict[str, Any]) -> None:
 def load_style(path: Path, config: TransferConfig) -> SavedStyle:
     """Read a style file and check that it fits a transfer. Needs no TensorFlow.
 
-    Raises
-    ------
-    AudioFileError
-        If it is missing, damaged, of another layout, or not a style file.
-    ConfigError
-        If it was made with another network, other layers or bands, or another spectrogram.
+    Raises an `AudioFileError` if the file cannot be used, a `ConfigError` if it does not fit.
     """
     try:
         data = read_file(path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,19 @@ from audiostyle.nn.style_statistics import style_terms
 Array = npt.NDArray[Any]
 
 BY_LAYER = tuple(f"statistics/{kind}" for kind in STATISTICS)
-FLOAT64 = ("statistics/mel_mean", "statistics/temporal", "samples/mel_mean")  # others: float32
 # Sums in float32 differ by 1e-6 of the largest, the shorter ones of a GPU (TF32) by 1e-3.
 ROUNDING = 1e-2
 REMEDY = "make it again with audiostyle style"
+ANY_SIZE = range(1, 1 << 40)
+
+
+class _Expected(NamedTuple):
+    """What an array of a style file must be."""
+
+    shape: tuple[range, ...]  # allowed sizes of each axis
+    dtype: str = "float32"  # TensorFlow takes no other type, and no other byte order
+    least: float = -np.inf
+    unit: str = ""  # of `least`
 
 
 def check_arrays(
@@ -37,86 +46,69 @@ def check_arrays(
     checks these. `made_by` is the version of audiostyle that wrote the file.
     """
     layers = {name: term.bands for term in style_terms(config) for name, _ in term.layers}
-    shapes = _shapes(config, layers)
-    for name, shape in shapes.items():
+    table = _expected_arrays(config, layers)
+    for name, expected in table.items():
         if name not in arrays:
             raise AudioFileError(
                 f"{path}: lacks {name}, as it was made by audiostyle {made_by}; {REMEDY}"
             )
-        _check_kind(path, name, arrays[name])
-        _check_shape(path, name, arrays[name], shape)
-    for name in sorted(arrays.keys() - shapes.keys()):
+        _check_array(path, name, arrays[name], expected)
+    for name in sorted(arrays.keys() - table.keys()):
         raise AudioFileError(f"{path}: holds {name[:99]!r}, which no style has; {REMEDY}")
-    _check_ranges(path, arrays, config)
     for layer in layers:
         _check_statistics(path, layer, *(arrays[f"{kind}/{layer}"] for kind in BY_LAYER))
 
 
-def _shapes(config: TransferConfig, layers: Mapping[str, int]) -> dict[str, tuple[range, ...]]:
-    """Return the allowed sizes of each axis of each array; `layers` gives the bands of a layer."""
+def _expected_arrays(config: TransferConfig, layers: Mapping[str, int]) -> dict[str, _Expected]:
+    """Return the arrays that a style file must hold; `layers` gives the bands of each layer."""
 
     def exactly(n: int) -> range:
         return range(n, n + 1)
 
     seconds = int(EXCERPT_SECONDS * config.sr)
-    mel, any_size = exactly(config.n_mels), range(1, 1 << 40)
-    shapes = {
-        "S": (mel, range(1, 2 + seconds // config.hop_length)),
-        "statistics/mel_mean": (mel,),
-        "statistics/temporal": (any_size,),
-        "statistics/peak": (mel,),
-        "statistics/n_frames": (),
-        "samples/mel_mean": (mel,),
-        "samples/frames": (exactly(config.n_fft // 2 + 1), range(1, mosaic.MAX_FRAMES + 1)),
-        "samples/y": (exactly(1), range(1, 1 + seconds)),
+    mel, silence = exactly(config.n_mels), -config.top_db
+    frames = exactly(config.n_fft // 2 + 1), range(1, mosaic.MAX_FRAMES + 1)
+    table = {
+        "S": _Expected(
+            (mel, range(1, 2 + seconds // config.hop_length)), least=silence, unit=" dB"
+        ),
+        "statistics/mel_mean": _Expected((mel,), "float64", 0.0),
+        "statistics/temporal": _Expected((ANY_SIZE,), "float64"),
+        "statistics/peak": _Expected((mel,), least=silence, unit=" dB"),
+        "statistics/n_frames": _Expected((), "an integer", 1),
+        "samples/mel_mean": _Expected((mel,), "float64", 0.0),
+        "samples/frames": _Expected(frames, least=0.0),
+        "samples/y": _Expected((exactly(1), range(1, 1 + seconds))),
     }
     for layer, bands in layers.items():
         few = range(1, bands + 1)  # a layer with few rows has fewer bands
-        shapes[f"statistics/grams/{layer}"] = few, any_size, any_size
-        shapes[f"statistics/means/{layer}"] = few, any_size
-    return shapes
+        table[f"statistics/grams/{layer}"] = _Expected((few, ANY_SIZE, ANY_SIZE))
+        table[f"statistics/means/{layer}"] = _Expected((few, ANY_SIZE))
+    return table
 
 
 def _wrong(path: Path, name: str, found: str, expected: str) -> AudioFileError:
     return AudioFileError(f"{path}: {name} {found}, must {expected}; {REMEDY}")
 
 
-def _check_kind(path: Path, name: str, array: Array) -> None:
-    dtype = array.dtype
-    if name == "statistics/n_frames":
-        if dtype.kind not in "iu":
-            raise _wrong(path, name, f"is of type {dtype}", "be an integer")
-        return
-    expected = np.dtype(np.float64 if name in FLOAT64 else np.float32)
-    if dtype != expected:  # TensorFlow takes no other type, and no other byte order
-        raise _wrong(path, name, f"is of type {dtype}", f"be {expected}")
+def _check_array(path: Path, name: str, array: Array, expected: _Expected) -> None:
+    dtype, shape, unit = array.dtype, array.shape, expected.unit
+    if not (dtype.kind in "iu" if expected.dtype == "an integer" else dtype == expected.dtype):
+        raise _wrong(path, name, f"is of type {dtype}", f"be {expected.dtype}")
     if not np.isfinite(array).all():
         raise _wrong(path, name, "holds a value that is not finite", "be finite")
-
-
-def _check_shape(path: Path, name: str, array: Array, axes: tuple[range, ...]) -> None:
-    if len(array.shape) != len(axes) or any(
-        n not in sizes for n, sizes in zip(array.shape, axes, strict=True)
-    ):
-        expected = ", ".join(_shown(sizes) for sizes in axes)
-        raise _wrong(path, name, f"has the shape {array.shape}", f"be ({expected})")
+    fits = [n in sizes for n, sizes in zip(shape, expected.shape, strict=False)]
+    if len(shape) != len(expected.shape) or not all(fits):
+        sizes = ", ".join(_shown(sizes) for sizes in expected.shape)
+        raise _wrong(path, name, f"has the shape {shape}", f"be ({sizes})")
+    if (low := array.min()) < expected.least - (ROUNDING if unit else 0.0):
+        raise _wrong(path, name, f"holds {low:.4g}{unit}", f"be at least {expected.least:g}{unit}")
 
 
 def _shown(sizes: range) -> str:
     if len(sizes) == 1:
         return str(sizes.start)
-    return f"{sizes.start} to {sizes.stop - 1}" if sizes.stop < 1 << 40 else "1 or more"
-
-
-def _check_ranges(path: Path, arrays: Mapping[str, Array], config: TransferConfig) -> None:
-    for name in ("statistics/mel_mean", "samples/mel_mean", "samples/frames"):
-        if (low := arrays[name].min()) < 0:
-            raise _wrong(path, name, f"holds the power {low:.4g}", "be at least 0")
-    for name in ("S", "statistics/peak"):
-        if (low := arrays[name].min()) < -config.top_db - ROUNDING:
-            raise _wrong(path, name, f"holds {low:.4g} dB", f"be at least {-config.top_db:g} dB")
-    if (count := int(arrays["statistics/n_frames"])) < 1:
-        raise _wrong(path, "statistics/n_frames", f"is {count}", "be at least 1")
+    return "1 or more" if sizes == ANY_SIZE else f"{sizes.start} to {sizes.stop - 1}"
 
 
 def _check_statistics(path: Path, layer: str, gram: Array, mean: Array) -> None:

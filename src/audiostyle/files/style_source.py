@@ -87,10 +87,5 @@ def describe_clip(path: Path, sr: int, channels: int, samples: int) -> dict[str,
             f"{path}: disappeared after it was read ({error.strerror}); restore it and try again",
             kind="missing",
         ) from None
-    return {
-        "path": str(path),
-        "sha256": digest,
-        "sr": sr,
-        "channels": channels,
-        "samples": samples,
-    }
+    size = {"sr": sr, "channels": channels, "samples": samples}
+    return {"path": str(path), "sha256": digest, **size}

@@ -1,8 +1,7 @@
 """Style transfer of files: open the inputs, run the transfer, publish the outputs together.
 
-The content is decoded several times: to measure its level and loudness, to analyse it, and to
-synthesise the result. That is the price of constant memory: no step holds more than a window of
-the recording, so a transfer of hours of sound takes no more memory than one of minutes.
+The content is decoded several times, so that hours of sound need no more memory than minutes: no
+step holds more than a window of the recording.
 """
 
 from __future__ import annotations
@@ -138,11 +137,14 @@ def run_transfer(
     analysed already.
     """
     request.check()
-    sources = list(style_sources) if style_sources is not None else _find_sources(request, config)
+    sources = style_sources or [
+        find_style_source(path, weight, config)
+        for path, weight in zip(request.styles, request.style_weights, strict=True)
+    ]
     inputs = [request.content, *(clip for source in sources for clip in source.clips)]
     for output in request.outputs:
         _check_output(output, inputs, request.force)
-    file, notes = _open_content(request)
+    file, preview_notes = _open_content(request)
     content = NormalizedStream(file, config)
     container, subtype = writer.output_format(
         request.output, request.subtype, file.subtype, content.n * content.channels
@@ -160,9 +162,7 @@ def run_transfer(
             part, result.blocks(), file.sr, file.channels, container, subtype, request.output
         )
         result = replace(result, matched=None)  # the stream ends with the buffer
-        file.notes += notes
-        record = make_record(request, config, file, content, sources, result)
-        record["output"] = {
+        about = {
             "path": str(request.output),
             "sha256": file_digest(part),
             "sr": file.sr,
@@ -171,9 +171,17 @@ def run_transfer(
             "format": container,
             "subtype": subtype,
         }
+        notes = [*file.notes, *preview_notes]
+        record = make_record(
+            request, config, file, content, sources, result, output=about, notes=notes
+        )
         staging.write(request.record_path, to_json(record).encode())
         if request.plot is not None:
-            staging.write(request.plot, _plot(request, result))
+            from audiostyle.core import plots
+
+            names = " + ".join(path.name for path in request.styles)
+            title = f"{request.content.name} in the style of {names}"
+            staging.write(request.plot, plots.transfer_png(result, title))
         staging.publish()
     return result, record
 
@@ -201,14 +209,8 @@ def make_style_file(
         A transfer that uses the file must have the same network and spectrogram.
     callback : callable, optional
         Gets a `Stage` for each clip.
-    force : bool
-        Replace an output that exists.
-    device : str
-        ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
-    threads : int >= 0
-        Number of threads; 0 uses all cores, or one thread if `deterministic`.
-    deterministic : bool
-        Produce the same file in each run, which is slower.
+    force, device, threads, deterministic
+        As for `transfer_file`.
 
     Returns
     -------
@@ -245,11 +247,6 @@ def find_style_source(path: Path, weight: float, config: TransferConfig) -> Styl
     return StyleSource(path, weight, clips_of(path))
 
 
-def _find_sources(request: TransferRequest, config: TransferConfig) -> list[StyleSource]:
-    pairs = zip(request.styles, request.style_weights, strict=True)
-    return [find_style_source(path, weight, config) for path, weight in pairs]
-
-
 def _load_transfer(
     config: TransferConfig, device: str, threads: int, deterministic: bool, verbose: bool = False
 ) -> StyleTransfer:
@@ -261,7 +258,7 @@ def _load_transfer(
 
 
 def _open_content(request: TransferRequest) -> tuple[FileSource, list[str]]:
-    """Open the part of the content that is processed; return notes for the record as well."""
+    """Open the part of the content that is processed; return notes on a preview as well."""
     file = FileSource(request.content, request.start, request.duration)
     if request.preview is None:
         return file, []
@@ -270,13 +267,6 @@ def _open_content(request: TransferRequest) -> tuple[FileSource, list[str]]:
     seconds, start = n / file.sr, (file.start + first) / file.sr
     excerpt = FileSource(request.content, start, seconds)
     return excerpt, [*file.notes, f"a preview: the loudest {seconds:g} s, from {start:.2f} s on"]
-
-
-def _plot(request: TransferRequest, result: TransferResult) -> bytes:
-    from audiostyle.core import plots
-
-    names = " + ".join(path.name for path in request.styles)
-    return plots.transfer_png(result, f"{request.content.name} in the style of {names}")
 
 
 def _check_output(output: Path, inputs: Sequence[Path], force: bool) -> None:
