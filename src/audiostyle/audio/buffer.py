@@ -7,15 +7,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio.level import BLOCK_SAMPLES
 from audiostyle.utils.atomic_files import write_error
-
-Array = npt.NDArray[Any]
 
 BUFFER_BYTES = 64 << 20
 

@@ -6,12 +6,10 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from audiostyle.arrays import Array
 
 ANALYSIS_LEVEL_DB = -20.0  # dBFS; all audio is brought to this level before analysis
 BLOCK_SAMPLES = 1 << 18  # processed at a time

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio.level import power_to_db, split_blocks
 from audiostyle.audio.limiter import Limiter
-
-Array = npt.NDArray[Any]
 
 BLOCK_SECONDS = 1 / 3  # approximately: the blocks of the meter are a power of two
 LOUDNESS_PASSES = 4

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import soundfile as sf
 
+from audiostyle.arrays import Array
 from audiostyle.audio.level import BLOCK_SAMPLES
 from audiostyle.errors import AudioFileError
 from audiostyle.utils.safe_read import system_name
 from audiostyle.utils.stderr_capture import CapturedStderr, capture_stderr
-
-Array = npt.NDArray[Any]
 
 MIN_RATE, MAX_RATE = 1000, 768_000  # Hz; other rates are broken headers
 # Programs that write to a pipe claim more bytes than this: they do not know the length.

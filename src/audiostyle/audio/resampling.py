@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio.level import split_blocks
-
-Array = npt.NDArray[Any]
 
 
 def resample_stream(

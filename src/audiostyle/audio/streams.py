@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio.level import OFFSET_THRESHOLD, SILENCE_DB, split_blocks
 from audiostyle.audio.loudness import LoudnessMeter
 from audiostyle.config.transfer_config import MAX_CHANNELS, MIN_SECONDS
 from audiostyle.errors import AudioFileError
-
-Array = npt.NDArray[Any]
 
 
 class AudioSource(Protocol):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import soundfile as sf
 
+from audiostyle.arrays import Array
 from audiostyle.audio.level import BLOCK_SAMPLES, split_blocks
 from audiostyle.audio.reader import FORMATS
 from audiostyle.audio.resampling import resample_stream
@@ -18,8 +18,6 @@ from audiostyle.errors import ConfigError, OutputError
 from audiostyle.utils.atomic_files import part_file, write_error
 from audiostyle.utils.safe_read import system_name
 from audiostyle.utils.suggestions import check_choice
-
-Array = npt.NDArray[Any]
 
 TRIAL_BYTES = 4096  # less than any output with its record
 MAX_SAMPLE_BYTES = 8  # of any subtype

@@ -13,15 +13,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.events import TERMS
 
 if TYPE_CHECKING:
     from audiostyle.config.transfer_config import TransferConfig
     from audiostyle.core.transfer import TransferResult
 
-Array = npt.NDArray[Any]
 
 MAX_COLUMNS = 1000  # of a spectrogram
 WEBP_QUALITY = 62

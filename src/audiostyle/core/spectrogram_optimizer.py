@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.events import Callback
 from audiostyle.nn import backbones
@@ -16,8 +16,6 @@ from audiostyle.nn.features import FeatureAnalyzer
 from audiostyle.nn.objective import Data, StyleObjective, from_variable, to_variable
 from audiostyle.nn.optimizer import OptimizationResult, Optimizer
 from audiostyle.nn.style_statistics import StyleStatistics
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

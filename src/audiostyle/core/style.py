@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio.streams import ArraySource, StreamReader
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.initialization import StyleSamples
@@ -26,7 +26,6 @@ from audiostyle.nn.style_statistics import (
 if TYPE_CHECKING:
     from audiostyle.nn.features import FeatureAnalyzer
 
-Array = npt.NDArray[Any]
 
 STATISTICS = ("grams", "means")  # of a `StyleStatistics`, layer by layer
 EXCERPT_SECONDS = 60.0  # of a style that are kept for the plot and for init="style"

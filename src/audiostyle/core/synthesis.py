@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.audio.loudness import (
     LoudnessMatchedStream,
@@ -29,7 +28,6 @@ from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.dsp.preview import SpectrogramPreview
 from audiostyle.dsp.segmentation import fade_in
 
-Array = npt.NDArray[Any]
 Listener = Callable[[Array], None]
 
 TOP_GAIN_LIMITS_DB = (-30.0, 12.0)  # of the range above the analysis

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.audio.loudness import LoudnessMatchedStream
 from audiostyle.audio.streams import ArraySource
@@ -26,7 +26,6 @@ from audiostyle.nn.device import Device, choose_device, load_tensorflow
 if TYPE_CHECKING:
     from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
 
-Array = npt.NDArray[Any]
 
 SPECTROGRAM_BLOCK_FRAMES = 4096  # of the optimised spectrogram, which may go to disk
 

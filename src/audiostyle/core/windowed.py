@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.audio.streams import StreamReader
 from audiostyle.core.initialization import Initializer
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
     from audiostyle.nn.optimizer import OptimizationResult
 
-Array = npt.NDArray[Any]
 
 BATCH_WINDOWS = {"CPU": 1, "GPU": 4}  # windows that are optimised side by side
 ANNOUNCED_SECONDS = 60.0  # a transfer that takes longer is announced

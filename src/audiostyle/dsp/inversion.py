@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.dsp.spectrogram import REFERENCE_POWER, db_to_power, istft, stft
-
-Array = npt.NDArray[Any]
 
 FIT_GAIN_LIMIT = np.float32(1e15)  # of power: digital silence cannot be raised
 

@@ -9,12 +9,9 @@ and it is computed in mel bands, which is faster.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from audiostyle.arrays import Array
 
 SEMITONES = range(-5, 7)  # an octave of transpositions: any note finds its pitch class
 MAX_FRAMES = 300  # of the style in the dictionary, before transposition

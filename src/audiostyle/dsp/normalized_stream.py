@@ -9,11 +9,10 @@ stereo in memory would take more than a gigabyte.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio.level import ActiveLevelMeter
 from audiostyle.audio.loudness import LoudnessMeter
 from audiostyle.audio.resampling import resample_stream
@@ -22,8 +21,6 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.segmentation import WINDOW_FRAMES, split_frames
 from audiostyle.errors import AudioFileError
-
-Array = npt.NDArray[Any]
 
 
 class NormalizedStream:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
-
-Array = npt.NDArray[Any]
 
 PREVIEW_FRAMES = 4096  # of a spectrogram that is only displayed
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from audiostyle.arrays import Array
 
 WINDOW_FRAMES = 1312  # 30.5 s by default: a clip of GTZAN is one window
 OVERLAP_FRAMES = 96  # of neighbouring windows: margins that are dropped, and a crossfade

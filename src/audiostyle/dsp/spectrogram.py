@@ -12,14 +12,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
-
-Array = npt.NDArray[Any]
 
 REFERENCE_POWER = 100.0  # mel power of 0 dB: the loudest bands of music at -20 dBFS lie near it
 ENVELOPE_LIMIT_DB = 30.0  # a band that the content hardly has is not raised out of its noise floor

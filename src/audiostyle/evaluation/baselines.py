@@ -9,12 +9,9 @@ References
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from audiostyle.arrays import Array
 
 # IEC 61260-1, base two: 25 Hz to 20 kHz.
 THIRD_OCTAVE_CENTRES_HZ = 1000.0 * 2.0 ** (np.arange(-16, 14) / 3.0)

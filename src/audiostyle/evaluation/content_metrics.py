@@ -18,12 +18,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.errors import MissingPackageError
 from audiostyle.evaluation.style_metrics import HOP_LENGTH, SAMPLE_RATE, moving_average
-
-Array = npt.NDArray[Any]
 
 BINS_PER_OCTAVE = 36
 N_OCTAVES = 7

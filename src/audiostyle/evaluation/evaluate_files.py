@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio.reader import Audio, load_audio
 from audiostyle.audio.resampling import resample
 from audiostyle.audio.streams import check_clip
@@ -29,7 +29,6 @@ from audiostyle.files.style_source import StyleSource, clips_of, describe_clip, 
 from audiostyle.nn import device
 from audiostyle.utils.atomic_files import record_path
 
-Array = npt.NDArray[Any]
 Callback = Callable[[int, int, str], Any]
 """Gets the number of steps done, the number of all steps, and what the next one is."""
 

@@ -15,15 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio.loudness import loudness
 from audiostyle.evaluation import content_metrics, style_metrics, tagger
 from audiostyle.evaluation.baselines import make_baselines, match_third_octaves, to_mono
 
 __all__ = ["PairEvaluator", "evaluate", "joint_score", "make_baselines"]
 
-Array = npt.NDArray[Any]
 
 # Limits of the scales: a pair that hardly differs would turn rounding errors into scores.
 LARGEST_FLOOR = 0.75  # distance between halves of the style, as a share of that to the content

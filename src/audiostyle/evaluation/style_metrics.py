@@ -16,14 +16,11 @@ References
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.errors import AudioFileError, ConfigError
-
-Array = npt.NDArray[Any]
 
 SAMPLE_RATE = 22_050  # Hz, of every analysis but the MFCC and the network
 TIMBRE_RATE = 16_000  # Hz, of the MFCC and the network

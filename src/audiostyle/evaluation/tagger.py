@@ -15,11 +15,9 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.errors import WeightsError
-
-Array = npt.NDArray[Any]
 
 SAMPLE_RATE = 16_000  # Hz, as in training
 N_FFT = 512

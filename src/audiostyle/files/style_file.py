@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import audiostyle
+from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.initialization import StyleSamples
 from audiostyle.core.style import STATISTICS, AnalyzedStyle
@@ -30,8 +30,6 @@ from audiostyle.nn.style_statistics import StyleStatistics
 from audiostyle.utils.atomic_files import Staging
 from audiostyle.utils.npz import read_npz
 from audiostyle.utils.safe_read import read_file
-
-Array = npt.NDArray[Any]
 
 SUFFIX = ".style.npz"
 SCHEMA = 4  # 4: arrays are named after the fields of AnalyzedStyle; 3: bands overlap by half

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.style import EXCERPT_SECONDS, STATISTICS
 from audiostyle.dsp import mosaic
 from audiostyle.errors import AudioFileError
 from audiostyle.nn.style_statistics import style_terms
-
-Array = npt.NDArray[Any]
 
 BY_LAYER = tuple(f"statistics/{kind}" for kind in STATISTICS)
 # Sums in float32 differ by 1e-6 of the largest, the shorter ones of a GPU (TF32) by 1e-3.

@@ -12,16 +12,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from audiostyle.arrays import Array, Tensor
 from audiostyle.config.registry import MUSIC_LAYERS, NETWORKS, find_network
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.nn.device import choose_precision
 from audiostyle.nn.weights import load_weights
-
-Array = npt.NDArray[Any]
-Tensor = Any  # TensorFlow ships no types
 
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # of the Caffe models, subtracted from 0..255
 RANDOM_FILTERS = 1024  # for 256 bands; Ulyanov & Lebedev used 4096 for 1025 bins

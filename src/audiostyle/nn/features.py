@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from audiostyle.arrays import Array, Tensor
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.segmentation import split_frames
@@ -23,9 +22,6 @@ from audiostyle.nn.style_statistics import (
     StyleStatisticsAccumulator,
     style_terms,
 )
-
-Array = npt.NDArray[Any]
-Tensor = Any  # TensorFlow ships no types
 
 
 @dataclass(frozen=True)

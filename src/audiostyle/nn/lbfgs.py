@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-Tensor = Any  # TensorFlow ships no types
+from audiostyle.arrays import Tensor
+
 Evaluate = Callable[[Tensor, Any], tuple[Tensor, Tensor, Tensor]]
 """``(x, data) -> (total, gradient, terms)``, each with one entry per item of the batch."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import tensorflow as tf
 
+from audiostyle.arrays import Tensor
 from audiostyle.config.registry import LOSSES, find_loss
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioStyleError, ConfigError, is_memory_error
@@ -20,8 +21,6 @@ from audiostyle.nn.spectrogram_losses import (
     pitch_loss,
     rhythm_loss,
 )
-
-Tensor = Any  # TensorFlow ships no types
 
 MAX_AT_CONTENT = 1e-3  # largest value of a loss at the content itself
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-Tensor = Any  # TensorFlow ships no types
+from audiostyle.arrays import Tensor
 
 NEWTON_SCHULZ_STEPS = 10
 NEWTON_SCHULZ_RANGE = 1e-3  # smallest singular value of interest, relative to the largest

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from audiostyle.arrays import Array, Tensor
 from audiostyle.config.fields import LayerWeights
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
@@ -21,8 +21,6 @@ from audiostyle.nn import loss_registry, spectrogram_losses, style_losses
 from audiostyle.nn.features import FeatureAnalyzer, NetworkFeatures
 from audiostyle.nn.style_statistics import StyleStatistics
 
-Array = npt.NDArray[Any]
-Tensor = Any  # TensorFlow ships no types
 Data = dict[str, Tensor]
 Statistics = dict[str, tuple[Tensor, Tensor]]
 Axes = dict[str, tuple[Array, Array, Array]]

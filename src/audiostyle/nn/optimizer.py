@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from audiostyle.arrays import Array, Tensor
 from audiostyle.errors import OptimizationError
 from audiostyle.events import TERMS, Callback, Iteration
 from audiostyle.nn.lbfgs import (
@@ -28,9 +28,6 @@ from audiostyle.nn.lbfgs import (
     is_finite,
     largest,
 )
-
-Array = npt.NDArray[Any]
-Tensor = Any  # TensorFlow ships no types
 
 PLATEAU_STEPS = 5
 ADAM_BETAS = (0.9, 0.99)

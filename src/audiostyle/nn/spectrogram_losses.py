@@ -10,12 +10,11 @@ how the bands vary, together and over time.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-Tensor = Any  # TensorFlow ships no types
+from audiostyle.arrays import Tensor
 
 ENVELOPE_QUANTILES = 64  # of the temporal envelope
 TEXTURE_BANDS = 40

@@ -32,16 +32,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from audiostyle.arrays import Array, Tensor
 from audiostyle.nn.matrix_sqrt import sqrt_psd
-
-Array = npt.NDArray[Any]
-Tensor = Any  # TensorFlow ships no types
 
 DIAGONAL_LOAD = 1e-4  # of the mean variance: keeps covariances of few positions invertible
 MIN_VARIANCE = 1e-6  # the root has no derivative at 0

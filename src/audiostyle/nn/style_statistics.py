@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.config.fields import LayerWeights
 from audiostyle.config.registry import MUSIC_LAYERS, NETWORKS
 from audiostyle.config.transfer_config import TransferConfig
-
-Array = npt.NDArray[Any]
 
 MUSIC = "music/"  # prefix of the layers of the second network
 TEXTURE = "texture"  # name of the layer of `spectrogram_losses.texture_features`

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.config.registry import VGG19_LAYERS, network_provenance
 from audiostyle.errors import WeightsError
 from audiostyle.utils import npz, safe_read
-
-Array = npt.NDArray[Any]
 
 WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
 SHIPPED = {"vgg19": "vgg19.npz", "musicnn-vgg": "musicnn-vgg.npz"}

@@ -19,15 +19,13 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core import plots
 from audiostyle.events import Iteration, Stage
 from audiostyle.report import html
 from audiostyle.report.charts import frequency_ticks
-
-Array = npt.NDArray[Any]
 
 HOST = "127.0.0.1"
 SNAPSHOT_SECONDS = 0.5  # at least, between two snapshots of the spectrogram

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 import numpy as np
-import numpy.typing as npt
 
+from audiostyle.arrays import Array
 from audiostyle.audio import reader, writer
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp.normalized_stream import NormalizedStream
@@ -21,8 +21,6 @@ from audiostyle.errors import AudioFileError
 from audiostyle.report.charts import format_time
 from audiostyle.report.records import ROLES, PairRecord, SoundFile
 from audiostyle.utils.atomic_files import file_digest
-
-Array = npt.NDArray[Any]
 
 SPECTROGRAM_COLUMNS = 1000  # at least, if there are as many frames; at most twice as many
 WAVE_BINS = 1000

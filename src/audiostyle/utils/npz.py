@@ -8,12 +8,10 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from audiostyle.arrays import Array
 
 MAX_UNPACKED_BYTES = 1 << 30  # all arrays of an archive together
 HEADERS = {
