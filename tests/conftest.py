@@ -161,7 +161,7 @@ def write_wav(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let batches run with a `tests.support.fakes.FakeStylist`, which is returned."""
+    """Let batches run with a `tests.support.fakes.FakeStyleTransfer`, which is returned."""
     from tests.support.fakes import install  # it imports this module
 
     return install(monkeypatch.setattr)

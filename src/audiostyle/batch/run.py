@@ -75,27 +75,7 @@ def run_batch(
     config: TransferConfig | None = None,
     callback: Report | None = None,
     engine: Engine | Cluster | None = None,
-    *,
-    pair: str = "product",
-    by: str = "clip",
-    content_genre: str | None = None,
-    style_genre: str | None = None,
-    limit: int | None = None,
-    shuffle: bool = False,
-    name: str = "{content}__{style}.wav",
-    start: float = 0.0,
-    duration: float | None = None,
-    preview: float | None = None,
-    subtype: str | None = None,
-    evaluate: bool = False,
-    retry_failed: bool = False,
-    force: bool = False,
-    device: str = "auto",
-    threads: int = 0,
-    deterministic: bool = False,
-    shard: str | None = None,
-    preset: str | None = None,
-    verbose: bool = False,
+    **options: Any,
 ) -> BatchResult:
     """Apply many styles to many contents; finished pairs are not computed again.
 
@@ -111,26 +91,13 @@ def run_batch(
         and at the end the `BatchResult`.
     engine : Engine or Cluster, optional
         Where the pairs are computed; by default in this process.
-    pair, by : str
-        ``product``, ``zip``, ``random:N`` or ``csv:FILE``; ``clip``, or ``genre`` to make one style
-        of all clips of a genre.
-    content_genre, style_genre : str, optional
-        Use only this genre.
-    limit, shuffle : int, optional, and bool
-        Maximum number of pairs; whether they are selected at random.
-    name, subtype : str
-        Template of the output names; sample format of the outputs, such as ``PCM_24``.
-    evaluate : bool
-        Evaluate every output.
-    retry_failed, force : bool
-        Try pairs again even if they are expected to fail again; compute everything again, and
-        replace existing outputs.
-    shard : str, optional
-        Compute only this part, such as ``2/8``.
-    start, duration, preview, device, threads, deterministic, preset
-        As for `transfer_file`.
-    verbose : bool
-        Show the messages of TensorFlow.
+    **options
+        Fields of `audiostyle.batch.request.BatchRequest`: ``pair`` (``product``, ``zip``,
+        ``random:N`` or ``csv:FILE``), ``by`` (``clip``, or ``genre`` to make one style of all clips
+        of a genre), ``content_genre``, ``style_genre``, ``limit``, ``shuffle``, ``name`` (template
+        of the output names), ``evaluate``, ``retry_failed``, ``force``, ``shard`` (such as
+        ``2/8``), ``verbose``; and as for `transfer_file` ``start``, ``duration``, ``preview``,
+        ``subtype``, ``device``, ``threads``, ``deterministic`` and ``preset``.
 
     Returns
     -------
@@ -146,11 +113,8 @@ def run_batch(
     DiskError, DeviceError, EngineError, WeightsError, MissingPackageError
         If every other pair would fail too. The journal is intact.
     """
-    options = dict(locals())  # the arguments: no other variable exists yet
-    for other in ("config", "callback", "engine"):
-        del options[other]
-    options |= {"content": str(content), "style": str(style), "out_dir": Path(out_dir)}
-    return run_batch_request(BatchRequest(**options), config or TransferConfig(), callback, engine)
+    request = BatchRequest(str(content), str(style), Path(out_dir), **options)
+    return run_batch_request(request, config or TransferConfig(), callback, engine)
 
 
 def run_batch_request(
