@@ -28,6 +28,8 @@ TESTS = (
     "tests/dsp",
     "tests/nn",
     "tests/utils",
+    "tests/batch/test_journal.py",
+    "tests/batch/test_locks.py",
     "tests/core/test_golden.py",
     "tests/files/test_style_file.py",
 )
