@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
 LOG_LINES = 8  # shown of a process that failed
-FIRST_STEP = re.compile(rb"\bstep 0/\d")  # printed when the losses of the start are known
+FIRST_STEP = re.compile(rb"\biteration 0/\d")  # printed when the losses of the start are known
 
 
 class ProcessFailed(Exception):

@@ -184,14 +184,14 @@ def test_the_first_step_is_timed_by_the_line_that_announces_it(tmp_path: Path) -
 import sys, time
 print("optimising", file=sys.stderr)
 time.sleep(0.3)
-print("window 1/2, step 0/10: total 1.2", file=sys.stderr)
-print("window 1/2, step 10/10: total 1.0", file=sys.stderr)
+print("window 1/2, iteration 0/10: total 1.2", file=sys.stderr)
+print("window 1/2, iteration 10/10: total 1.0", file=sys.stderr)
 """
     usage = run_process([sys.executable, "-c", code], tmp_path / "log", FIRST_STEP)
     assert usage.marked is not None
     assert 0.3 < usage.marked < usage.seconds
-    assert (tmp_path / "log").read_text().count("step") == 2
-    assert not FIRST_STEP.search(b"step 10/10: total 1.0")
+    assert (tmp_path / "log").read_text().count("iteration") == 2
+    assert not FIRST_STEP.search(b"iteration 10/10: total 1.0")
 
 
 # --- the program ---------------------------------------------------------------------------------

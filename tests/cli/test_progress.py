@@ -64,8 +64,8 @@ def test_without_a_terminal_progress_is_lines(monkeypatch: pytest.MonkeyPatch) -
     assert lines == [
         "analysing a.wav, clip 1",
         "CPU: x",
-        "step 0/5: total 1, content 0.25, style 0.75",
-        "step 5/5: total 1, content 0.25, style 0.75",
+        "iteration 0/5: total 1, content 0.25, style 0.75",
+        "iteration 5/5: total 1, content 0.25, style 0.75",
         "turning the spectrogram into sound",
     ]
 
@@ -78,9 +78,9 @@ def test_a_long_optimization_shows_a_line_every_few_seconds(
     monkeypatch.setattr(cli_progress.time, "monotonic", lambda: 1000.0 + next(clock))
     for i in range(6):
         progress(step(i))
-    assert [line.split(":")[0] for line in lines] == ["step 0/5", "step 2/5", "step 4/5"]
+    assert [line.split(":")[0] for line in lines] == ["iteration 0/5", "iteration 2/5", "iteration 4/5"]
     progress.close()  # the last iteration is shown even if the optimization stops early
-    assert lines[-1].startswith("step 5/5: ")
+    assert lines[-1].startswith("iteration 5/5: ")
 
 
 def test_on_a_terminal_there_is_a_bar(
@@ -92,8 +92,8 @@ def test_on_a_terminal_there_is_a_bar(
     bar = capsys.readouterr().err
     assert "5/5 [" in bar
     assert "content 0.25, style 0.75" in bar
-    assert "step/s" in bar
-    assert not any(line.startswith("step") for line in lines)
+    assert "iteration/s" in bar
+    assert not any(line.startswith("iteration") for line in lines)
 
 
 def windows() -> list[Stage | Iteration]:
@@ -111,7 +111,7 @@ def test_several_windows_are_one_bar_that_never_goes_back(
     for event in windows():
         progress(event)
         if isinstance(event, Iteration):
-            shown.append((progress.bar("step").n, progress.bar("step").total))
+            shown.append((progress.bar("iteration").n, progress.bar("iteration").total))
     assert shown == [(n, 15) for n in (0, 1, 2, 3, 4, 5, 5, 6, 7, 10, 11, 12, 13, 14, 15)]
     bar = capsys.readouterr().err
     assert "100%" in bar and "15/15 [" in bar
@@ -127,9 +127,9 @@ def test_lines_name_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     for event in windows():
         progress(event)
     starts = [line.split(":")[0] for line in lines]
-    assert starts[:3] == ["this will take about 12 min", "CPU", "window 1/3, step 0/5"]
-    assert "window 2/3, step 2/5" in starts
-    assert starts[-2:] == ["window 3/3, step 5/5", "turning the spectrogram into sound"]
+    assert starts[:3] == ["this will take about 12 min", "CPU", "window 1/3, iteration 0/5"]
+    assert "window 2/3, iteration 2/5" in starts
+    assert starts[-2:] == ["window 3/3, iteration 5/5", "turning the spectrogram into sound"]
 
 
 def test_fast_windows_do_not_flood_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,9 +137,9 @@ def test_fast_windows_do_not_flood_the_output(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(cli_progress.time, "monotonic", lambda: 1000.0)
     for event in windows():
         progress(event)
-    assert [line.split(":")[0] for line in lines if "step" in line] == [
-        "window 1/3, step 0/5",
-        "window 3/3, step 5/5",
+    assert [line.split(":")[0] for line in lines if "iteration" in line] == [
+        "window 1/3, iteration 0/5",
+        "window 3/3, iteration 5/5",
     ]
 
 
@@ -148,7 +148,7 @@ def test_a_pair_of_several_windows_is_one_bar(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     progress = BatchProgress(ListConsole())
-    bar = progress.bar("step", position=1, leave=False)
+    bar = progress.bar("iteration", position=1, leave=False)
     shown = []
     for event in [*windows(), *(step(i, 2) for i in range(3)), *windows()]:
         progress(event)

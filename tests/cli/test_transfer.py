@@ -81,7 +81,7 @@ def test_the_first_signal_stops_the_optimization_and_writes_the_best_result(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     run = Run(tmp_path)
-    run.wait_for("step 0/")
+    run.wait_for("iteration 0/")
     run.process.send_signal(number)
     assert run.end() == 128 + number
     assert run.left() == {"out.wav", "out.wav.json"}
@@ -102,7 +102,7 @@ def test_the_first_signal_stops_the_optimization_and_writes_the_best_result(
 @needs_signals
 def test_the_second_signal_stops_at_once_and_writes_nothing(tmp_path: Path) -> None:
     run = Run(tmp_path, "--inversion-iterations=10000")
-    run.wait_for("step 0/")
+    run.wait_for("iteration 0/")
     run.process.send_signal(signal.SIGINT)
     run.wait_for("turning the spectrogram into sound")
     run.process.send_signal(signal.SIGINT)
@@ -160,7 +160,7 @@ def test_a_signal_stops_the_optimization_and_sets_the_exit_code(
     else:
         note, timings, last = err.splitlines()[-3:]
         assert (note, timings) == ("a note", "style 0.25 s, optimization 1.50 s")
-        assert last.startswith(f"{Path('c').resolve()} (1 steps, interrupted, ")
+        assert last.startswith(f"{Path('c').resolve()} (1 iterations, interrupted, ")
 
 
 @pytest.fixture
@@ -254,11 +254,11 @@ def test_standard_output_is_the_record_alone(smoke: Smoke) -> None:
 ALLOWED = (
     r"analysing style\.wav.*",
     r"CPU, as asked",
-    r"step 0/3: total \S+, content \S+, style \S+",
-    r"step [1-3]/3: total \S+, content \S+, style \S+",
+    r"iteration 0/3: total \S+, content \S+, style \S+",
+    r"iteration [1-3]/3: total \S+, content \S+, style \S+",
     r"turning the spectrogram into sound",
     r"peaks limited by up to \d+\.\d\d dB",
-    r".*out\.wav \(\d steps(, plateau)?, \d+\.\d s\)",
+    r".*out\.wav \(\d iterations(, plateau)?, \d+\.\d s\)",
 )
 
 

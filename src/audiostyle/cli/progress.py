@@ -65,7 +65,7 @@ class Progress:
     def show_iteration(self, event: Iteration, losses: str) -> None:
         """Move the bar that counts the iterations of all windows."""
         total = event.n_steps * event.n_windows
-        bar = self.bar("step", total=total)
+        bar = self.bar("iteration", total=total)
         if (event.window, event.step) == (1, 0):
             bar.reset(total)
         bar.set_postfix_str(window_label(event) + losses, refresh=False)
@@ -111,7 +111,7 @@ class TransferProgress(Progress):
 
     def _show_line(self, event: Iteration, losses: str) -> None:
         now = time.monotonic()
-        self._pending = f"{window_label(event)}step {event.step}/{event.n_steps}: {losses}"
+        self._pending = f"{window_label(event)}iteration {event.step}/{event.n_steps}: {losses}"
         if (event.window, event.step) == (1, 0) or now - self._last_line >= LINE_INTERVAL:
             self._last_line = now
             self._flush()
@@ -174,7 +174,7 @@ class BatchProgress(Progress):
         )
         if self.terminal and self._jobs:
             self.bar("pair", total=self._jobs, position=0)
-            self.bar("step", position=1, leave=False)
+            self.bar("iteration", position=1, leave=False)
 
     def _end(self, event: Done | Failed, failure: str) -> None:
         self._ended += 1

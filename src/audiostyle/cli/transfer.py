@@ -169,7 +169,7 @@ def run_transfer_command(
         stopped = f", {result.stopped}" if result.stopped != "iterations" else ""
         seconds = time.perf_counter() - began
         console.echo(
-            f"{request.output.resolve()} ({len(result.history) - 1} steps{stopped}, "
+            f"{request.output.resolve()} ({len(result.history) - 1} iterations{stopped}, "
             f"{seconds:.1f} s)"
         )
         if as_json:
