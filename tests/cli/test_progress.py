@@ -78,7 +78,11 @@ def test_a_long_optimization_shows_a_line_every_few_seconds(
     monkeypatch.setattr(cli_progress.time, "monotonic", lambda: 1000.0 + next(clock))
     for i in range(6):
         progress(step(i))
-    assert [line.split(":")[0] for line in lines] == ["iteration 0/5", "iteration 2/5", "iteration 4/5"]
+    assert [line.split(":")[0] for line in lines] == [
+        "iteration 0/5",
+        "iteration 2/5",
+        "iteration 4/5",
+    ]
     progress.close()  # the last iteration is shown even if the optimization stops early
     assert lines[-1].startswith("iteration 5/5: ")
 

@@ -85,11 +85,11 @@ def test_content_loss_is_zero_at_the_content_and_style_loss_at_the_style(
     A, B = spectrograms(analyzer.config)
     own, style = analyzer.style_statistics([A]), analyzer.style_statistics([B])
     at_content = Pair(analyzer, A, style)
-    _, _, terms = at_content.evaluate(objective.to_variable(A, analyzer.config))
+    _, _, terms = at_content.evaluate(objective.to_variable(A, analyzer.config.top_db))
     assert float(terms[0]) == pytest.approx(0, abs=1e-9)
     assert float(terms[1]) > 0.05
     at_style = Pair(analyzer, A, own)
-    _, _, terms = at_style.evaluate(objective.to_variable(A, analyzer.config))
+    _, _, terms = at_style.evaluate(objective.to_variable(A, analyzer.config.top_db))
     assert float(terms[1]) == pytest.approx(0, abs=ZERO[analyzer.config.style_statistic])
 
 
@@ -98,7 +98,7 @@ def test_at_strength_0_the_content_is_the_minimum(analyzer: FeatureAnalyzer) -> 
     at_zero = with_config(analyzer, strength=0.0)
     config = at_zero.config
     pair = Pair(at_zero, A, at_zero.style_statistics([B]))
-    total, gradient, _ = pair.evaluate(objective.to_variable(A, config))
+    total, gradient, _ = pair.evaluate(objective.to_variable(A, config.top_db))
     zero = ZERO[config.style_statistic]
     assert float(total) == pytest.approx(0, abs=config.style_weight * zero)
     assert float(tf.reduce_max(tf.abs(gradient))) < 10 * zero
@@ -111,7 +111,9 @@ def test_the_gradient_is_that_of_finite_differences(analyzer: FeatureAnalyzer) -
     pair = Pair(weighted, A, weighted.style_statistics([B]))
     rng = np.random.default_rng(0)
     # In silence every maximum of the pooling is a tie, without a derivative.
-    x = objective.to_variable(A, config) + tf.constant(rng.uniform(0, 0.2, A.shape), tf.float32)
+    x = objective.to_variable(A, config.top_db) + tf.constant(
+        rng.uniform(0, 0.2, A.shape), tf.float32
+    )
     _, gradient, _ = pair.evaluate(x)
     direction = gradient / tf.reduce_max(tf.abs(gradient))
     step = 1e-3
@@ -136,7 +138,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms(analyzer: FeatureAnalyzer) -
     )
     config = weighted.config
     pair = Pair(weighted, A, weighted.style_statistics([B]))
-    total, _, terms = pair.evaluate(objective.to_variable(A, config) * 0.9)
+    total, _, terms = pair.evaluate(objective.to_variable(A, config.top_db) * 0.9)
     named = dict(zip(TERMS, (float(t) for t in terms), strict=False))
     first, second = (float(t) for t in terms[len(TERMS) :])
     assert named["style"] == pytest.approx((first + 3 * second) / 4, rel=1e-5)
@@ -149,7 +151,7 @@ def test_the_style_loss_of_a_pair_is_1_at_the_content_and_scales_nothing_else(
     analyzer: FeatureAnalyzer,
 ) -> None:
     A, B = spectrograms(analyzer.config)
-    x = objective.to_variable(A, analyzer.config)
+    x = objective.to_variable(A, analyzer.config.top_db)
     terms = {}
     for norm in ("pair", "target"):
         scaled = with_config(analyzer, style_norm=norm)
@@ -167,9 +169,9 @@ def test_the_style_loss_of_a_pair_is_1_at_the_content_and_scales_nothing_else(
 
 def test_the_variable_maps_the_range_to_0_and_1_and_back(tiny_config: TransferConfig) -> None:
     S = np.array([[-80.0, -40.0, 0.0, 5.0]], np.float32)
-    x = objective.to_variable(S, tiny_config)
+    x = objective.to_variable(S, tiny_config.top_db)
     np.testing.assert_allclose(x, [[0, 0.5, 1, 1.0625]])
-    np.testing.assert_allclose(objective.from_variable(x, tiny_config), S, atol=1e-5)
+    np.testing.assert_allclose(objective.from_variable(x, tiny_config.top_db), S, atol=1e-5)
 
 
 def test_no_band_gets_louder_than_its_peak_in_start_or_style(
@@ -177,7 +179,7 @@ def test_no_band_gets_louder_than_its_peak_in_start_or_style(
 ) -> None:
     A, B = spectrograms(analyzer.config)
     pair = Pair(analyzer, A, analyzer.style_statistics([B]), S_start=A + 1)
-    peak = objective.from_variable(pair.upper, analyzer.config)[0, :, 0]
+    peak = objective.from_variable(pair.upper, analyzer.config.top_db)[0, :, 0]
     np.testing.assert_allclose(peak, np.maximum((A + 1).max(axis=1), B.max(axis=1)), atol=1e-3)
 
 

@@ -68,7 +68,7 @@ class SpectrogramOptimizer:
         features = self.analyzer.analyze(S_content)
         seconds = time.perf_counter() - start
         data, upper = self.objective.prepare(S_content, S_init, style, features)
-        return WindowBatch(to_variable(S_init, self.config), data, upper, seconds)
+        return WindowBatch(to_variable(S_init, self.config.top_db), data, upper, seconds)
 
     def optimize(
         self, batch: WindowBatch, callback: Callback | None = None
@@ -93,7 +93,7 @@ class SpectrogramOptimizer:
             tolerance=self.config.tolerance,
             callback=None if callback is None else self._in_decibels(callback),
         )
-        return from_variable(result.x, self.config), result
+        return from_variable(result.x, self.config.top_db), result
 
     def _in_decibels(self, callback: Callback) -> Callback:
         """Let the callback see spectrograms in dB where the optimiser has its variable."""
@@ -101,7 +101,7 @@ class SpectrogramOptimizer:
         def report(event: Any) -> Any:
             def look() -> Array | None:
                 x = event.spectrogram()
-                return None if x is None else from_variable(x, self.config)
+                return None if x is None else from_variable(x, self.config.top_db)
 
             return callback(event.with_spectrogram(look))
 

@@ -90,7 +90,7 @@ class StyleObjective:
         if config.envelope_weight > 0:
             data |= self._envelope_data(tf.constant(S_content), style)
         peak = np.maximum(S_start.max(axis=2), style.peak)[:, :, None]
-        return data, to_variable(peak, config)
+        return data, to_variable(peak, config.top_db)
 
     def signature(self, data: Data) -> tuple[Any, Any]:
         """Return the ``tf.TensorSpec`` of variable and data, with batch and time left open."""
@@ -255,11 +255,11 @@ def _as_batch(style: StyleStatistics) -> Statistics:
     }
 
 
-def to_variable(S: Array, config: TransferConfig) -> Tensor:
+def to_variable(S: Array, top_db: float) -> Tensor:
     """Map dB [shape=(..., n_mels, t)] to the optimised variable: 0 (``-top_db``) .. 1 (0 dB)."""
-    return tf.constant(1.0 + np.asarray(S, np.float32) / config.top_db)
+    return tf.constant(1.0 + np.asarray(S, np.float32) / top_db)
 
 
-def from_variable(x: Tensor, config: TransferConfig) -> Array:
+def from_variable(x: Tensor, top_db: float) -> Array:
     """Map the optimised variable [shape=(..., n_mels, t), 0..1] back to dB."""
-    return np.asarray((x.numpy() - 1.0) * config.top_db, np.float32)
+    return np.asarray((x.numpy() - 1.0) * top_db, np.float32)
