@@ -253,7 +253,7 @@ def test_standard_output_is_the_record_alone(smoke: Smoke) -> None:
 
 ALLOWED = (
     r"analysing style\.wav.*",
-    r"CPU, as asked",
+    r"CPU, as requested",
     r"iteration 0/3: total \S+, content \S+, style \S+",
     r"iteration [1-3]/3: total \S+, content \S+, style \S+",
     r"turning the spectrogram into sound",

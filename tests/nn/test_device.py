@@ -57,7 +57,7 @@ def test_precision_of_a_processor_goes_by_its_flags(
     assert choose_precision("auto", FakeTF())[0] == "float32"
     monkeypatch.setattr(device.platform, "machine", lambda: "arm64")
     assert choose_precision("auto", FakeTF()) == ("float32", "the processor is arm64")
-    assert choose_precision("bfloat16", FakeTF()) == ("bfloat16", "as asked")
+    assert choose_precision("bfloat16", FakeTF()) == ("bfloat16", "as requested")
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,7 @@ def test_a_stop_on_the_page_acts_like_the_first_signal() -> None:
     assert interrupt.ask()
     assert not interrupt.ask()
     assert interrupt.signals == 1
-    assert said == ["stopping, as asked on the page; the best result so far will be written"]
+    assert said == ["stopping, as requested on the page; the best result so far will be written"]
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ def test_stop_on_the_page_keeps_the_best_result(
 
     poll_page(monkeypatch, on_state)
     assert run_transfer("out.wav", "--live", "--iterations=50000", "--optimizer=adam") == 130
-    assert "stopping, as asked on the page" in capsys.readouterr().err
+    assert "stopping, as requested on the page" in capsys.readouterr().err
     record = json.loads((clips / "out.wav.json").read_text())
     assert record["status"] == "interrupted"
     assert 3 < len(record["losses"]) < 50_000

@@ -143,7 +143,7 @@ def transfer(
         If the parameters do not fit the clips, or TensorFlow already works with another number of
         threads.
     DeviceError
-        If the GPU that was asked for does not exist.
+        If the requested GPU does not exist.
     OptimizationError
         If the losses are not finite.
     """

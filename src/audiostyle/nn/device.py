@@ -143,7 +143,7 @@ def choose_device(name: str = "auto", threads: int = 0) -> Device:
     set_threads(threads)
     tf = load_tensorflow()
     if kind == "cpu":
-        return Device("/CPU:0", "CPU, as asked")
+        return Device("/CPU:0", "CPU, as requested")
     with capture_stderr():  # the first query may complain about missing drivers
         gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
@@ -158,7 +158,7 @@ def choose_device(name: str = "auto", threads: int = 0) -> Device:
     if number >= len(gpus):
         found = f"only {len(gpus)} found" if gpus else explain_missing_gpu(tf)
         raise DeviceError(f"device {name}: {found}; use --device auto or cpu")
-    return Device(f"/GPU:{number}", f"GPU {number} of {len(gpus)}, as asked")
+    return Device(f"/GPU:{number}", f"GPU {number} of {len(gpus)}, as requested")
 
 
 def choose_precision(precision: str, tf: Any) -> tuple[str, str]:
@@ -168,7 +168,7 @@ def choose_precision(precision: str, tf: Any) -> tuple[str, str]:
     Returns the precision, and the reason for the user.
     """
     if precision != "auto":
-        return precision, "as asked"
+        return precision, "as requested"
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]

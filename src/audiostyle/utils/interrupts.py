@@ -41,7 +41,7 @@ class Interrupt:
         if self.stage != "optimization" or self.signals:
             return False
         self.signals = 1
-        self._echo("stopping, as asked on the page; the best result so far will be written")
+        self._echo("stopping, as requested on the page; the best result so far will be written")
         return True
 
     def _handle(self, number: int, _frame: object) -> None:
