@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from audiostyle.arrays import Array, Tensor
 from audiostyle.config.fields import LayerWeights
-from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.events import TERMS
 from audiostyle.nn import loss_registry, spectrogram_losses, style_losses
