@@ -72,5 +72,5 @@ def test_a_terminal_shows_two_bars(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert run("--limit=2") == 0
     err = capsys.readouterr().err
-    assert "2/2" in err and "pair" in err and "step" in err
+    assert "2/2" in err and "pair" in err and "iteration" in err
     assert err.splitlines()[-1].endswith("2 done (2 now), 0 failed")

@@ -232,7 +232,7 @@ OUT = ["-o", "out.wav"]
         ([*OUT, "--style-layers", "blok1_conv1"], "did you mean block1_conv1?"),
         ([*OUT, "--subtype", "pcm24"], "subtype 'pcm24' is not known: did you mean PCM_24?"),
         ([*OUT, "--iteration", "3"], "No such option"),
-        ([*OUT, "--iterations", "-1"], "iterations=-1 must be from 0 to 100000 steps"),
+        ([*OUT, "--iterations", "-1"], "iterations=-1 must be from 0 to 100000"),
         ([*OUT, "--strength", "1.1"], "strength=1.1 must be from 0 to 1"),
         ([*OUT, "--seed", "x"], "seed='x' must be a number"),
         ([*OUT, "--config", "none.toml"], "none.toml cannot be read (No such file"),

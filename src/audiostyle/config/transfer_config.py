@@ -140,7 +140,7 @@ class TransferConfig:
         "lbfgs", "Optimisation", "Optimisation algorithm.", choices=("lbfgs", "adam")
     )
     iterations: int = option(
-        20, "Optimisation", "Maximum number of iterations.", unit="iterations", bounds=(0, 100_000)
+        20, "Optimisation", "Maximum number of iterations.", bounds=(0, 100_000)
     )
     learning_rate: float = option(
         0.02, "Optimisation", "Step size of Adam, as a share of the dB range.", bounds=(1e-6, 1.0)
@@ -190,7 +190,7 @@ class TransferConfig:
         choices=("content", "griffinlim"),
     )
     inversion_iterations: int = option(
-        32, "Inversion", "Iterations of Griffin-Lim.", unit="iterations", bounds=(0, 10_000)
+        32, "Inversion", "Iterations of Griffin-Lim.", bounds=(0, 10_000)
     )
 
     def __post_init__(self) -> None:
