@@ -53,12 +53,14 @@ class FakeOptimizer:
         assert S_content.shape == S_init.shape
         return SimpleNamespace(S=S_init, seconds=self.seconds)
 
-    def optimize(self, batch: Any, callback: Callable[[Iteration], Any]) -> tuple[Array, Any]:
+    def optimize(
+        self, batch: Any, callback: Callable[[Iteration], Any], window: tuple[int, int]
+    ) -> tuple[Array, Any]:
         self.sizes.append(len(batch.S))
         history: list[Iteration] = []
         stopped = "iterations"
         for step in range(3):
-            history.append(iterate(step))
+            history.append(replace(iterate(step), window=window[0], n_windows=window[1]))
             if callback(history[-1]):
                 stopped = "interrupted"
                 break

@@ -59,6 +59,7 @@ class SpectrogramOptimizer:
             learning_rate=config.learning_rate,
             more=self.objective.more,
             signature=self.objective.signature,
+            to_spectrogram=lambda x: from_variable(x, config.top_db),
             jit=jit,
         )
 
@@ -71,11 +72,15 @@ class SpectrogramOptimizer:
         return WindowBatch(to_variable(S_init, self.config.top_db), data, upper, seconds)
 
     def optimize(
-        self, batch: WindowBatch, callback: Callback | None = None
+        self,
+        batch: WindowBatch,
+        callback: Callback | None = None,
+        window: tuple[int, int] = (1, 1),
     ) -> tuple[Array, OptimizationResult]:
         """Optimise windows, and return their spectrograms [shape=(batch, n_mels, t), dB].
 
-        The callback gets every `Iteration`; a true return value stops the optimisation.
+        The callback gets every `Iteration`; a true return value stops the optimisation. `window`
+        is the number of the batch and the number of all batches, for these events.
 
         Raises
         ------
@@ -91,18 +96,7 @@ class SpectrogramOptimizer:
             # iterations would only add rounding errors.
             n_steps=self.config.iterations if self.config.strength > 0 else 0,
             tolerance=self.config.tolerance,
-            callback=None if callback is None else self._in_decibels(callback),
+            callback=callback,
+            window=window,
         )
         return from_variable(result.x, self.config.top_db), result
-
-    def _in_decibels(self, callback: Callback) -> Callback:
-        """Let the callback see spectrograms in dB where the optimiser has its variable."""
-
-        def report(event: Any) -> Any:
-            def look() -> Array | None:
-                x = event.spectrogram()
-                return None if x is None else from_variable(x, self.config.top_db)
-
-            return callback(event.with_spectrogram(look))
-
-        return report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,17 +140,13 @@ class WindowedOptimization:
         if self.stopped == "interrupted":
             return S_init
 
-        def callback(event: Any) -> Any:
-            numbered = replace(event, window=number, n_windows=n_batches)
-            return self._callback(numbered.with_spectrogram(event.spectrogram))
-
         with self._on_device():
             batch = self._optimizer.prepare(S_content, S_init, self._style.statistics)
             self._lap("features")
             if number == 1:
                 self._announce(batch.seconds * n_batches)
                 self._callback(Stage("optimization", self._device.reason))
-            S, optimization = self._optimizer.optimize(batch, callback)
+            S, optimization = self._optimizer.optimize(batch, self._callback, (number, n_batches))
         self._lap("optimization")
         self._record(optimization)
         return S

@@ -67,6 +67,7 @@ class Optimizer:
         learning_rate: float,
         more: Sequence[str] = (),
         signature: Callable[[Any], tuple[Any, Any]] | None = None,
+        to_spectrogram: Callable[[Tensor], Any] = lambda x: x,
         compiled: bool = True,
         jit: bool = False,
     ) -> None:
@@ -76,6 +77,7 @@ class Optimizer:
         self._method = self._make_method(evaluate)
         self._rate = learning_rate if optimizer == "adam" else FIRST_STEP
         self._signature = signature
+        self._to_spectrogram = to_spectrogram
         self._jit = jit
         self._step: Any = None if compiled else self._method.step
         self.traced: Any = None
@@ -90,12 +92,14 @@ class Optimizer:
         n_steps: int,
         tolerance: float,
         callback: Callback | None = None,
+        window: tuple[int, int] = (1, 1),
     ) -> OptimizationResult:
         """Minimise within bounds, from `x` [shape=(batch, ...), float32].
 
         `lower` and `upper` are broadcast to the shape of `x`. The optimisation stops when
         `PLATEAU_STEPS` steps lower the total by less than a share of `tolerance` (0: never), or
-        when the callback, which gets every `Iteration`, returns a true value.
+        when the callback, which gets every `Iteration`, returns a true value. `window` is the
+        number of the window and the number of all windows, for these events.
 
         Raises
         ------
@@ -108,7 +112,7 @@ class Optimizer:
         while True:
             rate = tf.constant(self._rate * np.where(slower, 0.1, 1.0), x.dtype)
             problem = BoundedProblem(data, lower, upper, rate)
-            result, nonfinite = self._run(x, problem, n_steps, tolerance, callback)
+            result, nonfinite = self._run(x, problem, n_steps, tolerance, callback, window)
             if not nonfinite.any():
                 result.restarts = restarts
                 return result
@@ -129,6 +133,7 @@ class Optimizer:
         n_steps: int,
         tolerance: float,
         callback: Callback | None,
+        window: tuple[int, int],
     ) -> tuple[OptimizationResult, Array]:
         """Take up to `n_steps` steps; also return which items met a loss that is not finite."""
         began = time.perf_counter()
@@ -155,9 +160,10 @@ class Optimizer:
             elif better.any():
                 result.x = tf.where(expand_to(tf.constant(better), x), state.x, result.x)
             totals.append(total)
-            event = self._make_iteration(step, n_steps, state, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            event = self._make_iteration(step, n_steps, state, seconds, window)
             result.history.append(event)
-            if callback is not None and _report(callback, event, state.x):
+            if callback is not None and self._report(callback, event, state.x):
                 result.stopped = "interrupted"
                 break
             if tolerance > 0 and step >= PLATEAU_STEPS:
@@ -170,7 +176,12 @@ class Optimizer:
         return result, nonfinite
 
     def _make_iteration(
-        self, step: int, n_steps: int, state: OptimizerState, seconds: float
+        self,
+        step: int,
+        n_steps: int,
+        state: OptimizerState,
+        seconds: float,
+        window: tuple[int, int],
     ) -> Iteration:
         """Describe a step by means over the batch."""
         values = state.terms.numpy().mean(axis=0).tolist()
@@ -183,8 +194,22 @@ class Optimizer:
             **terms,
             layers=dict(zip(self._layers, values[layers:], strict=True)),
             seconds=seconds,
+            window=window[0],
+            n_windows=window[1],
             more=dict(zip(self._more, values[more:layers], strict=True)),
         )
+
+    def _report(self, callback: Callback, event: Iteration, x: Tensor) -> bool:
+        """Call the callback; an event that it keeps does not keep the point in memory."""
+        points = [x]
+
+        def fetch() -> Any:
+            return self._to_spectrogram(points[0]) if points else None
+
+        try:
+            return bool(callback(event.with_spectrogram(fetch)))
+        finally:
+            points.clear()
 
     def _trace(self, state: OptimizerState, problem: BoundedProblem) -> Any:
         specs: Any = None if self._signature is None else self._signature(problem.data)
@@ -197,15 +222,6 @@ class Optimizer:
             self._method.step, input_signature=specs, jit_compile=True, autograph=False
         )
         return self.traced
-
-
-def _report(callback: Callback, event: Iteration, x: Tensor) -> bool:
-    """Call the callback; an event that it keeps does not keep the point in memory."""
-    points = [x]
-    try:
-        return bool(callback(event.with_spectrogram(lambda: points[0] if points else None)))
-    finally:
-        points.clear()
 
 
 def _step_signature(
