@@ -249,7 +249,7 @@ OUT = ["-o", "out.wav"]
         ([*OUT, "--plot", "a.jpg"], "plot=a.jpg must end in .png"),
         (["-o", "out"], "out: has no extension; use one of .wav"),
         (["-o", "out.m4a"], "out.m4a: cannot write files with extension .m4a; use one of .wav"),
-        (["-o", ""], "output '.' names no file: name one, as out.wav"),
+        (["-o", ""], "output '.' names no file: name one, such as out.wav"),
     ],
 )
 def test_a_wrong_option_is_a_usage_error(arguments: list[str], message: str, refused: Cli) -> None:

@@ -78,7 +78,9 @@ def _draw_pairs(
 ) -> list[InputPair]:
     number = how.partition(":")[2]
     if not number.isdecimal() or int(number) < 1:
-        raise ConfigError(f"pair={how!r} must give the number of styles per content, as random:3")
+        raise ConfigError(
+            f"pair={how!r} must give the number of styles per content, such as random:3"
+        )
     pairs = []
     for content in contents:
         others = [style for style in styles if not _is_same(content, style)]

@@ -36,7 +36,7 @@ def parse_shard(text: str | None) -> Shard | None:
         return None
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip(), re.ASCII)
     if match is None:
-        raise ConfigError(f"shard={text!r} must be I/N, as 2/8")
+        raise ConfigError(f"shard={text!r} must be I/N, such as 2/8")
     number, of = int(match[1]), int(match[2])
     if not 1 <= of <= MAX_SHARDS:
         raise ConfigError(f"shard={text!r}: the number of shards must be from 1 to {MAX_SHARDS}")

@@ -315,5 +315,5 @@ def _check_layer(network: str, spec: NetworkSpec, layer: str) -> None:
         check_choice(f"layer of {network}", layer, spec.layers)
     elif not (layer.startswith("width") and layer[5:].isdecimal() and 1 <= int(layer[5:]) <= 512):
         raise ConfigError(
-            f"layer {layer!r} of {network} must be widthN with N frames from 1 to 512, as width11"
+            f"layer {layer!r} of {network} must be widthN, N from 1 to 512 frames, such as width11"
         )

@@ -52,7 +52,9 @@ class TransferRequest:
     def check(self) -> None:
         """Raise a `ConfigError` if a value is invalid, whatever the files hold."""
         if not self.output.name:
-            raise ConfigError(f"output {str(self.output)!r} names no file: name one, as out.wav")
+            raise ConfigError(
+                f"output {str(self.output)!r} names no file: name one, such as out.wav"
+            )
         if not self.styles:
             raise ConfigError("no style given: at least one file or folder is needed")
         self._check_weights()
