@@ -35,7 +35,7 @@ EVERYTHING = TransferConfig(
         ({"style_layers": "block1_conv"}, "did you mean block1_conv"),
         ({"style_layers": "block5_conv2"}, "layer of vgg19 'block5_conv2' is not known"),
         ({"network": "musicnn-vgg", "style_layers": "conv9"}, "layer of musicnn-vgg 'conv9'"),
-        ({"network": "random-1d", "style_layers": "width0"}, "widthN with N frames from 1 to 512"),
+        ({"network": "random-1d", "style_layers": "width0"}, "widthN, N from 1 to 512 frames"),
         ({"network": "random-1d", "bands": 2}, "bands=2 does not fit network=random-1d"),
         ({"style_layers": "block1_conv1,block1_conv1=2"}, "names a layer twice"),
         ({"style_layers": {"block1_conv1": -1}}, "weight -1.0 of block1_conv1 must be finite"),
