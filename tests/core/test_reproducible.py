@@ -21,8 +21,6 @@ from tests.support.fakes import sounds
 
 OPTIONS = [*TINY_OPTIONS, "--device=cpu", "--quiet", "--deterministic"]
 
-pytestmark = pytest.mark.slow
-
 
 def audiostyle(folder: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "audiostyle", *arguments, *OPTIONS]
@@ -31,8 +29,8 @@ def audiostyle(folder: Path, *arguments: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make two contents with one style each way: alone, alone again, in a batch, in shards."""
+def transfers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the same transfer in two processes."""
     root = tmp_path_factory.mktemp("same")
     (root / "in").mkdir()
     for i in range(2):
@@ -40,27 +38,36 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sf.write(root / "style.wav", make_noise(), SR)
     for name in ("one.wav", "two.wav"):
         audiostyle(root, "transfer", "in/1.wav", "style.wav", "-o", name)
-    audiostyle(root, "batch", "in", "style.wav", "-o", "whole")
-    audiostyle(root, "batch", "in", "style.wav", "-o", "parts", "--limit=1")  # then resumed
-    for shard in ("1/2", "2/2"):
-        audiostyle(root, "batch", "in", "style.wav", "-o", "parts", f"--shard={shard}")
     return root
 
 
-def test_two_processes_give_the_same_bytes(folder: Path) -> None:
-    assert (folder / "one.wav").read_bytes() == (folder / "two.wav").read_bytes()
+@pytest.fixture(scope="module")
+def folder(transfers: Path) -> Path:
+    """Make two contents with one style in a batch as well, whole and in shards."""
+    audiostyle(transfers, "batch", "in", "style.wav", "-o", "whole")
+    audiostyle(transfers, "batch", "in", "style.wav", "-o", "parts", "--limit=1")  # then resumed
+    for shard in ("1/2", "2/2"):
+        audiostyle(transfers, "batch", "in", "style.wav", "-o", "parts", f"--shard={shard}")
+    return transfers
 
 
+def test_two_processes_give_the_same_bytes(transfers: Path) -> None:
+    assert (transfers / "one.wav").read_bytes() == (transfers / "two.wav").read_bytes()
+
+
+@pytest.mark.slow
 def test_a_batch_gives_the_same_bytes(folder: Path) -> None:
     made = sounds(folder / "whole")
     assert len(made) == 2
     assert made["1__style.wav"] == (folder / "one.wav").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_resumed_batch_and_shards_give_the_same_bytes(folder: Path) -> None:
     assert sounds(folder / "parts") == sounds(folder / "whole")
 
 
+@pytest.mark.slow
 def test_the_record_contains_deterministic(folder: Path) -> None:
     for path in (folder / "one.wav.json", folder / "whole" / "1__style.wav.json"):
         record = json.loads(path.read_text())
