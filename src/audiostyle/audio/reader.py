@@ -29,8 +29,6 @@ STREAMED_BYTES = 2**31 - 2**16
 # What versions of libsndfile report of a truncated compressed file.
 DAMAGE = ("", "flac decoder lost sync", "Internal psf_fseek() failed")
 
-CLIP_EXTENSIONS = {".wave", ".aifc", ".snd", ".rf64"}  # read only; `FORMATS` are also written
-
 FORMATS = {
     ".wav": "WAV",
     ".flac": "FLAC",
@@ -44,6 +42,17 @@ FORMATS = {
     ".caf": "CAF",
     ".au": "AU",
 }
+"""Formats that are written, by their extensions."""
+
+CLIP_EXTENSIONS = {
+    *FORMATS,
+    *(".wave", ".bwf", ".rf64", ".aifc", ".snd", ".spx", ".mp2", ".mp1", ".mpga"),
+    *(".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2"),
+    *(".aac", ".ac3", ".eac3", ".dts", ".amr", ".gsm", ".weba", ".webm", ".mka", ".mkv"),
+    *(".wma", ".asf", ".wmv", ".avi", ".flv", ".ogv", ".ogm", ".ogx", ".ts", ".mts", ".m2ts"),
+    *(".mpg", ".mpeg", ".vob", ".wv", ".ape", ".tta", ".tak", ".mpc"),
+}
+"""Extensions of all files that are read."""
 
 
 @dataclass
@@ -222,7 +231,7 @@ def find_clips(folder: str | Path) -> list[Path]:
     Raises an `AudioFileError` if there are none.
     """
     folder = Path(folder)
-    extensions = {*FORMATS, *CLIP_EXTENSIONS}
+    extensions = CLIP_EXTENSIONS
     clips = sorted(
         path
         for path in folder.rglob("*")

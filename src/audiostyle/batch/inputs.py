@@ -142,7 +142,7 @@ def _expand(source: str) -> tuple[Path, list[Path]]:
 def _expand_glob(pattern: str) -> list[Path]:
     """Expand a glob; a folder stands for all clips in it, and hidden files are skipped."""
     paths: list[Path] = []
-    readable = {*reader.FORMATS, *reader.CLIP_EXTENSIONS}
+    readable = reader.CLIP_EXTENSIONS
     for name in sorted(glob.glob(pattern, recursive=True)):
         path = Path(name)
         if path.name.startswith("."):
