@@ -153,7 +153,7 @@ def test_find_clips_takes_a_hidden_folder_by_name(tmp_path: Path) -> None:
 
 def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
-    with pytest.raises(AudioFileError, match=r"holds no audio files \(\.aif, .*\.wav"):
+    with pytest.raises(AudioFileError, match=r"holds no audio files \(\.3g2, .*\.wav"):
         reader.find_clips(tmp_path)
 
 

@@ -1,4 +1,7 @@
-"""Quick check of a clip: its header, and its first and last block."""
+"""Quick check of a clip: its header, and its first and last block.
+
+Where the last block cannot be read without all others, what is left is only counted.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from audiostyle.audio.reader import describe_damage, open_audio
+from audiostyle.audio.decoder import CUT_OFF
+from audiostyle.audio.reader import open_audio
 from audiostyle.audio.streams import check_channels, check_clip, check_usable
 from audiostyle.errors import AudioFileError
 
@@ -52,22 +56,18 @@ def probe_clip(path: Path) -> ClipInfo:
 
 
 def _probe(path: Path) -> ClipInfo:
-    with open_audio(path) as file:
-        first = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
-        end = len(first)
-        blocks = [first]
-        if len(first) == BLOCK_FRAMES and file.frames > BLOCK_FRAMES:
-            begin = max(BLOCK_FRAMES, file.frames - BLOCK_FRAMES)
-            file.seek(begin)
-            blocks.append(file.read(BLOCK_FRAMES, dtype="float32", always_2d=True))
-            end = begin + len(blocks[-1])
-        damage = describe_damage(file, end)
-        info = ClipInfo(int(file.samplerate), int(file.channels), int(file.frames), file.subtype)
-    if damage:
-        raise AudioFileError(f"{path}: {damage}; copy it again", kind="truncated")
-    if info.frames <= 2 * BLOCK_FRAMES:
-        check_clip(np.concatenate(blocks).T, info.sr, str(path))
+    with open_audio(path) as decoder:
+        first = decoder.read(BLOCK_FRAMES)
+        left, last = decoder.skip_to_last(BLOCK_FRAMES)
+        n = first.shape[1] + left
+        notes = decoder.notes(n)
+        info = ClipInfo(decoder.sr, decoder.channels, n, decoder.subtype)
+    cut = next((note for note in notes if note.startswith(CUT_OFF)), "")
+    if cut:
+        raise AudioFileError(f"{path}: {cut}; copy it again", kind="truncated")
+    if left == last.shape[1]:
+        check_clip(np.concatenate([first, last], axis=1), info.sr, str(path))
     check_channels(info.channels, str(path))
-    finite = all(np.isfinite(block).all() for block in blocks)
+    finite = bool(np.isfinite(first).all() and np.isfinite(last).all())
     check_usable(info.frames, info.sr, finite, str(path))
     return info
