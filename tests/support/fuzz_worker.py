@@ -114,7 +114,7 @@ def load_journal(path: Path) -> str:
 
 def cases(kind: str, folder: Path) -> tuple[st.SearchStrategy[bytes], str, Case]:
     """Return the broken files of a kind, their name, and what to do with one."""
-    if kind in mutations.FORMATS:
+    if kind in (*mutations.FORMATS, *mutations.MEDIA):
         return mutations.broken(mutations.sound(kind)), f"case.{kind}", load_sound
     if kind == "toml":
         return mutations.settings_files(), "case.toml", load_settings

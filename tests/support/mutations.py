@@ -17,14 +17,44 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.files import style_file
 from audiostyle.nn import style_statistics
 from tests.conftest import make_tones
+from tests.support import media
 
-FORMATS = {"wav": "PCM_16", "flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}
+FORMATS = {
+    **{"wav": "PCM_16", "flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"},
+    **{"aiff": "PCM_24", "au": "ULAW", "w64": "FLOAT", "caf": "ALAC_16"},
+}
+"""Formats of libsndfile, and their subtypes."""
+
+MEDIA = {
+    "m4a": ("ipod", "aac"),
+    "mp4": ("mp4", "alac"),
+    "webm": ("webm", "libopus"),
+    "mkv": ("matroska", "flac"),
+    "wma": ("asf", "wmav2"),
+    "aac": ("adts", "aac"),
+    "opus": ("ogg", "libopus"),
+    "ac3": ("ac3", "ac3"),
+    "mp2": ("mp2", "mp2"),
+    "ts": ("mpegts", "mp2"),
+    "mpg": ("mpeg", "mp2"),
+    "avi": ("avi", "libmp3lame"),
+    "flv": ("flv", "libmp3lame"),
+    "wv": ("wv", "wavpack"),
+    "tta": ("tta", "tta"),
+    "amr": ("amr", "amr_nb"),
+}
+"""Formats of FFmpeg: its names of container and encoder."""
 
 Edit = Callable[[bytes], bytes]
 
 
 def sound(extension: str) -> bytes:
     """Encode a valid clip of 0.6 s."""
+    if extension in MEDIA:
+        sr = {"amr": 8000, "ac3": 32_000, "flv": 22_050}.get(extension, 16_000)
+        sr = 48_000 if "opus" in MEDIA[extension][1] else sr
+        picture = extension in ("mp4", "avi", "ts")
+        return media.encode(make_tones(0.6, sr), sr, *MEDIA[extension], picture=picture)
     stream = io.BytesIO()
     y = make_tones(0.6, 16_000)
     sf.write(stream, y, 16_000, format=extension.upper(), subtype=FORMATS[extension])

@@ -58,6 +58,11 @@ OPTIONS = {"format_whitelist": DEMUXERS, "codec_whitelist": CODECS, "protocol_wh
 TRUE_LENGTHS = ("mov", "matroska", "asf", "wav", "aiff", "caf", "w64", "tta", "tak", "ape", "wv")
 LENGTH_TOLERANCE = 0.25  # s; containers round, and count the delay of an encoder
 CUT_OFF = "was cut off"  # notes begin so of files that end before they should
+LOSSLESS = ("alac", "ape", "flac", "mlp", "tak", "truehd", "tta", "wavpack", "wmalossless")
+# Where FFmpeg would drop sound: the last frame of ALAC in CAF is short already, and WMA has only
+# half the delay that it assumes.
+UNTRIMMED = {"caf": LOSSLESS, "asf": ("wmav1", "wmav2")}
+SKIP_MANUAL = 1 << 29  # AV_CODEC_FLAG2_SKIP_MANUAL
 HELD_SAMPLES = 8192  # more than an encoder pads its last frame with
 # libsndfile's names, where it has one.
 FORMATS = {"mov": "MP4", "rf64": "RF64"}
@@ -66,7 +71,6 @@ SUBTYPES = {
     **{"pcm_u8": "PCM_U8", "pcm_s8": "PCM_S8", "pcm_mulaw": "ULAW", "pcm_alaw": "ALAW"},
     **{"adpcm_ms": "MS_ADPCM", "adpcm_ima_wav": "IMA_ADPCM", "gsm": "GSM610", "gsm_ms": "GSM610"},
 }
-LOSSLESS = ("alac", "ape", "flac", "mlp", "tak", "truehd", "tta", "wavpack", "wmalossless")
 DEPTHS = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}
 
 
@@ -232,7 +236,7 @@ class SndfileDecoder:
         except BaseException:
             self._close_base()
             raise
-        file = self._file
+        file, self._position = self._file, 0
         self.sr, self.channels = int(file.samplerate), int(file.channels)
         self.format, self.subtype = str(file.format), str(file.subtype)
         # A FLAC file that was written to a pipe claims more samples than any file has.
@@ -255,20 +259,21 @@ class SndfileDecoder:
         """Read samples; see `Decoder.read`."""
         with self._captured():
             block = self._file.read(n, dtype="float32", always_2d=True)
+        self._position += len(block)
         return np.asarray(block.T)
 
     def skip(self, n: int) -> int:
         """Skip samples; see `Decoder.skip`."""
-        if self.subtype.startswith("MPEG"):  # a frame needs those before it
-            return _skip_by_reading(self, n)
-        n = max(0, min(n, int(self._file.frames) - self._file.tell()))
-        self._file.seek(n, sf.SEEK_CUR)
+        if not self._file.seekable() or self.subtype.startswith("MPEG"):
+            return _skip_by_reading(self, n)  # a frame of MPEG audio needs those before it
+        n = max(0, min(n, int(self._file.frames) - self._position))
+        self._file.seek(self._position + n)
+        self._position += n
         return n
 
     def skip_to_last(self, n: int) -> tuple[int, Array]:
         """Read the last block; see `Decoder.skip_to_last`."""
-        position = self._file.tell()
-        skipped = self.skip(max(0, int(self._file.frames) - n - position))
+        skipped = self.skip(max(0, int(self._file.frames) - n - self._position))
         last = self.read(n)
         return skipped + last.shape[1], last
 
@@ -339,8 +344,9 @@ class AvDecoder:
         """Choose a track, and decode its first frame: only that tells its rate and channels."""
         tracks = container.streams.audio
         if not tracks:
-            what = "pictures only" if container.streams.video else "no sound"
-            raise _no_audio(self._path, f"it holds {what}")
+            if container.streams.video:
+                raise AudioFileError(f"{self._path}: holds pictures and no sound; use another file")
+            raise _no_audio(self._path, "it holds no sound")
         self._n_tracks = len(tracks)
         defaults = [t for t in tracks if "default" in str(getattr(t, "disposition", "")).lower()]
         track = (defaults or tracks)[0]
@@ -350,6 +356,8 @@ class AvDecoder:
         self.is_mpeg, self._container_name = name == "mp3", name
         if self._codec is None:
             raise _no_audio(self._path, "there is no decoder for its sound")
+        if self._codec.name in UNTRIMMED.get(name, ()):
+            self._codec.flags2 |= SKIP_MANUAL
         self._packets: Iterator[Any] = container.demux(track)
         self._waiting: list[Array] = []
         self._n_waiting = self._n_packets = self._n_bad = 0
@@ -398,6 +406,7 @@ class AvDecoder:
         channels, sr = len(frame.layout.channels), int(frame.sample_rate)
         if not self.sr:
             _check_rate(sr, self._path)
+            self._n_dropped = _overlap(self._codec.name, sr)
             self._sample_format = frame.format.name.removesuffix("p")
             self.sr, self.channels = sr, channels
         if (sr, channels) != (self.sr, self.channels):
@@ -409,6 +418,8 @@ class AvDecoder:
             y = (y.astype(np.float32) - 128) / 128
         elif y.dtype.kind == "i":
             y = y / np.float64(2 ** (8 * y.dtype.itemsize - 1))
+        y = y[:, self._n_dropped :]
+        self._n_dropped = max(0, self._n_dropped - int(frame.samples))
         self._waiting.append(np.asarray(y, np.float32))
         self._n_waiting += y.shape[1]
 
@@ -477,6 +488,15 @@ class AvDecoder:
     def close(self) -> None:
         """Close the file."""
         self._resources.close()
+
+
+def _overlap(codec: str, sr: int) -> int:
+    """Return the length of the first block of WMA, which lacks the half that overlaps it."""
+    if codec not in ("wmav1", "wmav2"):
+        return 0
+    if sr <= 16_000:
+        return 512
+    return 1024 if sr <= 22_050 or (sr <= 32_000 and codec == "wmav1") else 2048
 
 
 def changes_error(path: Path, first: Decoder, sr: int, channels: int) -> AudioFileError:

@@ -72,8 +72,10 @@ class SectionFile(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill a buffer up to the end of the section."""
+        left = self._stop - self._start - self._position
+        if left <= 0:  # as damaged headers lead to
+            return 0
         self._file.seek(self._start + self._position)
-        left = max(0, self._stop - self._start - self._position)
         data = self._file.read(min(len(buffer), left))
         buffer[: len(data)] = data
         self._position += len(data)
