@@ -25,7 +25,7 @@ from audiostyle.audio.sections import (
     find_mpeg_streams,
     find_ogg_streams,
 )
-from audiostyle.errors import AudioFileError
+from audiostyle.errors import AudioFileError, MissingPackageError
 from audiostyle.utils.safe_read import system_name
 from audiostyle.utils.stderr_capture import CapturedStderr, capture_stderr
 
@@ -38,6 +38,10 @@ DAMAGE = ("", "flac decoder lost sync", "Internal psf_fseek() failed")
 # Files that libsndfile reads begin so; MPEG audio, which it reads too, is left to FFmpeg.
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"dns.", b"riff", b"caff", b"fLaC",
                  b"OggS")  # fmt: skip
+# Files of these begin so: if FFmpeg cannot open one, it is damaged.
+MEDIA_MAGIC = re.compile(
+    rb"....ftyp|\x1aE\xdf\xa3|0&\xb2u|FLV|wvpk|TTA1|tBaK|MAC |MP\+|MPCK|#!AMR|ID3", re.DOTALL
+)
 MPEG_TAGS = (b"P\x00", b"U\x00")  # of MPEG audio in a WAV file
 
 # What FFmpeg may use: no playlists, which name other files, no images, and no formats of games.
@@ -62,6 +66,9 @@ LOSSLESS = ("alac", "ape", "flac", "mlp", "tak", "truehd", "tta", "wavpack", "wm
 # Where FFmpeg would drop sound: the last frame of ALAC in CAF is short already, and WMA has only
 # half the delay that it assumes.
 UNTRIMMED = {"caf": LOSSLESS, "asf": ("wmav1", "wmav2")}
+MAX_PLANES = 8  # channels in planes of their own; PyAV reads others from wrong addresses
+# What iTunes writes of the samples: flags, delay, padding, length.
+ITUNES = re.compile(r"\s*[0-9A-F]{8} [0-9A-F]{8} [0-9A-F]{8} ([0-9A-F]{16})\b")
 SKIP_MANUAL = 1 << 29  # AV_CODEC_FLAG2_SKIP_MANUAL
 HELD_SAMPLES = 8192  # more than an encoder pads its last frame with
 # libsndfile's names, where it has one.
@@ -114,14 +121,16 @@ def translate_errors(path: Path) -> Iterator[None]:
     except sf.LibsndfileError as error:
         reason = str(error.error_string).removeprefix("Error :").strip().rstrip(".")
         if reason in DAMAGE:
-            raise AudioFileError(
-                f"{path}: is damaged or incomplete; copy or export it again"
-            ) from None
+            raise _damaged(path) from None
         raise _no_audio(path, reason) from None
     except MemoryError:
         raise AudioFileError(
             f"{path}: does not fit into memory; use --start and --duration", kind="out_of_memory"
         ) from None
+
+
+def _damaged(path: Path) -> AudioFileError:
+    return AudioFileError(f"{path}: is damaged or incomplete; copy or export it again")
 
 
 def _no_audio(path: Path, reason: str) -> AudioFileError:
@@ -319,8 +328,13 @@ class AvDecoder:
     frames = 0
 
     def __init__(self, path: Path, section: Section | None = None) -> None:
-        import av
-
+        try:
+            import av
+        except ImportError as error:
+            raise MissingPackageError(
+                f"{path}: is read by PyAV, which cannot be loaded ({error}); "
+                "pip install --force-reinstall av"
+            ) from None
         self._path, self._section, self._av_error = path, section, av.error.FFmpegError
         self._resources = ExitStack()
         with contextlib.ExitStack() as stack:
@@ -333,9 +347,11 @@ class AvDecoder:
                     container_options=OPTIONS,
                     metadata_errors="replace",
                 )
-            except (av.error.FFmpegError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or "Format not recognised"
-                raise _no_audio(path, reason) from None
+            except (av.error.FFmpegError, ValueError):
+                base.seek(0)
+                if MEDIA_MAGIC.match(base.read(16)):
+                    raise _damaged(path) from None
+                raise _no_audio(path, "format not recognised") from None
             stack.enter_context(container)
             self._open_stream(container)
             self._resources = stack.pop_all()
@@ -360,7 +376,7 @@ class AvDecoder:
             self._codec.flags2 |= SKIP_MANUAL
         self._packets: Iterator[Any] = container.demux(track)
         self._waiting: list[Array] = []
-        self._n_waiting = self._n_packets = self._n_bad = 0
+        self._n_decoded = self._n_waiting = self._n_packets = self._n_bad = 0
         self._ended, self._broken, self.sr = False, "", 0
         self._padding = 0  # samples of the last frame that its packet does not count
         while not self._n_waiting and self._decode_packet():
@@ -372,12 +388,13 @@ class AvDecoder:
         self.subtype = self._subtype()
 
     def _subtype(self) -> str:
-        name = self._codec.name.removeprefix("lib").removesuffix("float")
+        name = str(self._codec.name).removeprefix("lib").removesuffix("float")
         depth = re.match(r"pcm_([sf]\d\d)", name)
         if depth:
             return DEPTHS[depth[1]]
         if name in LOSSLESS:
-            return {"s16": "PCM_16", "flt": "FLOAT"}.get(self._sample_format, "PCM_24")
+            depths = {"s16": "PCM_16", "flt": "FLOAT"}
+            return depths.get(self._sample_format, "PCM_24")
         return SUBTYPES.get(name, name.upper())
 
     def _decode_packet(self) -> bool:
@@ -404,10 +421,14 @@ class AvDecoder:
 
     def _add(self, frame: Any) -> None:
         channels, sr = len(frame.layout.channels), int(frame.sample_rate)
+        if frame.format.is_planar and channels > MAX_PLANES:
+            raise AudioFileError(
+                f"{self._path}: {channels} channels in one track; from 1 to {MAX_PLANES} are read"
+            )
         if not self.sr:
             _check_rate(sr, self._path)
             self._n_dropped = _overlap(self._codec.name, sr)
-            self._sample_format = frame.format.name.removesuffix("p")
+            self._sample_format = str(frame.format.name).removesuffix("p")
             self.sr, self.channels = sr, channels
         if (sr, channels) != (self.sr, self.channels):
             raise changes_error(self._path, self, sr, channels)
@@ -422,13 +443,18 @@ class AvDecoder:
         self._n_dropped = max(0, self._n_dropped - int(frame.samples))
         self._waiting.append(np.asarray(y, np.float32))
         self._n_waiting += y.shape[1]
+        self._n_decoded += y.shape[1]
 
     def _end(self) -> None:
         """Drop what the last frame was padded with, where the container tells."""
         self._ended = True
-        if self._container_name == "mov" and 0 < self._padding < min(HELD_SAMPLES, self._n_waiting):
-            self._waiting = [np.concatenate(self._waiting, axis=1)[:, : -self._padding]]
-            self._n_waiting -= self._padding
+        padding = self._padding if self._container_name == "mov" else 0
+        itunes = ITUNES.match(self._container.metadata.get("iTunSMPB", ""))
+        if itunes:
+            padding = self._n_decoded - int(itunes[1], 16)
+        if 0 < padding < min(HELD_SAMPLES, self._n_waiting):
+            self._waiting = [np.concatenate(self._waiting, axis=1)[:, :-padding]]
+            self._n_waiting -= padding
 
     def read(self, n: int) -> Array:
         """Read samples; see `Decoder.read`."""
