@@ -16,6 +16,7 @@ import numpy as np
 import soundfile as sf
 
 from tests.conftest import Array, make_tones
+from tests.support.media import encode
 
 SR = 16_000
 Write = Callable[[Path], object]
@@ -74,6 +75,20 @@ def broken_frame() -> bytes:
     return bytes(whole)
 
 
+def media(container: str, codec: str, **options: bool | int) -> bytes:
+    """Encode a valid clip as FFmpeg does."""
+    sr = 48_000 if codec == "libopus" else SR
+    return encode(make_tones(0.6, sr), sr, container, codec, **options)  # type: ignore[arg-type]
+
+
+def piped() -> bytes:
+    """Remove the number of samples from the header of a FLAC file."""
+    whole = bytearray(clip(format="FLAC"))
+    whole[21] &= 0xF0
+    whole[22:26] = bytes(4)
+    return bytes(whole)
+
+
 def loop(path: Path) -> None:
     """Make a link to itself."""
     path.symlink_to(path.name)
@@ -116,6 +131,20 @@ CLIPS: dict[str, tuple[Write, str, str]] = {
     "more.mp3": (holding(miscounted(3)), "taken", "taken truncated"),
     "fewer.mp3": (holding(miscounted(0.9)), "taken", "taken"),
     "frame.flac": (holding(broken_frame()), "unreadable", "unreadable"),
+    "phone.m4a": (holding(media("ipod", "aac")), "taken", "taken"),
+    "half.m4a": (holding(media("ipod", "aac")[:4000]), "unreadable", "unreadable"),
+    "half.webm": (holding(media("webm", "libopus")[:4000]), "too_short", "truncated"),
+    "silent.mp4": (holding(media("mp4", "aac", tracks=0, picture=True)), *["unreadable"] * 2),
+    "renamed.wav": (holding(clip(format="MP3")), "taken", "taken"),
+    "joined.mp3": (
+        holding(clip(format="MP3") + b"TAG" + bytes(125) + clip(format="MP3")),
+        "taken",
+        "taken",
+    ),
+    "piped.flac": (holding(piped()), "taken", "taken"),
+    "audio.dsf": (holding(b"DSD " + bytes(9999)), "unreadable", "absent"),
+    "list.m4a": (holding(b"#EXTM3U\n#EXTINF:1,\ngood.wav\n" * 99), *["unreadable"] * 2),
+    "list.ts": (holding(b"ffconcat version 1.0\nfile good.wav\n" * 99), *["unreadable"] * 2),
     "bare.raw": (holding(bytes(20_000)), "unreadable", "unreadable"),
     "folder.wav": (Path.mkdir, "unreadable", "absent"),
     "loop.wav": (loop, "unreadable", "absent"),

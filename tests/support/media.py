@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -30,17 +31,18 @@ def encode(
     With `picture`, a video of some frames comes before the sound; without tracks there is no sound.
     """
     y = np.atleast_2d(y).astype(np.float32)
-    stream = io.BytesIO()
-    with av.open(stream, "w", format=container, options=options or {}) as file:
-        video = _add_video(file) if picture else None
-        outputs = [_add_track(file, codec, sr, LAYOUTS[len(y)]) for _ in range(tracks)]
-        if video is not None:
-            _show(file, video)
-        for number, output in enumerate(outputs):
-            for frame in _frames(y * (number == 0), sr, output.codec_context):
-                file.mux(output.encode(frame))
-            file.mux(output.encode(None))
-    return stream.getvalue()
+    with tempfile.TemporaryDirectory() as folder:  # muxers may read what they have written
+        path = Path(folder, "media")
+        with av.open(str(path), "w", format=container, options=options or {}) as file:
+            video = _add_video(file) if picture else None
+            outputs = [_add_track(file, codec, sr, LAYOUTS[len(y)]) for _ in range(tracks)]
+            if video is not None:
+                _show(file, video)
+            for number, output in enumerate(outputs):
+                for frame in _frames(y * (number == 0), sr, output.codec_context):
+                    file.mux(output.encode(frame))
+                file.mux(output.encode(None))
+        return path.read_bytes()
 
 
 def _add_track(file: Any, codec: str, sr: int, layout: str) -> Any:

@@ -21,7 +21,7 @@ OGG_START = re.compile(rb"OggS\x00[\x02\x03\x06\x07]")
 FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 MARKER_BYTES = 8  # of the longer one
 
-SYNC = re.compile(rb"\xff[\xe0-\xff]")
+SYNC = re.compile(rb"\xff(?=[\xe0-\xff])")
 CONSECUTIVE = 3  # frames of MPEG audio that follow each other are no coincidence
 HEADER_BYTES = 192  # of a frame: enough for the tags that encoders put into an empty one
 # Bit rates in kbit/s by version (1, or 2 and 2.5) and layer.
@@ -99,16 +99,19 @@ def find_ogg_streams(file: BinaryIO) -> list[Section]:
         else:
             sections += [Section(start, size)]
         last = start
-    for section, following in pairwise(sections):
-        section.stop = following.start
-    return sections
+    return _end_at_next(sections)
 
 
 def find_flac_streams(file: BinaryIO) -> list[Section]:
     """Find the FLAC streams of a file."""
-    starts = list(_find(file, FLAC_START))
-    stops = [*starts[1:], file_size(file)]
-    return [Section(start, stop) for start, stop in zip(starts, stops, strict=True)]
+    size = file_size(file)
+    return _end_at_next([Section(start, size) for start in _find(file, FLAC_START)])
+
+
+def _end_at_next(sections: list[Section]) -> list[Section]:
+    for section, following in pairwise(sections):
+        section.stop = following.start
+    return sections
 
 
 def _page_end(file: BinaryIO, start: int) -> int:
