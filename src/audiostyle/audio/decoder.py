@@ -351,7 +351,7 @@ class AvDecoder:
                 base.seek(0)
                 if MEDIA_MAGIC.match(base.read(16)):
                     raise _damaged(path) from None
-                raise _no_audio(path, "format not recognised") from None
+                raise _no_audio(path, "Format not recognised") from None
             stack.enter_context(container)
             self._open_stream(container)
             self._resources = stack.pop_all()
@@ -439,6 +439,7 @@ class AvDecoder:
             y = (y.astype(np.float32) - 128) / 128
         elif y.dtype.kind == "i":
             y = y / np.float64(2 ** (8 * y.dtype.itemsize - 1))
+        self._frame_samples = y.shape[1]
         y = y[:, self._n_dropped :]
         self._n_dropped = max(0, self._n_dropped - int(frame.samples))
         self._waiting.append(np.asarray(y, np.float32))
@@ -474,14 +475,16 @@ class AvDecoder:
 
     def skip_to_last(self, n: int) -> tuple[int, Array]:
         """Count the samples by the durations of the packets; see `Decoder.skip_to_last`."""
-        left, duration = self._n_waiting, 0
+        duration = n_unknown = 0
         try:
             for packet in self._packets if not self._ended else ():
                 duration += packet.duration or 0
+                n_unknown += not packet.duration and bool(packet.size)
         except (self._av_error, ValueError) as error:
             self._broken = str(getattr(error, "strerror", None) or error)
         self._ended = True
-        return left + round(float(duration * self._track.time_base * self.sr)), self._nothing()
+        left = round(float(duration * self._track.time_base * self.sr))
+        return self._n_waiting + left + n_unknown * self._frame_samples, self._nothing()
 
     def notes(self, n: int | None) -> list[str]:
         """Describe damage, and the tracks that are left out; see `Decoder.notes`."""
