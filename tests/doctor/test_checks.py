@@ -282,6 +282,19 @@ def test_every_format_is_written_and_read(monkeypatch: pytest.MonkeyPatch) -> No
     assert found["MP3"].text == "neither read nor written (Unknown format)"
 
 
+def test_ffmpeg_and_its_decoders_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    import av
+
+    result = by_name(checks.check_formats())["FFmpeg"]
+    assert result.state == "ok" and f"PyAV {av.__version__}" in result.text
+    monkeypatch.setattr(av, "codecs_available", {"aac", "mp3float", "opus", "amrnb"})
+    result = by_name(checks.check_formats())["FFmpeg"]
+    assert (result.state, result.text.endswith("without decoders of WMA")) == ("note", True)
+    monkeypatch.setitem(sys.modules, "av", None)
+    result = by_name(checks.check_formats())["FFmpeg"]
+    assert (result.state, result.remedy) == ("fault", "pip install --force-reinstall av")
+
+
 def test_a_missing_libsndfile_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
     (result,) = checks.check_formats()

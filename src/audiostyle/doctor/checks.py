@@ -30,6 +30,8 @@ from audiostyle.utils import memory
 PACKAGE = "audiostyle"
 DEVELOPER_EXTRAS = ("dev", "gpu-step")
 FORMATS = ("WAV", "FLAC", "OGG", "MP3", "AIFF")
+# Decoders of FFmpeg, by the files that need them.
+DECODERS = {"MP3": "mp3float", "M4A and MP4": "aac", "WebM": "opus", "WMA": "wmav2", "AMR": "amrnb"}
 FORMAT_SR = 22_050
 LEVEL_TOLERANCE = 0.05  # of full scale: lossy formats are not exact
 SELFTEST_SECONDS = 300.0  # the first import after an installation compiles a lot
@@ -214,6 +216,24 @@ def check_formats() -> Iterator[CheckResult]:
         remedy = "convert such files, or install a newer soundfile" if problem else ""
         yield CheckResult("formats", name, state, problem or "read and written", remedy)
     yield CheckResult("formats", "others", "ok", ", ".join(x for x in known if x not in FORMATS))
+    yield _check_ffmpeg()
+
+
+def _check_ffmpeg() -> CheckResult:
+    """Check that FFmpeg, which comes with PyAV, has its decoders."""
+    try:
+        import av
+
+        missing = [files for files, codec in DECODERS.items() if codec not in av.codecs_available]
+        version = ".".join(map(str, av.library_versions["libavcodec"]))
+    except Exception as error:  # an OSError or ImportError if a library is missing or broken
+        text = f"cannot be used ({describe_error(error)})"
+        return CheckResult("formats", "FFmpeg", "fault", text, "pip install --force-reinstall av")
+    text = f"libavcodec {version} of PyAV {av.__version__}"
+    if missing:
+        text += f", without decoders of {', '.join(missing)}"
+        return CheckResult("formats", "FFmpeg", "note", text, "pip install --force-reinstall av")
+    return CheckResult("formats", "FFmpeg", "ok", f"{text}; reads {', '.join(DECODERS)} and others")
 
 
 def _try_format(soundfile: Any, name: str) -> str:

@@ -88,7 +88,7 @@ class EvaluationReport:
         record = {
             "schema": SCHEMA,
             "audiostyle": audiostyle.__version__,
-            "versions": package_versions("librosa", "numpy", "soundfile", "mir_eval"),
+            "versions": package_versions("librosa", "numpy", "soundfile", "av", "mir_eval"),
             "content": self.content,
             "style": self.style,
             "outputs": [entry(scores) for scores in self.scores if not scores.is_baseline],

@@ -60,7 +60,7 @@ def make_record(
         "threads": request.threads,
         "deterministic": request.deterministic,
         "precision": result.precision,
-        "versions": package_versions("librosa", "numpy", "soundfile"),
+        "versions": package_versions("librosa", "numpy", "soundfile", "av"),
         "stopped": result.stopped,
         "restarts": result.restarts,
         "windows": result.n_windows,

@@ -98,7 +98,7 @@ def describe_style(source: StyleSource, config: TransferConfig) -> dict[str, Any
         "made_with": essentials(config),
         "parameters": config.to_dict(),
         "weights": weights.provenance(config.network, config.weights),
-        "versions": package_versions("librosa", "numpy", "soundfile"),
+        "versions": package_versions("librosa", "numpy", "soundfile", "av"),
     }
     return dict(to_json_value(about))
 
