@@ -121,7 +121,7 @@ def test_joined_mp3_files_are_all_read(load: Load, tmp_path: Path) -> None:
         for part, mode in zip(parts, ["VARIABLE", "CONSTANT", "VARIABLE"], strict=True)
     ]
     audio = load(files[0] + ID3V1 + id3() + files[1] + APE + files[2], "a.mp3")
-    assert audio.notes == [f"{tmp_path / 'a.mp3'}: holds 3 streams; all are read"]
+    assert audio.notes == [f"{tmp_path / 'a.mp3'}: holds 3 streams, one after another"]
     assert audio.y.shape == (1, 2 * N + 20_011)
     for part, y in zip(parts, np.split(audio.y[0], [N, 2 * N]), strict=True):
         check_same(y, part)
@@ -162,7 +162,7 @@ def test_chained_ogg_streams_are_all_read(subtype: str, sr: int, tmp_path: Path)
     path.write_bytes(b"".join((tmp_path / f"{i}.ogg").read_bytes() for i in (0, 1, 2, 0)))
     audio = reader.load_audio(path)
     np.testing.assert_array_equal(audio.y, np.concatenate([*alone, alone[0]], axis=1))
-    assert audio.notes == [f"{path}: holds 4 streams; all are read"]
+    assert audio.notes == [f"{path}: holds 4 streams, one after another"]
     assert (audio.format, audio.subtype) == ("OGG", subtype)
     assert probe_clip(path).frames == audio.y.shape[1]
     part = reader.load_audio(path, start=1.0, duration=1.5)
@@ -173,6 +173,16 @@ def test_joined_flac_files_are_all_read(load: Load) -> None:
     y = np.round(sound() * 2**15) / 2**15
     audio = load(libsndfile(y, "FLAC") + libsndfile(y[:20_000], "FLAC"), "a.flac")
     np.testing.assert_array_equal(audio.y[0], np.concatenate([y, y[:20_000]]))
+
+
+def test_a_damaged_stream_of_a_chain_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.ogg"
+    whole = libsndfile(sound(), "OGG")
+    damaged = whole[:40] + bytes(200) + whole[240:]
+    path.write_bytes(whole + damaged + whole)
+    audio = reader.load_audio(path)
+    assert audio.y.shape == (1, 2 * N)
+    assert audio.notes[1:] == [f"{path}: stream 2 is damaged and left out"]
 
 
 def test_streams_that_differ_are_refused(tmp_path: Path) -> None:
@@ -441,6 +451,18 @@ def test_more_planes_than_can_be_read_are_refused(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(AudioFileError, match="24 channels in one track; from 1 to 8 are read"):
         reader.load_audio(path)
+
+
+def test_an_mp3_with_a_hole_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    frames = frames_of(mp3(sound()))
+    third = len(frames) // 3
+    hole = sum(map(len, frames[third : 2 * third]))
+    path.write_bytes(b"".join(frames[:third]) + bytes(hole) + b"".join(frames[2 * third :]))
+    audio = reader.load_audio(path)
+    assert audio.notes[0] == f"{path}: is damaged: {hole} bytes in it are no sound"
+    assert 0.6 * N < audio.y.shape[1] < 0.8 * N
+    assert probe_clip(path).kind == ""
 
 
 def test_damaged_packets_are_counted(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_bytes_between_frames_end_no_stream(junk: bytes) -> None:
     size = len(data) // whole.n_frames
     broken = junk + data[: 10 * size] + junk + data[10 * size :] + junk
     (section,) = sections.find_mpeg_streams(io.BytesIO(broken))
-    assert section.n_frames == whole.n_frames
+    assert (section.n_frames, section.n_lost) == (whole.n_frames, len(junk))
     assert (section.start, section.stop) == (len(junk), len(broken) - len(junk))
 
 

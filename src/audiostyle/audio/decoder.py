@@ -495,6 +495,8 @@ class AvDecoder:
                 notes.append(f"{CUT_OFF}: its header claims {claimed} samples, it holds {n}")
             elif self._broken:
                 notes.append(f"{CUT_OFF} after {n / self.sr:.3f} s ({self._broken})")
+        if self._section is not None and self._section.n_lost:
+            notes.append(f"is damaged: {self._section.n_lost} bytes in it are no sound")
         if self._n_bad:
             notes.append(f"is damaged: {self._n_bad} of {self._n_packets} packets were left out")
         if self._n_tracks > 1:
@@ -505,8 +507,8 @@ class AvDecoder:
         section = self._section
         if section is not None and section.claimed:
             samples = 1152 if self.sr >= 32_000 else 576
-            short = section.claimed > section.n_frames
-            return (section.claimed * samples) if short else 0
+            cut = section.claimed > section.n_frames and not section.n_lost
+            return section.claimed * samples if cut else 0
         if self._container_name not in TRUE_LENGTHS:
             return 0
         if self._track.duration:
@@ -543,7 +545,8 @@ class ChainDecoder:
         self, path: Path, sections: list[Section], open_section: Callable[[Path, Section], Decoder]
     ) -> None:
         self._path, self._sections, self._open = path, sections, open_section
-        self._next, self._n, self._notes = 1, 0, [f"holds {len(sections)} streams; all are read"]
+        self._n, self._number, self._next = 0, 1, 1  # samples; the current stream; those tried
+        self._notes = [f"holds {len(sections)} streams, one after another"]
         self._decoder = open_section(path, sections[0])
         first = self._decoder
         self.sr, self.channels = first.sr, first.channels
@@ -558,17 +561,24 @@ class ChainDecoder:
                 return block
 
     def _advance(self) -> bool:
-        """Go to the next stream, if there is one."""
-        if self._next == len(self._sections):
-            return False
-        following = self._open(self._path, self._sections[self._next])
-        self._notes += [f"stream {self._next} {note}" for note in self._decoder.notes(self._n)]
-        self._decoder.close()
-        self._decoder, self._n = following, 0
-        self._next += 1
-        if (following.sr, following.channels) != (self.sr, self.channels):
-            raise changes_error(self._path, self, following.sr, following.channels)
-        return True
+        """Go to the next stream that can be read, if there is one."""
+        while self._next < len(self._sections):
+            self._next += 1
+            try:
+                following = self._open(self._path, self._sections[self._next - 1])
+            except (AudioFileError, sf.LibsndfileError):
+                self._notes.append(f"stream {self._next} is damaged and left out")
+                continue
+            self._notes += self._notes_of_stream(self._n)
+            self._decoder.close()
+            self._decoder, self._n, self._number = following, 0, self._next
+            if (following.sr, following.channels) != (self.sr, self.channels):
+                raise changes_error(self._path, self, following.sr, following.channels)
+            return True
+        return False
+
+    def _notes_of_stream(self, n: int | None) -> list[str]:
+        return [f"stream {self._number} {note}" for note in self._decoder.notes(n)]
 
     def skip(self, n: int) -> int:
         """Skip samples by decoding them; see `Decoder.skip`."""
@@ -585,8 +595,7 @@ class ChainDecoder:
 
     def notes(self, n: int | None) -> list[str]:
         """Tell the number of streams, and their damage; see `Decoder.notes`."""
-        last = self._decoder.notes(None if n is None else self._n)
-        return self._notes + [f"stream {self._next} {note}" for note in last]
+        return self._notes + self._notes_of_stream(None if n is None else self._n)
 
     def close(self) -> None:
         """Close the file."""

@@ -43,6 +43,7 @@ class Section:
     n_streams: int = 1  # that it interleaves, such as sound and video
     n_frames: int = 0  # of MPEG audio, without the one that only holds a header
     claimed: int = 0  # frames, by that header; 0 if it does not say
+    n_lost: int = 0  # bytes between the frames that are none
 
 
 class SectionFile(io.RawIOBase):
@@ -191,6 +192,7 @@ def find_mpeg_streams(file: BinaryIO) -> list[Section]:
         if info or frame.format != current:
             sections.append(Section(position, position, claimed=_claimed_frames(head)))
             current = frame.format
+        sections[-1].n_lost += position - sections[-1].stop
         position += frame.size
         sections[-1].stop = position
         sections[-1].n_frames += not info
