@@ -60,7 +60,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'audiostyle' has no attribute {name!r}")
     from importlib import import_module
 
-    from audiostyle.utils.lazy_imports import IMPORT_LOCK
+    from audiostyle.utils.lazy_imports import import_lock
 
-    with IMPORT_LOCK:
+    with import_lock():
         return getattr(import_module(f"audiostyle.{_HOMES[name]}"), name)

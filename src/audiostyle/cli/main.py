@@ -21,7 +21,7 @@ import audiostyle
 from audiostyle.cli.batch import batch_command
 from audiostyle.cli.doctor import completion_command, doctor_command
 from audiostyle.cli.evaluate import evaluate_command
-from audiostyle.cli.progress import Console, discard
+from audiostyle.cli.progress import Console
 from audiostyle.cli.report import report_command
 from audiostyle.cli.status import status_command
 from audiostyle.cli.style import style_command
@@ -133,17 +133,15 @@ def _unexpected(error: Exception) -> str:
 
 
 def _system_error(error: OSError) -> int:
-    """Explain what the system refused: standard output, the current folder, or anything else."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        discard(sys.stdout)
-        return _fail(f"standard output cannot be written ({error.strerror})", 1)
     try:
         os.getcwd()
     except OSError:
         return _fail("the current folder was removed or cannot be read; change to another one", 1)
-    return _fail(_unexpected(error), 1)
+    if is_memory_error(error):
+        return _fail(_unexpected(error), 1)
+    what = error.filename or "standard output, or a file,"  # such as --help > /dev/full
+    reason = f"{what} cannot be read or written ({error.strerror})"
+    return _fail(f"{reason}; run with -v for the traceback", 1)
 
 
 def _fail(message: str, code: int) -> int:

@@ -44,9 +44,7 @@ class Console:
         except OSError as error:
             discard(sys.stdout)
             if not isinstance(error, BrokenPipeError):
-                raise OutputError(
-                    f"standard output cannot be written ({error.strerror})"
-                ) from None
+                raise OutputError(f"standard output cannot be written ({error.strerror})") from None
 
 
 def discard(stream: Any) -> None:

@@ -61,7 +61,9 @@ def chroma(magnitude: Array) -> Array:
     Frames have unit Euclidean norm, or are zero where the clip is silent.
     """
     bins = {"n_octaves": N_OCTAVES, "bins_per_octave": BINS_PER_OCTAVE}
-    return np.asarray(load_librosa().feature.chroma_cqt(C=magnitude, sr=SAMPLE_RATE, fmin=FMIN_HZ, norm=2, **bins))
+    return np.asarray(
+        load_librosa().feature.chroma_cqt(C=magnitude, sr=SAMPLE_RATE, fmin=FMIN_HZ, norm=2, **bins)
+    )
 
 
 def note_frames(magnitude: Array) -> Array:

@@ -6,6 +6,7 @@ Their modules import each other in circles: a second thread would see them half-
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import sys
@@ -17,14 +18,39 @@ from typing import Any
 from audiostyle.errors import OutputError
 from audiostyle.utils.stderr_capture import capture_stderr
 
-IMPORT_LOCK = threading.RLock()
+_LOCK = threading.RLock()
 LIBROSA_MODULES = ("core.spectrum", "core.constantq", "filters", "feature.spectral", "onset")
 
 
+@contextlib.contextmanager
+def import_lock() -> Iterator[None]:
+    """Let one thread import at a time, and give it a current and a temporary folder.
+
+    Some modules ask for these folders when they are imported, though they put nothing there. If the
+    current folder was removed, or no temporary one can be written, they get the root folder.
+    """
+    with _LOCK, contextlib.ExitStack() as stack:
+        try:
+            os.getcwd()
+        except OSError:
+            with contextlib.suppress(OSError):
+                folder = os.open(os.curdir, os.O_RDONLY)
+                stack.callback(os.close, folder)
+                stack.callback(os.fchdir, folder)
+                os.chdir(os.sep)
+        try:
+            tempfile.gettempdir()
+        except OSError:
+            stack.callback(setattr, tempfile, "tempdir", None)
+            tempfile.tempdir = os.path.abspath(os.sep)
+        yield
+
+
+@functools.cache
 def load_librosa() -> Any:
     """Import librosa and the modules of it that audiostyle uses, with or without numba's cache."""
     names = [f"librosa.{name}" for name in ("util.utils", *LIBROSA_MODULES)]
-    with IMPORT_LOCK:
+    with import_lock():
         if not all(name in sys.modules for name in names):
             with _optional_numba_caches():
                 for name in names:
@@ -77,6 +103,7 @@ def _optional_numba_caches() -> Iterator[None]:
             setattr(module, name, cache_class)
 
 
+@functools.cache
 def load_matplotlib() -> Any:
     """Import Matplotlib, with what draws figures to files; MPLBACKEND cannot make it fail.
 
@@ -87,7 +114,7 @@ def load_matplotlib() -> Any:
     OutputError
         If Matplotlib cannot read its configuration, or finds no folder to write to.
     """
-    with IMPORT_LOCK:
+    with import_lock():
         try:
             with capture_stderr():  # it logs that it makes a cache of fonts, or where
                 _import_matplotlib()
@@ -126,19 +153,3 @@ def optional_pyplot() -> Iterator[None]:
     finally:
         if hidden:
             del sys.modules[hidden]
-
-
-@contextlib.contextmanager
-def optional_temporary_folder() -> Iterator[None]:
-    """Let modules ask for the temporary folder in this block, though none can be written."""
-    try:
-        tempfile.gettempdir()
-    except OSError:
-        tempfile.tempdir = os.path.abspath(os.sep)
-    else:
-        yield
-        return
-    try:
-        yield
-    finally:
-        tempfile.tempdir = None
