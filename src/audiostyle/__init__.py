@@ -60,4 +60,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'audiostyle' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"audiostyle.{_HOMES[name]}"), name)
+    from audiostyle.utils.lazy_imports import import_lock
+
+    with import_lock():
+        return getattr(import_module(f"audiostyle.{_HOMES[name]}"), name)

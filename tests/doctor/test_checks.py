@@ -257,8 +257,21 @@ def test_a_full_or_unwritable_folder_is_reported(
     monkeypatch.setattr(checks.os, "getcwd", lambda: str(tmp_path / "none"))
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: open(folder))
     found = by_name(checks.check_resources())
-    assert (found["temporary files"].state, found["this folder"].state) == ("fault", "note")
+    assert (found["temporary files"].state, found["this folder"].state) == ("note", "note")
     assert "No such file" in found["this folder"].text
+
+
+def test_folders_that_are_not_there_are_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(checks.tempfile, "gettempdir", fail)
+    monkeypatch.setattr(checks.os, "getcwd", fail)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    found = by_name(checks.check_resources())
+    for name, remedy in (("temporary files", "TMPDIR"), ("this folder", "write"), ("home", "HOME")):
+        assert (found[name].state, remedy in found[name].remedy) == ("note", True)
 
 
 def test_every_format_is_written_and_read(monkeypatch: pytest.MonkeyPatch) -> None:

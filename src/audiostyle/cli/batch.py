@@ -49,6 +49,18 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     "genres/jazz genres/classical -o out --engine ray --ray-address auto",
     "genres/jazz genres/classical -o out --shard 2/8",
     usage="-o FOLDER [OPTIONS]",
+    help="""Apply the style of every STYLE to every CONTENT; run it again to resume.
+
+    CONTENT and STYLE are each a folder with all its subfolders, a glob in quotes, @FILE (a list of
+    paths, one per line, relative to the list) or a file; STYLE may also be a style file. The layout
+    of GTZAN is supported: --content-genre jazz --style-genre classical. All inputs are checked
+    first, and a broken one affects only its own pairs. FOLDER/journal.jsonl records which pairs are
+    done: the next run processes only what is missing, has failed, or whose input or parameters
+    changed. FOLDER/results.csv and FOLDER/results.jsonl hold one row per pair. Exit codes: 0 all
+    done; 1 some pairs failed; 2 usage error; 3 no pair succeeded; 4 disk full, device missing,
+    cluster unusable, or folder in use (nothing is lost); 130 and 143 after a signal: the first
+    signal stops the current pair cleanly, the second at once.
+    """,
 )
 @click.argument("content", type=INPUT)
 @click.argument("style", type=INPUT)
@@ -121,18 +133,7 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
 )
 @option_group("Cluster", *CLUSTER_OPTIONS)
 def batch_command(as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> int:
-    """Apply the style of every STYLE to every CONTENT; run it again to resume.
-
-    CONTENT and STYLE are each a folder with all its subfolders, a glob in quotes, @FILE (a list of
-    paths, one per line, relative to the list) or a file; STYLE may also be a style file. The layout
-    of GTZAN is supported: --content-genre jazz --style-genre classical. All inputs are checked
-    first, and a broken one affects only its own pairs. FOLDER/journal.jsonl records which pairs are
-    done: the next run processes only what is missing, has failed, or whose input or parameters
-    changed. FOLDER/results.csv and FOLDER/results.jsonl hold one row per pair. Exit codes: 0 all
-    done; 1 some pairs failed; 2 usage error; 3 no pair succeeded; 4 disk full, device missing,
-    cluster unusable, or folder in use (nothing is lost); 130 and 143 after a signal: the first
-    signal stops the current pair cleanly, the second at once.
-    """
+    """Run ``audiostyle batch``."""
     preset, config = take_config(options)
     engine = take_cluster(options)
 

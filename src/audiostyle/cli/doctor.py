@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import get_completion_class
@@ -21,17 +21,22 @@ SCHEMA = 1  # of the JSON document
 NOT_USABLE = 4  # as `audiostyle batch` exits if a device, disk space or a package is missing
 
 
-@command("doctor", "--no-self-test", "--json")
-@option_group("Output", option("--json as_json", "Print the results as JSON, not as a table."))
-@option_group("Run", option("--no-self-test", "Skip the transfer of one second."))
-def doctor_command(as_json: bool, no_self_test: bool) -> int:
-    """Check whether audiostyle works on this machine, and why it uses no GPU.
+@command(
+    "doctor",
+    "--no-self-test",
+    "--json",
+    help="""Check whether audiostyle works on this machine, and why it uses no GPU.
 
     Checks Python and packages against the supported versions, threads, memory, disk, formats, the
     digests of the weights, TensorFlow, its devices and its precision, and transfers the style of
     one second of sound. Each check is ok, a note (something could be better), absent (an optional
     package is not installed), or a fault. Exit codes: 0 audiostyle can be used; 4 it cannot.
-    """
+    """,
+)
+@option_group("Output", option("--json as_json", "Print the results as JSON, not as a table."))
+@option_group("Run", option("--no-self-test", "Skip the transfer of one second."))
+def doctor_command(as_json: bool, no_self_test: bool) -> int:
+    """Run ``audiostyle doctor``."""
     from audiostyle.doctor import checks
 
     results = checks.run_checks(self_test=not no_self_test)
@@ -63,16 +68,22 @@ def render_results(results: list[CheckResult]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@command("completion", "bash", "zsh", "fish")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion_command(shell: str) -> None:
-    """Print the script that lets SHELL (bash, zsh or fish) complete commands and options.
+@command(
+    "completion",
+    "bash",
+    "zsh",
+    "fish",
+    help="""Print the script that lets SHELL (bash, zsh or fish) complete commands and options.
 
     Redirect it to a file that the shell loads: for bash
     ~/.local/share/bash-completion/completions/audiostyle, for zsh _audiostyle in a folder of
     $fpath, for fish ~/.config/fish/completions/audiostyle.fish.
-    """
-    completion = get_completion_class(shell)
-    assert completion is not None  # Click has all three
+    """,
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Run ``audiostyle completion``."""
+    completion: Any = get_completion_class(shell)  # Click has all three
     root = click.get_current_context().find_root().command
-    click.echo(completion(root, {}, "audiostyle", "_AUDIOSTYLE_COMPLETE").source())
+    source = completion(root, {}, "audiostyle", "_AUDIOSTYLE_COMPLETE").source()
+    Console().publish(source + "\n")

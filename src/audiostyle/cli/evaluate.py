@@ -19,6 +19,14 @@ from audiostyle.utils.interrupts import Interrupt
     "song.wav piano.wav out.wav",
     "song.wav piano.wav fast.wav best.wav --baselines",
     "song.mp3 genres/classical out.flac --json --quiet",
+    help="""Measure how much of STYLE each OUTPUT took on, and how much of CONTENT it kept.
+
+    No measure takes part in a transfer; docs/evaluation.md explains them. CONTENT and OUTPUT... are
+    audio files. STYLE is an audio file or a folder whose clips together are one style; only its
+    first 120 s count. Everything is resampled to the rate of the content, and each OUTPUT is cut or
+    padded to its length. If OUTPUT.json, the record of a transfer, names an excerpt of CONTENT, the
+    output is compared to that excerpt. Needs mir_eval: pip install 'audiostyle[evaluate]'.
+    """,
 )
 @click.argument("content", type=PATH)
 @click.argument("style", type=PATH)
@@ -59,14 +67,7 @@ def evaluate_command(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Measure how much of STYLE each OUTPUT took on, and how much of CONTENT it kept.
-
-    No measure takes part in a transfer; docs/evaluation.md explains them. CONTENT and OUTPUT... are
-    audio files. STYLE is an audio file or a folder whose clips together are one style; only its
-    first 120 s count. Everything is resampled to the rate of the content, and each OUTPUT is cut or
-    padded to its length. If OUTPUT.json, the record of a transfer, names an excerpt of CONTENT, the
-    output is compared to that excerpt. Needs mir_eval: pip install 'audiostyle[evaluate]'.
-    """
+    """Run ``audiostyle evaluate``."""
     from audiostyle.evaluation.evaluate_files import run_evaluation
     from audiostyle.evaluation.table import render_table
     from audiostyle.evaluation.types import EvaluationRequest

@@ -11,6 +11,7 @@ completion and usage errors must not wait for it.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Any
 
@@ -20,6 +21,7 @@ import audiostyle
 from audiostyle.cli.batch import batch_command
 from audiostyle.cli.doctor import completion_command, doctor_command
 from audiostyle.cli.evaluate import evaluate_command
+from audiostyle.cli.progress import Console
 from audiostyle.cli.report import report_command
 from audiostyle.cli.status import status_command
 from audiostyle.cli.style import style_command
@@ -70,6 +72,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line on `arguments`, or on those of the process, and exit."""
+    open_standard_streams()
     for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are not text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -87,11 +90,31 @@ def main(arguments: list[str] | None = None) -> None:
         code = _fail("interrupted; nothing was written", error.code)
     except click.Abort:  # Ctrl-C before or after the work
         code = _fail("interrupted", 130)
+    except OSError as error:
+        if state.get("verbose"):
+            raise
+        code = _system_error(error)
     except Exception as error:
         if state.get("verbose"):
             raise
         code = _fail(_unexpected(error), 1)
     sys.exit(code)
+
+
+def open_standard_streams() -> None:
+    """Open the standard streams that are closed on the null device.
+
+    Otherwise the next file that is opened takes the place of a closed one, and its prints.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is this one, as those below it are open.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            stream = open(descriptor, "w" if descriptor else "r", encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
 
 
 def _usage_error(error: click.ClickException) -> int:
@@ -109,6 +132,18 @@ def _unexpected(error: Exception) -> str:
     return f"internal error ({type(error).__name__}: {error}); run with -v for the traceback"
 
 
+def _system_error(error: OSError) -> int:
+    try:
+        os.getcwd()
+    except OSError:
+        return _fail("the current folder was removed or cannot be read; change to another one", 1)
+    if is_memory_error(error):
+        return _fail(_unexpected(error), 1)
+    what = error.filename or "standard output, or a file,"  # such as --help > /dev/full
+    reason = f"{what} cannot be read or written ({error.strerror})"
+    return _fail(f"{reason}; run with -v for the traceback", 1)
+
+
 def _fail(message: str, code: int) -> int:
-    click.echo(f"audiostyle: error: {' '.join(message.split())}", err=True)
+    Console().echo(f"audiostyle: error: {' '.join(message.split())}", always=True)
     return code

@@ -39,11 +39,14 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def command(name: str, *examples: str, usage: str = "[OPTIONS]") -> Decorator:
-    """Make a command with option groups; the examples leave out ``audiostyle NAME``."""
+def command(name: str, *examples: str, help: str, usage: str = "[OPTIONS]") -> Decorator:
+    """Make a command with option groups; the examples leave out ``audiostyle NAME``.
+
+    The help is not the docstring of the function, which ``python -OO`` removes.
+    """
     lines = [f"  audiostyle {name} {example}" for example in examples]
     epilog = "\n".join(["\b", "Examples:", *lines])
-    return click.command(name, cls=GroupedCommand, options_metavar=usage, epilog=epilog)
+    return click.command(name, cls=GroupedCommand, options_metavar=usage, help=help, epilog=epilog)
 
 
 def option_group(title: str, *options: Decorator) -> Decorator:

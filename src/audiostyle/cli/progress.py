@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiostyle.errors import OutputError
 from audiostyle.events import Iteration, Stage
 
 if TYPE_CHECKING:
@@ -27,11 +29,29 @@ class Console:
     def echo(self, text: str, always: bool = False) -> None:
         """Write a line to standard error, unless quiet; `always` is for errors."""
         if always or not self.quiet:
-            click.echo(text, err=True)
+            try:
+                click.echo(text, err=True)
+            except OSError:
+                discard(sys.stderr)  # nobody reads it, and the work goes on
 
     def publish(self, text: str) -> None:
-        """Write a result, which ends with a newline, to standard output."""
-        click.echo(text, nl=False)
+        """Write a result, which ends with a newline, to standard output.
+
+        Raises an `OutputError` if it cannot be written; a reader that left early wants no more.
+        """
+        try:
+            click.echo(text, nl=False)
+        except OSError as error:
+            discard(sys.stdout)
+            if not isinstance(error, BrokenPipeError):
+                raise OutputError(f"standard output cannot be written ({error.strerror})") from None
+
+
+def discard(stream: Any) -> None:
+    """Send all that is written to a standard stream from now on, and what it holds, to nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 class Progress:

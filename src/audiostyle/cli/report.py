@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     "fast.wav best.wav -o both.html --force",
     "out -o out.html --embed-limit 0",
     usage="-o FILE.html [OPTIONS]",
+    help="""Write a page about PATH... to look at and to listen to: one file that opens in any
+    browser.
+
+    PATH is an output of audiostyle transfer or its record (OUTPUT.json), the folder of a batch, or
+    a file with the output of audiostyle evaluate --json. One output gives a page with spectrograms,
+    players, losses, parameters and provenance. Several outputs, or a folder, give a table of pairs
+    that shows the same on demand. The page loads nothing from the network.
+    """,
 )
 @click.argument("path", nargs=-1, required=True, type=PATH)
 @option_group(
@@ -56,13 +64,7 @@ if TYPE_CHECKING:
 def report_command(
     path: tuple[Path, ...], output: Path, quiet: bool, embed_limit: float | None, **options: Any
 ) -> int:
-    """Write a page about PATH... to look at and to listen to: one file that opens in any browser.
-
-    PATH is an output of audiostyle transfer or its record (OUTPUT.json), the folder of a batch, or
-    a file with the output of audiostyle evaluate --json. One output gives a page with spectrograms,
-    players, losses, parameters and provenance. Several outputs, or a folder, give a table of pairs
-    that shows the same on demand. The page loads nothing from the network.
-    """
+    """Run ``audiostyle report``."""
     from audiostyle.report.write import write_report
 
     console = Console(quiet)

@@ -10,14 +10,19 @@ from audiostyle.cli.options import PATH, command, option, option_group
 from audiostyle.cli.progress import Console
 
 
-@command("status", "out", "out --json")
+@command(
+    "status",
+    "out",
+    "out --json",
+    help="""Show the progress of a batch: which pairs are done, failed and pending, and why.
+
+    FOLDER is the output folder of audiostyle batch, which may be running.
+    """,
+)
 @click.argument("out_dir", metavar="FOLDER", type=PATH)
 @option_group("Output", option("--json as_json", "Print the status as one JSON document."))
 def status_command(out_dir: Path, as_json: bool) -> int:
-    """Show the progress of a batch: which pairs are done, failed and pending, and why.
-
-    FOLDER is the output folder of audiostyle batch, which may be running.
-    """
+    """Run ``audiostyle status``."""
     from audiostyle.batch.status import batch_status, render_status
     from audiostyle.files.record import to_json
 

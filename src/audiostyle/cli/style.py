@@ -27,6 +27,12 @@ from audiostyle.utils.interrupts import Interrupt
     "genres/classical -o classical.style.npz",
     "genres/jazz -o jazz.style.npz --preset best --force",
     usage="-o FILE [OPTIONS]",
+    help="""Save the style of all clips of FOLDER in a small file.
+
+    FOLDER may also be a single clip. transfer and batch accept the file in place of a style, with
+    the same result as the folder itself. They need the same network, style layers, bands and
+    spectrogram (sr, n_fft, hop_length, n_mels, mel_scale, top_db), and refuse the file otherwise.
+    """,
 )
 @click.argument("source", metavar="FOLDER", type=PATH)
 @option_group(
@@ -41,12 +47,7 @@ from audiostyle.utils.interrupts import Interrupt
 def style_command(
     source: Path, output: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
 ) -> int:
-    """Save the style of all clips of FOLDER in a small file.
-
-    FOLDER may also be a single clip. transfer and batch accept the file in place of a style, with
-    the same result as the folder itself. They need the same network, style layers, bands and
-    spectrogram (sr, n_fft, hop_length, n_mels, mel_scale, top_db), and refuse the file otherwise.
-    """
+    """Run ``audiostyle style``."""
     _, config = take_config(options)
 
     from audiostyle.files.record import to_json

@@ -41,6 +41,14 @@ if TYPE_CHECKING:
     "song.wav style.wav -o try.wav --preview 5 --plot try.png",
     "song.wav style.wav -o out.wav --report out.html --live",
     usage="-o FILE [OPTIONS]",
+    help="""Apply the style of STYLE... to CONTENT.
+
+    CONTENT is any file that libsndfile reads (WAV, FLAC, OGG, MP3, AIFF), at any sample rate, at
+    least half a second long. Each STYLE is such a file, a folder whose clips together are one style
+    (a genre), or a style file (.style.npz) written by audiostyle style. The output keeps the
+    sample rate, channels, length and loudness of the content. OUTPUT.json records inputs,
+    parameters, versions and losses.
+    """,
 )
 @click.argument("content", type=PATH)
 @click.argument("style", nargs=-1, required=True, type=PATH)
@@ -92,14 +100,7 @@ def transfer_command(
     blend: str | None,
     **options: Any,
 ) -> int:
-    """Apply the style of STYLE... to CONTENT.
-
-    CONTENT is any file that libsndfile reads (WAV, FLAC, OGG, MP3, AIFF), at any sample rate, at
-    least half a second long. Each STYLE is such a file, a folder whose clips together are one style
-    (a genre), or a style file (.style.npz) written by audiostyle style. The output keeps the
-    sample rate, channels, length and loudness of the content. OUTPUT.json records inputs,
-    parameters, versions and losses.
-    """
+    """Run ``audiostyle transfer``."""
     preset, config = take_config(options)
     weights = parse_blend(blend, len(style))
 

@@ -6,9 +6,11 @@ so that its play head can move over a spectrogram.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,14 @@ import numpy as np
 
 from audiostyle.arrays import Array
 from audiostyle.events import TERMS
+from audiostyle.utils.lazy_imports import load_librosa, load_matplotlib
 
 if TYPE_CHECKING:
     from audiostyle.config.transfer_config import TransferConfig
     from audiostyle.core.transfer import TransferResult
 
 
+_DRAWING = threading.Lock()  # the style is the process's
 MAX_COLUMNS = 1000  # of a spectrogram
 WEBP_QUALITY = 62
 MAX_TITLE = 120  # characters
@@ -35,9 +39,7 @@ LOSS_COLORS = {
 
 def transfer_figure(result: TransferResult, title: str = "") -> Any:
     """Draw content, style and result on one dB scale, with the loss curves below them."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 7), dpi=120, layout="constrained")
+    figure = load_matplotlib().figure.Figure(figsize=(12, 7), dpi=120, layout="constrained")
     text = title.encode("utf-8", "replace").decode()  # file names may hold any bytes
     short = text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"
     figure.suptitle(short, parse_math=False)
@@ -62,10 +64,19 @@ def transfer_figure(result: TransferResult, title: str = "") -> Any:
 def transfer_png(result: TransferResult, title: str = "") -> bytes:
     """Draw `transfer_figure` as a PNG."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a title in any script
+    with _default_style():
         transfer_figure(result, title).savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _default_style() -> Iterator[None]:
+    """Draw as Matplotlib does without a matplotlibrc, and without warnings; for one thread."""
+    matplotlib = load_matplotlib()
+    with _DRAWING, matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a title in any script
+        matplotlib.rcdefaults()
+        yield
 
 
 def shared_range(spectrograms: Sequence[Array], config: TransferConfig) -> tuple[float, float]:
@@ -92,9 +103,7 @@ def average_columns(S: Array, limit: int = MAX_COLUMNS) -> tuple[Array, int]:
 @lru_cache(maxsize=1)
 def colors() -> Array:
     """Return the color map of spectrograms [shape=(256, 3), uint8], from low to high."""
-    from matplotlib import colormaps
-
-    return np.asarray(colormaps[COLOR_MAP](np.arange(256), bytes=True)[:, :3])
+    return np.asarray(load_matplotlib().colormaps[COLOR_MAP](np.arange(256), bytes=True)[:, :3])
 
 
 def spectrogram_image(
@@ -154,6 +163,7 @@ def loss_curves(
 def _draw_spectrogram(
     ax: Any, S: Array, fold: int, config: TransferConfig, scale: tuple[float, float]
 ) -> Any:
+    load_librosa()
     from librosa.display import specshow
 
     S, step = average_columns(S)  # more columns than pixels take minutes and show nothing

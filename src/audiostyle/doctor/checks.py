@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.metadata import metadata as read_metadata
@@ -148,10 +148,14 @@ def check_system() -> Iterator[CheckResult]:
 def check_resources() -> Iterator[CheckResult]:
     """Compare memory and disk space with the needs of a transfer."""
     yield _check_memory()
-    # Every transfer needs temporary files; its results may go elsewhere.
+    # Large intermediate files lie beside the output; few libraries need others.
     remedy = "set TMPDIR to a folder that can be written"
-    yield _check_folder("temporary files", tempfile.gettempdir(), "fault", remedy)
-    yield _check_folder("this folder", os.getcwd(), "note", "write outputs elsewhere")
+    yield _check_folder("temporary files", tempfile.gettempdir, remedy)
+    yield _check_folder("this folder", os.getcwd, "write outputs elsewhere")
+    # librosa and Matplotlib keep what they compile or draw with there, unless these are set.
+    if not {"NUMBA_CACHE_DIR", "MPLCONFIGDIR"} <= os.environ.keys():
+        remedy = "a start takes longer: set HOME, or NUMBA_CACHE_DIR and MPLCONFIGDIR"
+        yield _check_folder("home", lambda: os.path.expanduser("~"), remedy)
 
 
 def _check_memory() -> CheckResult:
@@ -181,15 +185,17 @@ def available_memory() -> int | None:
     return min(found, default=None)
 
 
-def _check_folder(name: str, folder: str, state: str, remedy: str) -> CheckResult:
-    """Check a folder; if it cannot be written, the result has this state and remedy."""
+def _check_folder(name: str, find: Callable[[], str], remedy: str) -> CheckResult:
+    """Check the folder that `find` returns; one that cannot be written is a note."""
+    folder = "the folder"
     try:
+        folder = find()
         free = shutil.disk_usage(folder).free
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"audiostyle")
     except OSError as error:
         text = f"{folder} cannot be written ({error.strerror})"
-        return CheckResult("system", name, state, text, remedy)
+        return CheckResult("system", name, "note", text, remedy)
     text = f"{folder}, {free / (1 << 30):.1f} GB free"
     if free < DISK_BYTES:
         remedy = "an hour of stereo takes 1 GB: free some space"

@@ -17,6 +17,7 @@ import numpy as np
 
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.utils.lazy_imports import load_librosa
 
 REFERENCE_POWER = 100.0  # mel power of 0 dB: the loudest bands of music at -20 dBFS lie near it
 ENVELOPE_LIMIT_DB = 30.0  # a band that the content hardly has is not raised out of its noise floor
@@ -25,9 +26,7 @@ ENVELOPE_SMOOTHING_BANDS = 4.0  # of 256: standard deviation of the Gaussian tha
 
 @lru_cache(maxsize=8)
 def _mel_filters(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> Array:
-    from librosa.filters import mel as make_filters
-
-    filters = make_filters(sr=sr, n_fft=n_fft, n_mels=n_mels, htk=mel_scale == "htk")
+    filters = load_librosa().filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, htk=mel_scale == "htk")
     filters.flags.writeable = False
     return np.asarray(filters)
 
@@ -56,8 +55,7 @@ def stft(y: Array, n_fft: int, hop_length: int, *, center: bool = True) -> Array
     -------
     np.ndarray [shape=(..., n_fft // 2 + 1, t), complex64]
     """
-    import librosa
-
+    librosa = load_librosa()
     y = np.asarray(y, np.float32)
     return np.asarray(librosa.stft(y, n_fft=n_fft, hop_length=hop_length, center=center))
 
@@ -74,8 +72,7 @@ def istft(D: Array, n_fft: int, hop_length: int, length: int) -> Array:
     -------
     np.ndarray [shape=(..., length), float32]
     """
-    import librosa
-
+    librosa = load_librosa()
     return np.asarray(librosa.istft(D, n_fft=n_fft, hop_length=hop_length, length=length))
 
 
@@ -190,8 +187,7 @@ def mel_to_bins(gain: Array, config: TransferConfig) -> Array:
     -------
     np.ndarray [shape=(n_fft // 2 + 1,), dB]
     """
-    import librosa
-
+    librosa = load_librosa()
     centres = librosa.mel_frequencies(
         config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=config.mel_scale == "htk"
     )[1:-1]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from audiostyle.arrays import Array
+from audiostyle.utils.lazy_imports import load_librosa
 
 # IEC 61260-1, base two: 25 Hz to 20 kHz.
 THIRD_OCTAVE_CENTRES_HZ = 1000.0 * 2.0 ** (np.arange(-16, 14) / 3.0)
@@ -44,8 +45,7 @@ def match_third_octaves(content: Array, style: Array, sr: float) -> Array:
 
     The result [shape=(n,)] has one gain per frequency, at most `EQ_LIMIT_DB` up or down.
     """
-    import librosa
-
+    librosa = load_librosa()
     spectrum = librosa.stft(content, n_fft=N_FFT)
     frequencies = np.maximum(librosa.fft_frequencies(sr=sr, n_fft=N_FFT), 1.0)
     centres = THIRD_OCTAVE_CENTRES_HZ[sr / 2 > THIRD_OCTAVE_CENTRES_HZ]

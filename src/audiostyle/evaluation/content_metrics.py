@@ -22,6 +22,7 @@ import numpy as np
 from audiostyle.arrays import Array
 from audiostyle.errors import MissingPackageError
 from audiostyle.evaluation.style_metrics import HOP_LENGTH, SAMPLE_RATE, moving_average
+from audiostyle.utils.lazy_imports import load_librosa
 
 BINS_PER_OCTAVE = 36
 N_OCTAVES = 7
@@ -43,8 +44,7 @@ def constant_q(y: Array) -> Array:
 
     One frame per `HOP_LENGTH` samples of the audio [shape=(n,)].
     """
-    import librosa
-
+    librosa = load_librosa()
     # The longest filter is longer than a very short clip.
     padded = np.pad(y, (0, max(0, int(LEAST_CQT_S * SAMPLE_RATE) - y.size)))
     bins = {"n_bins": N_OCTAVES * BINS_PER_OCTAVE, "bins_per_octave": BINS_PER_OCTAVE}
@@ -60,10 +60,10 @@ def chroma(magnitude: Array) -> Array:
 
     Frames have unit Euclidean norm, or are zero where the clip is silent.
     """
-    from librosa.feature import chroma_cqt
-
     bins = {"n_octaves": N_OCTAVES, "bins_per_octave": BINS_PER_OCTAVE}
-    return np.asarray(chroma_cqt(C=magnitude, sr=SAMPLE_RATE, fmin=FMIN_HZ, norm=2, **bins))
+    return np.asarray(
+        load_librosa().feature.chroma_cqt(C=magnitude, sr=SAMPLE_RATE, fmin=FMIN_HZ, norm=2, **bins)
+    )
 
 
 def note_frames(magnitude: Array) -> Array:
@@ -123,9 +123,8 @@ def chroma_similarity(reference: Array, estimate: Array) -> float:
 
 def onset_times(y: Array) -> Array:
     """Detect onsets; return their times [shape=(k,)] in seconds, ascending."""
-    from librosa.onset import onset_detect
-
-    times = onset_detect(y=y, sr=SAMPLE_RATE, hop_length=HOP_LENGTH // 2, units="time")
+    detect = load_librosa().onset.onset_detect
+    times = detect(y=y, sr=SAMPLE_RATE, hop_length=HOP_LENGTH // 2, units="time")
     return np.asarray(times, np.float64)
 
 

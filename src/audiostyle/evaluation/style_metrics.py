@@ -21,6 +21,7 @@ import numpy as np
 
 from audiostyle.arrays import Array
 from audiostyle.errors import AudioFileError, ConfigError
+from audiostyle.utils.lazy_imports import load_librosa
 
 SAMPLE_RATE = 22_050  # Hz, of every analysis but the MFCC and the network
 TIMBRE_RATE = 16_000  # Hz, of the MFCC and the network
@@ -45,8 +46,7 @@ def prepare(y: Array, sr: float, name: str = "audio") -> Array:
     Returns mono audio [shape=(m,), float32] at `SAMPLE_RATE` of root mean square `RMS_LEVEL`. An
     `AudioFileError` names the clip if it is silent, shorter than half a second or not finite.
     """
-    import librosa
-
+    librosa = load_librosa()
     y = np.asarray(y, np.float32)
     if not sr > 0:
         raise ConfigError(f"sr is {sr}, must be positive; pass the sampling rate in Hz")
@@ -70,15 +70,13 @@ def prepare(y: Array, sr: float, name: str = "audio") -> Array:
 
 def to_timbre_rate(y: Array) -> Array:
     """Resample prepared audio [shape=(n,)] to `TIMBRE_RATE`."""
-    import librosa
-
+    librosa = load_librosa()
     return np.asarray(librosa.resample(y, orig_sr=SAMPLE_RATE, target_sr=TIMBRE_RATE))
 
 
 def log_envelope(y: Array) -> Array:
     """Compute the level of each frame [shape=(t,), dB], 0 for the loudest, at least `ACTIVE_DB`."""
-    import librosa
-
+    librosa = load_librosa()
     rms = librosa.feature.rms(y=y, frame_length=4 * HOP_LENGTH, hop_length=HOP_LENGTH)[0]
     return np.asarray(librosa.amplitude_to_db(rms, ref=np.max, top_db=-ACTIVE_DB))
 
@@ -98,8 +96,7 @@ def mfcc_gaussian(y: Array) -> tuple[Array, Array]:
 
     Returns the mean [shape=(12,)] and the covariance [shape=(12, 12)].
     """
-    import librosa
-
+    librosa = load_librosa()
     frames = librosa.feature.mfcc(y=y, sr=TIMBRE_RATE, n_mfcc=13, n_fft=2048, hop_length=HOP_LENGTH)
     active = log_envelope(y) > ACTIVE_DB
     frames = np.asarray(frames[1:, active], np.float64)  # the first is the level
@@ -153,8 +150,7 @@ def texture_statistics(y: Array) -> dict[str, Array]:
     [shape=(N_BANDS * (N_BANDS - 1) / 2,)], between the envelopes of two bands. The third and fourth
     moments of [1]_ are left out: they differ too much between two halves of a clip.
     """
-    import librosa
-
+    librosa = load_librosa()
     power = np.abs(librosa.stft(y, n_fft=TEXTURE_FFT, hop_length=TEXTURE_HOP)) ** 2
     bands = erb_filters() @ power.astype(np.float64)
     envelopes = (bands + BAND_FLOOR * bands.mean()) ** (COMPRESSION / 2.0)

@@ -18,6 +18,8 @@ import numpy as np
 
 from audiostyle.arrays import Array
 from audiostyle.errors import WeightsError
+from audiostyle.nn.device import load_tensorflow
+from audiostyle.utils.lazy_imports import load_librosa
 
 SAMPLE_RATE = 16_000  # Hz, as in training
 N_FFT = 512
@@ -45,8 +47,7 @@ def load_weights() -> dict[str, Array]:
 
 def log_mel(y: Array) -> Array:
     """Compute the input [shape=(t, N_MELS)] of audio: ``log10(1 + 10^4 P)`` of mel power."""
-    import librosa
-
+    librosa = load_librosa()
     power = librosa.feature.melspectrogram(
         y=y, sr=SAMPLE_RATE, n_fft=N_FFT, hop_length=HOP_LENGTH, n_mels=N_MELS
     )
@@ -73,8 +74,7 @@ def forward(patches: Array) -> dict[str, Array]:
     [shape=(p, 1506)], standardised maximum and mean over time of all layers; ``"penultimate"``
     [shape=(p, 200)]; ``"tags"`` [shape=(p, 50)], probabilities.
     """
-    import tensorflow as tf
-
+    tf = load_tensorflow()
     weights = load_weights()
     x = _affine(tf.constant(patches, tf.float32)[..., None], weights, 0)
     # Timbral (0, 1) and temporal (2, 3, 4) filters, each pooled over frequency.
@@ -105,8 +105,7 @@ def _convolve(x: Any, weights: dict[str, Array], index: int, temporal: bool = Fa
 
     The time axis keeps its length, the other one only in a temporal layer.
     """
-    import tensorflow as tf
-
+    tf = load_tensorflow()
     kernel = weights[f"conv{index}/kernel"]
     half = len(kernel) // 2
     padding = "SAME" if temporal else [[0, 0], [half, half], [0, 0], [0, 0]]

@@ -28,6 +28,7 @@ from audiostyle.files.style_source import StyleSource, clips_of
 from audiostyle.nn import device as nn_device
 from audiostyle.nn import weights as nn_weights
 from audiostyle.utils.atomic_files import Staging, file_digest, part_file
+from audiostyle.utils.lazy_imports import load_matplotlib
 
 
 def transfer_file(
@@ -150,6 +151,8 @@ def run_transfer(
         request.output, request.subtype, file.subtype, content.n * content.channels
     )
     writer.check_writable(request.output, file.sr, file.channels, container, subtype)
+    if request.plot is not None:
+        load_matplotlib()  # fails before the work, not after it
     styles = [source.as_style(config) for source in sources]
     if style_transfer is None:
         style_transfer = _load_transfer(

@@ -19,6 +19,7 @@ from audiostyle.config.registry import MUSIC_LAYERS, NETWORKS, find_network
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.nn.device import choose_precision
 from audiostyle.nn.weights import load_weights
+from audiostyle.utils.lazy_imports import load_librosa
 
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # of the Caffe models, subtracted from 0..255
 RANDOM_FILTERS = 1024  # for 256 bands; Ulyanov & Lebedev used 4096 for 1025 bins
@@ -277,8 +278,7 @@ class MusicnnVGG:
 
 def _musicnn_rebin(config: TransferConfig) -> Array:
     """Return weights that average the mel bands into musicnn's; rows sum to 1."""
-    import librosa
-
+    librosa = load_librosa()
     htk = config.mel_scale == "htk"
     bands = librosa.mel_frequencies(config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=htk)
     targets = librosa.mel_frequencies(MUSICNN_MELS + 2, fmin=0.0, fmax=MUSICNN_SR / 2)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from audiostyle.errors import ConfigError, DeviceError
+from audiostyle.utils.lazy_imports import import_lock, optional_pyplot
 from audiostyle.utils.memory import check_memory
-from audiostyle.utils.stderr_capture import capture_stderr
+from audiostyle.utils.stderr_capture import CapturedStderr, capture_stderr
 from audiostyle.utils.suggestions import check_choice
 
 KINDS = ("auto", "cpu", "gpu")
@@ -41,26 +42,49 @@ class Device:
 def load_tensorflow(quiet: bool = True) -> Any:
     """Import TensorFlow; if `quiet`, show what it writes to standard error only if that fails.
 
+    One thread loads it, others wait.
+
     Raises
     ------
     DeviceError
-        If there is not enough memory to start it.
+        If there is not enough memory to start it, or TensorFlow ran before a fork.
     """
-    if "tensorflow" in sys.modules:
-        return sys.modules["tensorflow"]
-    check_memory()
-    if not quiet:
-        return importlib.import_module("tensorflow")
-    # C++ writes some lines before TF_CPP_MIN_LOG_LEVEL is read, so the descriptor is captured.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        with capture_stderr() as captured:
-            tensorflow = importlib.import_module("tensorflow")
-            tensorflow.config.list_physical_devices()
-    except Exception:
-        sys.stderr.write(captured.text)
-        raise
-    return tensorflow
+    if _forked:
+        raise DeviceError(
+            "this process was forked after TensorFlow had started, and would wait for ever: start "
+            "processes with multiprocessing.get_context('spawn'), or before the first transfer"
+        )
+    with import_lock():
+        if "tensorflow" in sys.modules:
+            return sys.modules["tensorflow"]
+        check_memory()
+        if not quiet:
+            with optional_pyplot():
+                return importlib.import_module("tensorflow")
+        # C++ writes some lines before TF_CPP_MIN_LOG_LEVEL is read: the descriptor is captured.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        captured = CapturedStderr()
+        try:
+            with capture_stderr() as captured, optional_pyplot():
+                tensorflow = importlib.import_module("tensorflow")
+                tensorflow.config.list_physical_devices()
+                tensorflow.get_logger().setLevel("ERROR")  # as TF_CPP_MIN_LOG_LEVEL in C++
+        except Exception:
+            sys.stderr.write(captured.text)
+            raise
+        return tensorflow
+
+
+def _note_fork() -> None:
+    """Remember in a new child that TensorFlow's threads have stayed behind in its parent."""
+    global _forked
+    context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
+    _forked = _forked or bool(getattr(context, "_initialized", False))
+
+
+_forked = False
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 def parse_device(name: str) -> tuple[str, int]:

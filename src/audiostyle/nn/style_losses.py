@@ -30,6 +30,7 @@ mean over its two parts.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -43,6 +44,7 @@ from audiostyle.nn.matrix_sqrt import sqrt_psd
 DIAGONAL_LOAD = 1e-4  # of the mean variance: keeps covariances of few positions invertible
 MIN_VARIANCE = 1e-6  # the root has no derivative at 0
 ALL_AXES = 32  # axes of a covariance that are compared; a quarter of all where that is more
+_BLAS_LIMIT = threading.Lock()
 
 
 def part_edges(n_rows: int, bands: int) -> list[int]:
@@ -185,8 +187,9 @@ def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
     """
     from threadpoolctl import threadpool_limits
 
-    # Matrices of this size gain nothing from threads, which wait for each other on busy cores.
-    with threadpool_limits(1, "blas"):
+    # Matrices of this size gain nothing from threads, which wait for each other on busy cores. The
+    # limit is the process's: where two overlap, the second restores the limit of the first.
+    with _BLAS_LIMIT, threadpool_limits(1, "blas"):
         values, vectors = np.linalg.eigh(covariances)
     values = np.maximum(values, 0.0)
     n_channels = values.shape[-1]

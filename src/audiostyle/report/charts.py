@@ -11,6 +11,7 @@ import numpy as np
 
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.utils.lazy_imports import load_librosa
 
 FREQUENCIES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 TIME_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
@@ -61,9 +62,7 @@ def time_ticks(seconds: float) -> list[Tick]:
 
 def frequency_ticks(config: TransferConfig) -> list[Tick]:
     """Label the bands of a mel spectrogram, low frequencies at the bottom, without overlaps."""
-    from librosa import mel_frequencies
-
-    centers = mel_frequencies(
+    centers = load_librosa().mel_frequencies(
         config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=config.mel_scale == "htk"
     )[1:-1]
     ticks: list[Tick] = []
