@@ -79,6 +79,33 @@ def make_pair(
     return paths[2]
 
 
+def make_takes(
+    folder: Path, n: int, seconds: float = 2.0, sr: int = SR, **changes: Any
+) -> list[Path]:
+    """Write takes of one content that differ in strength: the same noise, each at its own level."""
+    (folder / "takes").mkdir(parents=True)
+    content, style = folder / "song.wav", folder / "strings.wav"
+    y = make_noise(seconds, sr, seed=3)
+    sf.write(content, y * 0.9, sr)
+    sf.write(style, make_noise(seconds, sr), sr)
+    outputs = []
+    for i in range(n):
+        strength = round((i + 1) / n, 3)
+        output = folder / "takes" / f"song__strings-strength-{strength:g}.wav"
+        sf.write(output, y * take_level(i), sr)
+        values = {"parameters": {**SMALL.to_dict(), "strength": strength}, **changes}
+        record = make_record(content, style, output, seconds, **values)
+        record["content"] |= {"samples": round(seconds * sr), "sr": sr}
+        record_path(output).write_text(json.dumps(record))
+        outputs.append(output)
+    return outputs
+
+
+def take_level(i: int) -> float:
+    """Return the level of a take of `make_takes`, relative to its noise."""
+    return 0.2 + 0.07 * i
+
+
 def change_record(output: Path, **changes: Any) -> None:
     """Change values of a record; dictionaries are merged."""
     record = json.loads(record_path(output).read_text())

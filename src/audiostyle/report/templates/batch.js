@@ -104,6 +104,7 @@ const dialog = document.querySelector("dialog");
 const content = dialog.querySelector(".dialog-body");
 const moveButtons = dialog.querySelectorAll("[data-move]");
 let player = null;
+let heard = null; // sound, position and whether it plays; kept across pairs without sound
 let open = -1;
 
 function show(i) {
@@ -155,13 +156,19 @@ function show(i) {
     });
   } else measures.remove();
   for (const button of moveButtons) button.disabled = !neighbor(Number(button.dataset.move));
-  const before = player;
-  if (before) before.advance();
+  leave();
   content.replaceChildren(view);
   player = new Player(content.querySelector(".player"));
   if (!dialog.open) dialog.showModal();
   content.scrollTop = dialog.scrollTop = 0;
-  if (before) player.continueFrom(before);
+  if (heard) player.restore(heard);
+}
+
+function leave() {
+  if (!player?.current) return;
+  player.advance();
+  heard = { role: player.current.role, position: player.position, playing: player.playing };
+  player.toggle(false);
 }
 
 function neighbor(direction) {
@@ -180,9 +187,9 @@ for (const button of moveButtons) {
 }
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 dialog.addEventListener("close", () => {
-  if (player) player.toggle(false);
+  leave();
   content.replaceChildren();
-  player = null;
+  player = heard = null;
   rows[open]?.element.querySelector(".open").focus();
 });
 document.addEventListener("keydown", (event) => { if (dialog.open && player) player.key(event); });
