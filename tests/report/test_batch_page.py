@@ -73,10 +73,10 @@ def test_shared_images_and_sounds_are_stored_once(batch: Page) -> None:
 
 
 def test_all_sounds_are_linked_if_they_exceed_the_limit(tmp_path: Path) -> None:
-    outputs = [make_pair(tmp_path / str(i)) for i in range(3)]
+    outputs = [make_pair(tmp_path / str(i), f"content{i}.wav") for i in range(3)]
     write_report(outputs, tmp_path / "page.html", embed_limit=0.05)
     details = Page(tmp_path / "page.html").data("details")
-    assert details["sources"][0] == ["./0/content.wav", 0.0]
+    assert details["sources"][0] == ["./0/content0.wav", 0.0]
     assert len(details["sources"]) == 9
     assert [track[0] for track in details["pairs"][2]["tracks"]] == [6, 8, 7]
 

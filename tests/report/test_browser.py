@@ -96,8 +96,7 @@ def player(page: Any) -> dict[str, Any]:
     """Return the state of the player of a page."""
     found: dict[str, Any] = page.evaluate(
         """() => ({position: player.position, playing: player.playing, role: player.current.role,
-        time: player.current.audio.currentTime, audible: player.sounds.filter(
-        (one) => one.audio && !one.audio.paused).map((one) => one.role)})"""
+        time: player.output.position(), audible: player.output.audible().map((one) => one.role)})"""
     )
     return found
 

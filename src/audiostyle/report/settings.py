@@ -46,12 +46,12 @@ def differing_settings(pairs: Sequence[PairRecord]) -> dict[str, list[str]]:
     for key in ("preset", "audiostyle"):
         if len({str(record.get(key)) for record in records}) > 1:
             found[key] = [_text(pair, pair.record.get(key)) for pair in pairs]
-    presets = [preset_values(record) for record in records] if "preset" in found else []
+    presets = {str(r.get("preset")): preset_values(r) for r in records if "preset" in found}
     for name in names:
         values = [parameters.get(name) for parameters in every]
         if all(value == values[0] for value in values):
             continue
-        if presets and values == [preset.get(name) for preset in presets]:
+        if presets and values == [presets[str(r.get("preset"))].get(name) for r in records]:
             continue
         texts = [_text(pair, as_dict(pair.record.get("parameters")).get(name)) for pair in pairs]
         found[name] = texts
@@ -63,9 +63,12 @@ def _text(pair: PairRecord, value: Any) -> str:
     return format_setting(value) if pair.record else ""
 
 
-def describe_settings(settings: Mapping[str, Sequence[str]], i: int) -> str:
-    """Name the settings of pair `i`, such as ``strength=0.4, preset=fast``."""
-    return ", ".join(f"{name}={texts[i]}" for name, texts in settings.items() if texts[i])
+def describe_settings(settings: Mapping[str, Sequence[str]], n: int) -> list[str]:
+    """Name the settings of each of `n` pairs, such as ``strength=0.4, preset=fast``."""
+    return [
+        ", ".join(f"{name}={texts[i]}" for name, texts in settings.items() if texts[i])
+        for i in range(n)
+    ]
 
 
 def repeat_command(record: Mapping[str, Any]) -> str:

@@ -23,7 +23,8 @@ def are_takes(pairs: Sequence[PairRecord]) -> bool:
     made = [pair for pair in pairs if pair.record]
     contents = {_content_key(pair) for pair in made}
     names = {pair.content for pair in pairs}
-    return 2 <= len(made) <= MAX_TAKES and len(contents) == len(names) == 1
+    outputs = {pair.sounds["result"].name for pair in made}
+    return 2 <= len(outputs) == len(made) <= MAX_TAKES and len(contents) == len(names) == 1
 
 
 def _content_key(pair: PairRecord) -> tuple[Any, ...]:
@@ -64,13 +65,7 @@ def takes_values(
         }
         for i, pair in enumerate(pairs)
     ]
-    notes = list(collection.notes)
-    for pair in collection.pairs:
-        if not pair.record:
-            notes.append(f"{pair.name}: {pair.status}{': ' * bool(pair.reason)}{pair.reason}")
-        notes += [f"{pair.name}: {note}" for note in pair.notes]
-    for one in loaded.values():
-        notes += one.notes
+    notes = [*_notes(collection), *(note for one in loaded.values() for note in one.notes)]
     content = pairs[0].content
     identity = hashlib.sha256(repr(_content_key(pairs[0])).encode()).hexdigest()[:16]
     return dict(
@@ -92,6 +87,21 @@ def takes_values(
             },
         },
     )
+
+
+def _notes(collection: PairCollection) -> list[str]:
+    """List what is to be noted, each with the takes that it is about unless these are all."""
+    about: dict[str, list[str]] = {}
+    for pair in collection.pairs:
+        for note in pair.notes:
+            about.setdefault(note, []).append(pair.name)
+        if not pair.record:
+            reason = f"{pair.status}: {pair.reason}" if pair.reason else pair.status
+            about.setdefault(reason, []).append(pair.name)
+    n = len(collection.pairs)
+    return collection.notes + [
+        note if len(names) == n else f"{', '.join(names)}: {note}" for note, names in about.items()
+    ]
 
 
 def _style_names(pair: PairRecord) -> str:

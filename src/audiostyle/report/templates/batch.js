@@ -10,20 +10,22 @@ const imageUrl = (index) => {
 // --- the table ----------------------------------------------------------------------------------
 const table = document.querySelector(".pairs");
 const body = table.tBodies[0];
+const FIXED_HEADS = 7; // those of a batch with one setting
 const heads = [...table.querySelectorAll("th[data-key]")];
 const rows = [...body.rows].map((element, i) => {
-  const cells = element.cells;
+  const { cells } = element; // the first is the image
   const about = cells[1].querySelector(".about");
+  const values = heads.map((head, k) => [head.dataset.key, cells[k + 1].dataset.value ?? cells[k + 1].textContent]);
   return {
-    element, i,
+    ...Object.fromEntries(values), element, i,
     name: cells[1].querySelector(".open").textContent,
     content: about.querySelector(".content").textContent,
     style: about.querySelector(".style").textContent,
-    content_genre: cells[2].textContent, style_genre: cells[3].textContent,
-    status: cells[4].textContent, reason: cells[4].firstElementChild.title,
-    score: cells[5].dataset.value, loss: cells[6].dataset.value, seconds: cells[7].dataset.value,
+    reason: element.querySelector(".status").title,
+    setting: element.dataset.setting,
   };
 });
+table.style.minWidth = `${60 + 7 * (heads.length - FIXED_HEADS)}rem`;
 let order = rows.slice();
 const collator = new Intl.Collator(undefined, { numeric: true });
 
@@ -70,12 +72,12 @@ form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", () => { for (const key in extra) delete extra[key]; setTimeout(filter); });
 filter();
 
-const matrix = document.querySelector(".matrix");
-if (matrix) {
+for (const matrix of document.querySelectorAll(".matrix")) {
   matrix.addEventListener("click", (event) => {
     const cell = event.target.closest("button");
     if (!cell) return;
-    for (const [key, value] of [[matrix.dataset.rows, cell.dataset.row], [matrix.dataset.columns, cell.dataset.column]]) {
+    const { rows: rowKey, columns: columnKey, setting } = matrix.dataset;
+    for (const [key, value] of [[rowKey, cell.dataset.row], [columnKey, cell.dataset.column], ["setting", setting]]) {
       const field = fields.find((one) => one.dataset.filter === key);
       if (field) field.value = value;
       else extra[key] = value;
