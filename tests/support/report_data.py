@@ -82,11 +82,11 @@ def make_pair(
 def make_takes(
     folder: Path, n: int, seconds: float = 2.0, sr: int = SR, **changes: Any
 ) -> list[Path]:
-    """Write takes of one content that differ in strength: the same noise, each at its own level."""
+    """Write takes of one content that differ in strength: `take_noise`, each at its own level."""
     (folder / "takes").mkdir(parents=True)
     content, style = folder / "song.wav", folder / "strings.wav"
-    y = make_noise(seconds, sr, seed=3)
-    sf.write(content, y * 0.9, sr)
+    y = take_noise(seconds, sr)
+    sf.write(content, y * 0.05, sr)
     sf.write(style, make_noise(seconds, sr), sr)
     outputs = []
     for i in range(n):
@@ -101,9 +101,15 @@ def make_takes(
     return outputs
 
 
+def take_noise(seconds: float, sr: int = SR) -> np.ndarray:
+    """Make noise of a steady level, whose position can be found from any part of it."""
+    white = np.random.default_rng(3).standard_normal(round(seconds * sr) + 7)
+    return (0.4 * np.convolve(white, np.ones(8) / 8, mode="valid")).astype(np.float32)
+
+
 def take_level(i: int) -> float:
     """Return the level of a take of `make_takes`, relative to its noise."""
-    return 0.2 + 0.07 * i
+    return 0.2 + 0.1 * i
 
 
 def change_record(output: Path, **changes: Any) -> None:

@@ -196,7 +196,7 @@ class LinkedOutput {
       if (audio.error || audio.readyState < 2 || audio.seeking) continue;
       const drift = this.drift(sound, position);
       if (audio.ended || (audio.paused && this.on) || Math.abs(drift) > 0.3) this.play(sound, position);
-      else if (sound !== this.current) audio.playbackRate = Math.abs(drift) < 0.004 ? 1 : 1 - Math.max(-0.1, Math.min(0.1, 2 * drift));
+      else if (sound !== this.current) audio.playbackRate = Math.abs(drift) < 0.004 ? 1 : 1 - Math.max(-0.2, Math.min(0.2, 4 * drift));
     }
   }
 
@@ -408,8 +408,8 @@ class Player {
     const sound = this.sounds.find((one) => one.key && one.key === key);
     if (sound) this.select(sound);
     else if (key === " ") {
-      // A focused button or link handles the key itself.
-      if (target.closest("button, a, summary, [type=checkbox]")) return false;
+      // A focused button or link handles the key itself; the sound that has the focus is selected.
+      if (target.closest("button:not([role=radio]), a, summary, [type=checkbox]")) return false;
       this.toggle();
     } else if (key === "ArrowLeft" || key === "ArrowRight") {
       const direction = key === "ArrowLeft" ? -1 : 1;

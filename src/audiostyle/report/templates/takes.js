@@ -20,6 +20,7 @@ function addReference() {
   Object.assign(row.dataset, { role: REFERENCE, seconds, offset });
   for (const cell of row.querySelectorAll("td[data-secret]")) cell.textContent = "";
   for (const one of row.querySelectorAll("details, .status, audio")) one.remove();
+  row.querySelector("b").textContent = "";
   for (const input of row.querySelectorAll("input")) input.name = `stars-${REFERENCE}`;
   const audio = body.rows[0].querySelector("audio");
   if (audio) row.querySelector("th").append(audio.cloneNode());
@@ -48,6 +49,7 @@ const roleOf = (element) => element.closest("tr").dataset.role;
 
 function rate(role, change) {
   ratings()[takes.get(role).id] = { ...ratingOf(role), ...change };
+  if (state.blind) state.blind.exported = false;
   save();
 }
 
@@ -159,27 +161,25 @@ function showPicture() {
 }
 root.addEventListener("select", showPicture);
 
+// Buttons do not keep the focus, and these two give it to the sounds: the space bar must play, and
+// not reveal the names.
+root.addEventListener("mousedown", (event) => { if (event.target.closest("button")) event.preventDefault(); });
+function change(blind) {
+  state.blind = blind;
+  save();
+  arrange();
+  player.current.button.focus();
+}
 action("start").addEventListener("click", () => {
-  player.select(sounds.get("content"));
   const [seed] = crypto.getRandomValues(new Uint32Array(1));
   const reference = action("reference").querySelector("input").checked;
-  state.blind = { seed, reference, started: new Date().toISOString(), revealed: false, ratings: {} };
-  save();
-  arrange();
-  action("reveal").focus();
+  player.select(sounds.get("content"));
+  change({ seed, reference, started: new Date().toISOString(), revealed: false, exported: false, ratings: {} });
 });
-action("reveal").addEventListener("click", () => {
-  state.blind.revealed = true;
-  save();
-  arrange();
-  action("end").focus();
-});
+action("reveal").addEventListener("click", () => change({ ...state.blind, revealed: true }));
 action("end").addEventListener("click", () => {
-  if (isBlind() && Object.keys(ratings()).length && !confirm("End the test and drop its ratings?")) return;
-  state.blind = null;
-  save();
-  arrange();
-  action("start").focus();
+  const isLost = Object.keys(ratings()).length && !state.blind.exported;
+  if (!isLost || confirm("The ratings of this test were not exported. End it and drop them?")) change(null);
 });
 
 // --- export and copy ------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ function toCsv() {
 }
 
 function toJson() {
-  const { ratings: _, ...blind } = state.blind ?? {};
+  const { ratings: _, exported: __, ...blind } = state.blind ?? {};
   const result = { content: page.content.name, sha256: page.content.id, exported: new Date().toISOString(), blind: state.blind && blind, takes: exported() };
   return `${JSON.stringify(result, null, 2)}\n`;
 }
@@ -213,6 +213,8 @@ function download(text, type) {
   link.href = URL.createObjectURL(new Blob([text], { type: `text/${type}` }));
   link.download = `${page.content.name.replace(/\.[^.]*$/, "")}-ratings.${type}`;
   link.click();
+  if (state.blind) state.blind.exported = true;
+  save();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 action("csv").addEventListener("click", () => download(toCsv(), "csv"));
