@@ -112,7 +112,7 @@ def take_level(i: int) -> float:
     return 0.2 + 0.1 * i
 
 
-def change_record(output: Path, **changes: Any) -> None:
+def change_record(output: Path, /, **changes: Any) -> None:
     """Change values of a record; dictionaries are merged."""
     record = json.loads(record_path(output).read_text())
     for key, value in changes.items():
