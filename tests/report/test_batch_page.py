@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import re
 from pathlib import Path
@@ -17,7 +18,13 @@ from audiostyle.report.records import PairRecord, SoundFile
 from audiostyle.report.write import PageProgress, write_report
 from tests.conftest import SR, make_noise
 from tests.support.pages import Page
-from tests.support.report_data import make_batch, make_pair, make_row, white_spectrogram
+from tests.support.report_data import (
+    change_record,
+    make_batch,
+    make_pair,
+    make_row,
+    white_spectrogram,
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +80,10 @@ def test_shared_images_and_sounds_are_stored_once(batch: Page) -> None:
 
 
 def test_all_sounds_are_linked_if_they_exceed_the_limit(tmp_path: Path) -> None:
-    outputs = [make_pair(tmp_path / str(i)) for i in range(3)]
+    outputs = [make_pair(tmp_path / str(i), f"content{i}.wav") for i in range(3)]
     write_report(outputs, tmp_path / "page.html", embed_limit=0.05)
     details = Page(tmp_path / "page.html").data("details")
-    assert details["sources"][0] == ["./0/content.wav", 0.0]
+    assert details["sources"][0] == ["./0/content0.wav", 0.0]
     assert len(details["sources"]) == 9
     assert [track[0] for track in details["pairs"][2]["tracks"]] == [6, 8, 7]
 
@@ -99,6 +106,47 @@ def test_a_matrix_is_by_clip_for_a_single_genre_and_omitted_if_too_large() -> No
     assert batch_page.make_matrix(pairs[:1]) is None
     assert batch_page.make_matrix([make_scored(str(i), str(i)) for i in range(100)]) is None
     assert batch_page.make_matrix([make_scored(c, "x", None) for c in "abc"]) is None
+
+
+def make_sweep(folder: Path) -> list[Path]:
+    """Write two strengths of two contents; return the outputs."""
+    takes = []
+    for content in ("a.wav", "b.wav"):
+        for strength in (0.2, 0.8):
+            output = make_pair(folder / content[0], content, output=f"{content[0]}{strength}.wav")
+            change_record(output, parameters={"strength": strength})
+            takes.append(output)
+    return takes
+
+
+def save_scores(takes: list[Path], scores: list[float], path: Path) -> None:
+    """Save an evaluation of the takes."""
+    for i, take in enumerate(takes):
+        change_record(take, output={"sha256": f"{i:064d}"})
+    outputs = [{"sha256": f"{i:064d}", "measures": {"score": s}} for i, s in enumerate(scores)]
+    path.write_text(json.dumps({"outputs": outputs, "baselines": []}))
+
+
+def test_settings_are_columns_and_never_share_a_mean(tmp_path: Path) -> None:
+    takes = make_sweep(tmp_path)
+    save_scores(takes, [0.1, 0.5, 0.2, 0.9], tmp_path / "scores.json")
+    write_report([*takes, tmp_path / "scores.json"], tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    heads = [a["data-key"] for a in page.all("th") if "data-key" in a]
+    assert heads[-1] == "setting strength"
+    assert [a["data-setting"] for a in page.all("tr") if "data-i" in a] == [
+        "strength=0.2",
+        "strength=0.8",
+    ] * 2
+    assert [a["data-setting"] for a in page.all("table", "matrix")] == [
+        "=strength=0.2",
+        "=strength=0.8",
+    ]
+    cells = [a["aria-label"].rpartition(" ")[2] for a in page.all("button") if "data-row" in a]
+    assert cells == ["0.10", "0.20", "0.50", "0.90"]
+    for mean, setting in (("0.15", "strength=0.2"), ("0.70", "strength=0.8")):
+        assert re.search(rf"Mean score\s*{mean}\s*of 2 evaluated, {setting}", page.text)
+    assert page.text.count("Mean score") == 2 + page.text.count("Mean scores")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import soundfile as sf
 
-from audiostyle.batch import run
+from audiostyle.batch import results, run
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.events import Stage
 from audiostyle.files import transfer
@@ -20,7 +21,7 @@ from audiostyle.report.write import write_report
 from tests.conftest import SR, make_noise, make_tones
 from tests.report.test_live_server import CONFIG, make_iteration
 from tests.support.browser import MonitoredPage, find_browser, open_browser
-from tests.support.report_data import HOSTILE, make_batch, make_pair
+from tests.support.report_data import HOSTILE, change_record, make_batch, make_pair, make_row
 
 SECONDS = 2.0
 TINY = TransferConfig(
@@ -96,8 +97,7 @@ def player(page: Any) -> dict[str, Any]:
     """Return the state of the player of a page."""
     found: dict[str, Any] = page.evaluate(
         """() => ({position: player.position, playing: player.playing, role: player.current.role,
-        time: player.current.audio.currentTime, audible: player.sounds.filter(
-        (one) => one.audio && !one.audio.paused).map((one) => one.role)})"""
+        time: player.output.position(), audible: player.output.audible().map((one) => one.role)})"""
     )
     return found
 
@@ -158,6 +158,37 @@ def test_a_batch_page_filters_and_plays(monitored: MonitoredPage, tmp_path: Path
     assert player(page)["playing"]
 
 
+def test_next_keeps_sound_position_and_playing_across_a_failed_pair(
+    monitored: MonitoredPage, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.wav"
+    sf.write(clip, make_noise(30.0, 8000), 8000)
+    rows = [make_row(i, 3) for i in range(3)]
+    rows[1] |= {"status": "failed", "kind": "silent", "reason": "is silent"}
+    folder = make_batch(tmp_path / "out", 3, 3, {0: clip})
+    for path in folder.glob("001__*"):
+        path.unlink()
+    results.write_results(folder, rows)
+    for output in (folder / "000__000.wav", folder / "002__000.wav"):
+        shutil.copyfile(clip, output)
+        change_record(output, content={"samples": 240_000, "sr": 8000})
+    write_report(folder, tmp_path / "page.html")
+    page = monitored.open((tmp_path / "page.html").as_uri())
+    page.locator(".open").first.click()
+    page.keyboard.press("1")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press(" ")
+    wait_until(page, 5.2)
+    page.get_by_role("button", name="Next").click()
+    assert page.locator("dialog h2").inner_text() == "001__000.wav"
+    page.get_by_role("button", name="Next").click()
+    assert page.locator("dialog h2").inner_text() == "002__000.wav"
+    found = player(page)
+    assert (found["role"], found["playing"]) == ("content", True)
+    wait_until(page, found["position"] + 0.1)
+    assert 5.2 < player(page)["position"] < 15
+
+
 def test_the_live_page_shows_an_optimization_and_stops_it(
     browser: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +212,13 @@ def test_the_live_page_shows_an_optimization_and_stops_it(
         assert page.locator(".chart .y-axis text").count() == 3
         labels = page.locator("figure .y-axis.left").first.locator("text").all_text_contents()
         assert labels == [tick.text for tick in frequency_ticks(CONFIG)]
+        boxes = page.evaluate(
+            """() => [".chart .y-axis text", ".live-spectrograms img"].map((css) =>
+            [...document.querySelectorAll(css)].map((one) => one.getBoundingClientRect().toJSON()))"""
+        )
+        for label in boxes[0]:  # beside the losses, on the page, and on no spectrogram
+            assert label["left"] >= 0
+            assert all(label["top"] > image["bottom"] for image in boxes[1])
         for name in ("start", "now"):
             page.wait_for_timeout(200)
             assert page.locator(f"#{name}").evaluate("image => image.naturalWidth") == 50

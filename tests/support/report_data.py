@@ -79,7 +79,40 @@ def make_pair(
     return paths[2]
 
 
-def change_record(output: Path, **changes: Any) -> None:
+def make_takes(
+    folder: Path, n: int, seconds: float = 2.0, sr: int = SR, **changes: Any
+) -> list[Path]:
+    """Write takes of one content that differ in strength: `take_noise`, each at its own level."""
+    (folder / "takes").mkdir(parents=True)
+    content, style = folder / "song.wav", folder / "strings.wav"
+    y = take_noise(seconds, sr)
+    sf.write(content, y * 0.05, sr)
+    sf.write(style, make_noise(seconds, sr), sr)
+    outputs = []
+    for i in range(n):
+        strength = round((i + 1) / n, 3)
+        output = folder / "takes" / f"song__strings-strength-{strength:g}.wav"
+        sf.write(output, y * take_level(i), sr)
+        values = {"parameters": {**SMALL.to_dict(), "strength": strength}, **changes}
+        record = make_record(content, style, output, seconds, **values)
+        record["content"] |= {"samples": round(seconds * sr), "sr": sr}
+        record_path(output).write_text(json.dumps(record))
+        outputs.append(output)
+    return outputs
+
+
+def take_noise(seconds: float, sr: int = SR) -> np.ndarray:
+    """Make noise of a steady level, whose position can be found from any part of it."""
+    white = np.random.default_rng(3).standard_normal(round(seconds * sr) + 7)
+    return (0.4 * np.convolve(white, np.ones(8) / 8, mode="valid")).astype(np.float32)
+
+
+def take_level(i: int) -> float:
+    """Return the level of a take of `make_takes`, relative to its noise."""
+    return 0.2 + 0.1 * i
+
+
+def change_record(output: Path, /, **changes: Any) -> None:
     """Change values of a record; dictionaries are merged."""
     record = json.loads(record_path(output).read_text())
     for key, value in changes.items():

@@ -13,7 +13,8 @@ from audiostyle.evaluation import table
 from audiostyle.report import charts, sounds
 from audiostyle.report.charts import Tick
 from audiostyle.report.pair_page import PlayerView, Track
-from audiostyle.report.records import ROLES, PairCollection, PairRecord, SoundFile
+from audiostyle.report.records import ROLES, PairCollection, PairRecord, SoundFile, is_number
+from audiostyle.report.settings import describe_settings, differing_settings
 from audiostyle.report.sounds import LoadedSound
 
 SMALL_IMAGE, LARGE_IMAGE = (256, 64), (640, 128)  # columns and bands of a spectrogram
@@ -112,16 +113,26 @@ class BatchPageBuilder:
     def values(self, page: Path, max_bytes: int) -> dict[str, Any]:
         """Return the values of ``batch.html.j2``, with at most `max_bytes` of sound in them."""
         pairs = self._collection.pairs
+        settings = differing_settings(pairs)
+        described = describe_settings(settings, len(pairs))
         ticks = charts.frequency_ticks(self._config), charts.decibel_ticks(self._scale)
         sources = sounds.make_player_sources(self._loaded, page, max_bytes)
         names = ("content_genre", "style_genre", "style", "status")
+        choices = {name: sorted({str(getattr(p, name)) for p in pairs}) for name in names}
+        choices["setting"] = list(dict.fromkeys(filter(None, described)))
         return dict(
             title=self._collection.title,
-            facts=_facts(pairs),
+            facts=_facts(pairs, described),
             notes=self._collection.notes,
             rows=self._rows,
-            choices={name: sorted({str(getattr(p, name)) for p in pairs}) for name in names},
-            matrix=make_matrix(pairs),
+            settings=[(name, texts, _are_numbers(texts)) for name, texts in settings.items()],
+            described=described,
+            choices=choices,
+            matrices=[
+                (setting, matrix)
+                for setting, same in _by_setting(pairs, described).items()
+                if (matrix := make_matrix(same)) is not None
+            ],
             failures=_failures(pairs),
             player=PlayerView([Track(role) for role in ROLES], *ticks),
             sections=table.SECTIONS,
@@ -145,18 +156,40 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
-def _facts(pairs: Sequence[PairRecord]) -> list[tuple[str, str, str]]:
-    """List the main numbers: name, value, and meaning."""
+def _by_setting(
+    pairs: Sequence[PairRecord], described: Sequence[str]
+) -> dict[str, list[PairRecord]]:
+    """Group pairs by their settings: a mean over several settings says nothing."""
+    found: dict[str, list[PairRecord]] = {}
+    for pair, setting in zip(pairs, described, strict=True):
+        found.setdefault(setting, []).append(pair)
+    return found
+
+
+def _are_numbers(texts: Sequence[str]) -> bool:
+    return all(is_number(text) for text in texts if text)
+
+
+def _facts(
+    pairs: Sequence[PairRecord], described: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """List the main numbers: name, value, and meaning; means are of one setting each."""
     counts = {
         s: sum(pair.status == s for pair in pairs) for s in ("failed", "pending", "interrupted")
     }
     done = len(pairs) - sum(counts.values())
     facts = [("Pairs", str(len(pairs)), ""), ("Done", str(done), "")]
     facts += [(status.capitalize(), str(n), "") for status, n in counts.items() if n]
-    scores = sorted(score for _, score in _scored(pairs))
+    by_setting = _by_setting(pairs, described)
+    for setting, same in by_setting.items():
+        scores = sorted(score for _, score in _scored(same))
+        if scores:
+            mean = f"{sum(scores) / len(scores):.2f}"
+            of = f", {setting}" if setting else ""
+            facts.append(("Mean score", mean, f"of {len(scores)} evaluated{of}"))
+    if len(by_setting) > 1:
+        return facts
     if scores:
-        mean = f"{sum(scores) / len(scores):.2f}"
-        facts.append(("Mean score", mean, f"of {len(scores)} evaluated"))
         score_range = f"{scores[0]:.2f}\u2013{scores[-1]:.2f}"
         facts.append(("Range", score_range, "lowest and highest score"))
     seconds = [pair.seconds for pair in pairs if pair.seconds is not None]

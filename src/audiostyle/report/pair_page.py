@@ -12,11 +12,11 @@ import numpy as np
 
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core import plots
-from audiostyle.errors import AudioStyleError
 from audiostyle.evaluation import table
 from audiostyle.report import charts, sounds
 from audiostyle.report.charts import Chart, Tick
 from audiostyle.report.records import PairRecord, SoundFile, as_dict, as_list, as_number
+from audiostyle.report.settings import format_setting, preset_values
 from audiostyle.report.sounds import LoadedSound, PlayerSource
 
 MAX_TABLE_ROWS = 400  # of the losses as numbers
@@ -30,7 +30,7 @@ def _color_bar() -> str:
 
 @dataclass(frozen=True)
 class Track:
-    """One of the three sounds of a player."""
+    """One of the sounds of a player."""
 
     role: str
     loaded: LoadedSound = field(default_factory=lambda: LoadedSound(SoundFile(None, "")))
@@ -47,7 +47,7 @@ class Track:
 
 @dataclass(frozen=True)
 class PlayerView:
-    """Three tracks on common axes."""
+    """Tracks on common axes."""
 
     tracks: list[Track]
     y_ticks: list[Tick] = field(default_factory=list)
@@ -71,7 +71,7 @@ def pair_values(pair: PairRecord, page: Path, max_bytes: int) -> dict[str, Any]:
         style=pair.style,
         status=pair.status,
         facts=_facts(pair),
-        player=_player(loaded, page, max_bytes, config),
+        player=make_player(loaded, page, max_bytes, config),
         charts=_charts(pair.losses, curves),
         losses=_loss_table(len(pair.losses), curves),
         evaluation=_evaluation_table(pair),
@@ -104,9 +104,10 @@ def _facts(pair: PairRecord) -> list[tuple[str, str, str]]:
     return facts
 
 
-def _player(
+def make_player(
     loaded: Mapping[str, LoadedSound], page: Path, max_bytes: int, config: TransferConfig
 ) -> PlayerView:
+    """Lay out sounds, by role, on one time axis and one dB scale."""
     spectrograms = [one.S for one in loaded.values() if one.S.size]
     scale = plots.shared_range(spectrograms, config) if spectrograms else (0.0, 0.0)
     seconds = max(one.seconds for one in loaded.values())
@@ -172,32 +173,19 @@ def _evaluation_table(pair: PairRecord) -> dict[str, Any]:
 def _parameters(record: Mapping[str, Any]) -> list[tuple[str, list[Parameter]]]:
     """Group parameters as ``--help`` does; unknown ones of another version come last."""
     values = dict(as_dict(record.get("parameters")))
-    try:
-        preset = TransferConfig.from_preset(str(record.get("preset"))).to_dict()
-    except AudioStyleError:
-        preset = {}
+    preset = preset_values(record)
     groups: dict[str, list[Parameter]] = {}
     for about in dataclasses.fields(TransferConfig):
         if about.name in values:
             value = values.pop(about.name)
             changed = bool(preset) and value != preset[about.name]
             unit = about.metadata["unit"]
-            text = _value_text(value) + (f" {unit}" if unit else "")
+            text = format_setting(value) + (f" {unit}" if unit else "")
             parameter = (about.name, text, about.metadata["help"], changed)
             groups.setdefault(about.metadata["group"], []).append(parameter)
     if values:
-        groups["Other"] = [(str(k), _value_text(v), "", False) for k, v in values.items()]
+        groups["Other"] = [(str(k), format_setting(v), "", False) for k, v in values.items()]
     return list(groups.items())
-
-
-def _value_text(value: Any) -> str:
-    if value in (None, {}):
-        return "none"
-    if isinstance(value, dict):
-        return ", ".join(
-            f"{k} {v:g}" if as_number(v) is not None else str(k) for k, v in value.items()
-        )
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _provenance(record: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -214,7 +202,7 @@ def _provenance(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows += [(f"loss {loss}: {name}", value) for name, value in as_dict(source).items()]
     for name, lap in as_dict(record.get("timings")).items():
         rows.append((f"time: {name}", f"{as_number(lap) or 0.0:.2f} s"))
-    return [(name, _value_text(value)) for name, value in rows if value is not None]
+    return [(name, format_setting(value)) for name, value in rows if value is not None]
 
 
 def _inputs(pair: PairRecord) -> list[tuple[str, str, str]]:

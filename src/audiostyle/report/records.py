@@ -309,6 +309,14 @@ def as_number(value: Any) -> float | None:
     return float(value) if abs(value) < float("inf") else None
 
 
+def is_number(text: str) -> bool:
+    """Check whether a text is a finite number."""
+    try:
+        return as_number(float(text)) is not None
+    except ValueError:
+        return False
+
+
 def as_list(value: Any) -> list[Any]:
     """Return a list unchanged, and an empty one for any other JSON value."""
     return value if isinstance(value, list) else []

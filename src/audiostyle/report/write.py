@@ -1,8 +1,8 @@
 """Reports: one self-contained HTML file about one pair or many.
 
 `audiostyle.report.records` finds the pairs, `audiostyle.report.sounds` loads and draws their
-sounds, `audiostyle.report.pair_page` and `audiostyle.report.batch_page` lay out the page, and
-`audiostyle.report.html` writes it.
+sounds, `audiostyle.report.pair_page`, `audiostyle.report.takes_page` and
+`audiostyle.report.batch_page` lay out the page, and `audiostyle.report.html` writes it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from audiostyle.errors import AudioStyleError, ConfigError, OutputError
-from audiostyle.report import html
+from audiostyle.report import html, takes_page
 from audiostyle.report.batch_page import BatchPageBuilder
 from audiostyle.report.pair_page import pair_values
 from audiostyle.report.records import ROLES, PairCollection, PairRecord, collect
 from audiostyle.utils.atomic_files import Staging, part_file
 
 EMBED_MB = 4.0  # with the spectrograms, the page of a 30 s pair stays below 6 MB
+EMBED_TAKES_MB = 16.0  # nine takes of 60 s; only embedded sounds switch without a gap
 SUFFIXES = (".html", ".htm")
 
 
@@ -59,7 +60,7 @@ def write_report(
     callback: Callback | None = None,
     *,
     force: bool = False,
-    embed_limit: float = EMBED_MB,
+    embed_limit: float | None = None,
     evaluate: bool = False,
     baselines: bool = False,
     verbose: bool = False,
@@ -77,8 +78,9 @@ def write_report(
         Called with a `PageProgress` before each step.
     force : bool
         Replace an output that exists.
-    embed_limit : float, in MB
-        Largest size of all sounds on the page; if they take more, they are linked instead.
+    embed_limit : float, in MB, optional
+        Largest size of all sounds on the page; if they take more, they are linked instead. The
+        default is 4, and 16 for the takes of one content.
     evaluate : bool
         Evaluate every pair as `audiostyle.evaluate_files` does.
     baselines : bool
@@ -107,7 +109,7 @@ def write_report(
     report = callback or (lambda event: None)
     if not listed:
         raise ConfigError("nothing to report on: name outputs, or the folder of a batch")
-    if not (math.isfinite(embed_limit) and 0 <= embed_limit <= 1000):
+    if embed_limit is not None and not (math.isfinite(embed_limit) and 0 <= embed_limit <= 1000):
         raise ConfigError(f"embed_limit={embed_limit:g} must be from 0 to 1000 MB")
     if baselines and not evaluate:
         raise ConfigError("baselines need --evaluate; add it")
@@ -118,24 +120,40 @@ def write_report(
         for i, pair in enumerate(pairs):
             report(PageProgress(i, len(pairs), pair.name, "evaluating"))
             _evaluate(pair, baselines, verbose)
-    max_bytes = round(embed_limit * 1e6)
-    if len(pairs) == 1 and not collection.is_folder:
-        report(PageProgress(0, 1, pairs[0].name, "drawing"))
-        values = pair_values(pairs[0], output, max_bytes)
-        page = html.render_page("pair.html.j2", ("player.js", "pair.js"), **values)
-    else:
-        builder = BatchPageBuilder(collection)
-        for i, pair in enumerate(pairs):
-            report(PageProgress(i, len(pairs), pair.name, "drawing"))
-            builder.add(pair)
-        values = builder.values(output, max_bytes)
-        scripts = ("player.js", "chart.js", "batch.js")
-        page = html.render_page("batch.html.j2", scripts, **values)
+    page = _make_page(collection, output, embed_limit, report)
     report(PageProgress(len(pairs), len(pairs), output.name, "writing"))
     with Staging() as staging:
         staging.write(output, page)
         staging.publish()
     return collection
+
+
+def _make_page(
+    collection: PairCollection, output: Path, embed_limit: float | None, report: Callback
+) -> bytes:
+    """Lay out the page that fits the pairs: of one pair, of the takes of one content, or a table."""
+    pairs = collection.pairs
+    are_takes = takes_page.are_takes(pairs)
+    if embed_limit is None:
+        embed_limit = EMBED_TAKES_MB if are_takes else EMBED_MB
+    max_bytes = round(embed_limit * 1e6)
+
+    def draw(i: int, pair: PairRecord) -> None:
+        report(PageProgress(i, len(pairs), pair.name, "drawing"))
+
+    if are_takes:
+        values = takes_page.takes_values(collection, output, max_bytes, draw)
+        return html.render_page("takes.html.j2", takes_page.SCRIPTS, **values)
+    if len(pairs) == 1 and not collection.is_folder:
+        draw(0, pairs[0])
+        values = pair_values(pairs[0], output, max_bytes)
+        return html.render_page("pair.html.j2", ("player.js", "pair.js"), **values)
+    builder = BatchPageBuilder(collection)
+    for i, pair in enumerate(pairs):
+        draw(i, pair)
+        builder.add(pair)
+    values = builder.values(output, max_bytes)
+    return html.render_page("batch.html.j2", ("player.js", "chart.js", "batch.js"), **values)
 
 
 def _evaluate(pair: PairRecord, baselines: bool, verbose: bool) -> None:

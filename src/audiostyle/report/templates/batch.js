@@ -10,20 +10,22 @@ const imageUrl = (index) => {
 // --- the table ----------------------------------------------------------------------------------
 const table = document.querySelector(".pairs");
 const body = table.tBodies[0];
+const FIXED_HEADS = 7; // those of a batch with one setting
 const heads = [...table.querySelectorAll("th[data-key]")];
 const rows = [...body.rows].map((element, i) => {
-  const cells = element.cells;
+  const { cells } = element; // the first is the image
   const about = cells[1].querySelector(".about");
+  const values = heads.map((head, k) => [head.dataset.key, cells[k + 1].dataset.value ?? cells[k + 1].textContent]);
   return {
-    element, i,
+    ...Object.fromEntries(values), element, i,
     name: cells[1].querySelector(".open").textContent,
     content: about.querySelector(".content").textContent,
     style: about.querySelector(".style").textContent,
-    content_genre: cells[2].textContent, style_genre: cells[3].textContent,
-    status: cells[4].textContent, reason: cells[4].firstElementChild.title,
-    score: cells[5].dataset.value, loss: cells[6].dataset.value, seconds: cells[7].dataset.value,
+    reason: element.querySelector(".status").title,
+    setting: element.dataset.setting,
   };
 });
+table.style.minWidth = `${60 + 7 * (heads.length - FIXED_HEADS)}rem`;
 let order = rows.slice();
 const collator = new Intl.Collator(undefined, { numeric: true });
 
@@ -70,12 +72,12 @@ form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", () => { for (const key in extra) delete extra[key]; setTimeout(filter); });
 filter();
 
-const matrix = document.querySelector(".matrix");
-if (matrix) {
+for (const matrix of document.querySelectorAll(".matrix")) {
   matrix.addEventListener("click", (event) => {
     const cell = event.target.closest("button");
     if (!cell) return;
-    for (const [key, value] of [[matrix.dataset.rows, cell.dataset.row], [matrix.dataset.columns, cell.dataset.column]]) {
+    const { rows: rowKey, columns: columnKey, setting } = matrix.dataset;
+    for (const [key, value] of [[rowKey, cell.dataset.row], [columnKey, cell.dataset.column], ["setting", setting]]) {
       const field = fields.find((one) => one.dataset.filter === key);
       if (field) field.value = value;
       else extra[key] = value;
@@ -104,6 +106,7 @@ const dialog = document.querySelector("dialog");
 const content = dialog.querySelector(".dialog-body");
 const moveButtons = dialog.querySelectorAll("[data-move]");
 let player = null;
+let heard = null; // sound, position and whether it plays; kept across pairs without sound
 let open = -1;
 
 function show(i) {
@@ -155,13 +158,19 @@ function show(i) {
     });
   } else measures.remove();
   for (const button of moveButtons) button.disabled = !neighbor(Number(button.dataset.move));
-  const before = player;
-  if (before) before.advance();
+  leave();
   content.replaceChildren(view);
   player = new Player(content.querySelector(".player"));
   if (!dialog.open) dialog.showModal();
   content.scrollTop = dialog.scrollTop = 0;
-  if (before) player.continueFrom(before);
+  if (heard) player.restore(heard);
+}
+
+function leave() {
+  if (!player?.current) return;
+  player.advance();
+  heard = { role: player.current.role, position: player.position, playing: player.playing };
+  player.toggle(false);
 }
 
 function neighbor(direction) {
@@ -180,9 +189,9 @@ for (const button of moveButtons) {
 }
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 dialog.addEventListener("close", () => {
-  if (player) player.toggle(false);
+  leave();
   content.replaceChildren();
-  player = null;
+  player = heard = null;
   rows[open]?.element.querySelector(".open").focus();
 });
 document.addEventListener("keydown", (event) => { if (dialog.open && player) player.key(event); });

@@ -29,7 +29,7 @@ function drawChart(figure, iterations, curves, end) {
   const ticks = [0, 50, 100].map((at) => {
     const value = 10 ** (high - ((high - low) * at) / 100);
     const dy = at === 0 ? "0.8em" : at === 100 ? "0" : "0.35em";
-    return svgElement("text", { x: "100%", y: `${at}%`, dx: -6, dy }, value.toPrecision(2));
+    return svgElement("text", { x: "100%", y: `${at}%`, dx: -6, dy }, value < 0.001 ? value.toExponential(1) : value.toPrecision(2));
   });
   figure.querySelector(".plot").replaceChildren(...lines);
   figure.querySelector(".legend").replaceChildren(...items);
