@@ -1,11 +1,12 @@
 """Pairs with a known target, played by the samples of real instruments: MIDI through FluidSynth.
 
-Needs the program ``fluidsynth`` and a General MIDI soundfont, such as TimGM6mb (the Debian packages
-``fluidsynth`` and ``timgm6mb-soundfont``).
+Needs the program ``fluidsynth`` and the soundfont TimGM6mb (the Debian packages ``fluidsynth`` and
+``timgm6mb-soundfont``), or the General MIDI soundfont that ``BENCH_SOUNDFONT`` names.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import subprocess
@@ -20,7 +21,7 @@ from bench.quality.phrases import Note, compose
 from bench.quality.runs import Array
 from bench.quality.synthesizer import TAIL_S, finish
 
-SOUNDFONT = Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
+SOUNDFONT = Path(os.environ.get("BENCH_SOUNDFONT", "/usr/share/sounds/sf2/TimGM6mb.sf2"))
 RENDER_RATE = 44_100  # of the samples; FluidSynth's interpolation aliases at lower rates
 TICKS_PER_S = 1920  # 960 ticks per quarter note, at 120 quarter notes per minute
 MELODY_RANGE = (-9, 12)  # semitones that a melody moves around its center
@@ -72,6 +73,8 @@ class SampledPair:
     style: str
     voices: int  # of the content: melody, with bass, with bass and chords
 
+    kind = "sampled"
+
     @property
     def name(self) -> str:
         """Name of the pair in the tables."""
@@ -86,8 +89,7 @@ class SampledPair:
         style_bpm = bpm * float(rng.uniform(1.15, 1.4)) ** int(rng.choice((-1, 1)))
         center = _draw_center(rng, max(a.low, b.low), min(a.high, b.high))
         apart = int(rng.integers(5, 10))
-        low, high = (edge - reach for edge, reach in zip((b.low, b.high), MELODY_RANGE))
-        up = high - center >= center - low
+        up = b.high - center >= center - b.low  # where the style's instrument has more room
         style_voices = int(rng.integers(1, 4)) if b.chords else 1
         number = 1000 + 2 * self.number
         return (
@@ -101,33 +103,30 @@ class SampledPair:
             ),
         )
 
-    def clips(self, sr: int) -> tuple[Array, Array, Array]:
-        """Play content, style and target; content and target have the same length."""
+    def render(self, sr: int) -> dict[str, Array]:
+        """Play content, style, target and the second take of the target."""
         content, style = self.phrases()
-        plays = ((content, self.content), (style, self.style), (content, self.style))
+        end = max(note.start + note.duration for note in content) + TAIL_S
         seed = 4 * self.number
-        content_y, style_y, target_y = (
-            play(notes, INSTRUMENTS[name].program, sr, seed + i)
-            for i, (notes, name) in enumerate(plays)
-        )
-        return content_y, style_y, target_y
+        return {
+            "content": play(content, self.content, sr, seed),
+            "style": play(style, self.style, sr, seed + 1),
+            "target": play(content, self.style, sr, seed + 2),
+            "take": play(self._vary(content), self.style, sr, seed + 3, seconds=end),
+        }
 
-    def second_take(self, sr: int) -> Array:
-        """Play the target again, with slightly different start times and velocities."""
-        content = self.phrases()[0]
+    def _vary(self, notes: Sequence[Note]) -> list[Note]:
+        """Move starts and velocities slightly, as another take would."""
         rng = np.random.default_rng([18, self.number])
-        late, louder = (rng.normal(0, width, len(content)) for width in TAKE_JITTER)
-        notes = [
+        late, louder = (rng.normal(0, width, len(notes)) for width in TAKE_JITTER)
+        return [
             replace(
                 note,
                 start=note.start + float(np.clip(t, -0.01, 0.01)),
                 velocity=float(np.clip(note.velocity * (1 + v), 0.05, 1.0)),
             )
-            for note, t, v in zip(content, late, louder, strict=True)
+            for note, t, v in zip(notes, late, louder, strict=True)
         ]
-        n = max(note.start + note.duration for note in content) + TAIL_S
-        program = INSTRUMENTS[self.style].program
-        return play(notes, program, sr, 4 * self.number + 3, seconds=n)
 
 
 def _draw_center(rng: np.random.Generator, low: int, high: int) -> int:
@@ -162,9 +161,9 @@ def missing_program() -> str | None:
 
 
 def play(
-    notes: Sequence[Note], program: int, sr: int, seed: int = 0, *, seconds: float | None = None
+    notes: Sequence[Note], instrument: str, sr: int, seed: int = 0, *, seconds: float | None = None
 ) -> Array:
-    """Play notes by one General MIDI program, without reverberation.
+    """Play notes by a key of `INSTRUMENTS`, without reverberation.
 
     Returns
     -------
@@ -177,7 +176,7 @@ def play(
     seconds = seconds or max(note.start + note.duration for note in notes) + TAIL_S
     with tempfile.TemporaryDirectory() as folder:
         midi, wav = Path(folder, "notes.mid"), Path(folder, "notes.wav")
-        midi.write_bytes(midi_file(notes, program, seconds))
+        midi.write_bytes(midi_file(notes, INSTRUMENTS[instrument].program, seconds))
         options = ["-ni", "-q", "-R", "0", "-C", "0", "-g", "0.4", "-r", str(RENDER_RATE)]
         subprocess.run(
             ["fluidsynth", *options, "-O", "float", "-F", wav, SOUNDFONT, midi],
