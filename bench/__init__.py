@@ -1,7 +1,6 @@
 """Benchmarks of audiostyle, run from the root of the repository.
 
-- ``python -m bench.quality``: how well configurations transfer style.
-- ``python -m bench.inversion``: what the inversion to audio loses.
+- ``python -m bench.quality``: how well methods transfer style, and what the inversion loses.
 - ``python -m bench.speed``: time, memory, and how close a step comes to the machine's limit.
 - ``python -m bench.gpu_step``: time of one optimisation step on a GPU, under JAX.
 - ``python -m bench.scaling``: cost of a batch beside its transfers.

@@ -1,6 +1,7 @@
-"""Benchmark of quality, on recordings and on synthetic pairs.
+"""Benchmark of quality, on pairs with known answers and on recordings.
 
-`recordings` chooses and loads pairs of clips; `synthetic` makes pairs with a known target from
-`phrases` and `timbres` by the `synthesizer`; `runs` runs configurations, and `tables` formats the
-means.
+`synthetic` and `sampled` make pairs with a known target from `phrases`, by the `synthesizer` and
+its `timbres` or by FluidSynth; `known_answers` measures methods on them by `target_metrics`.
+`recordings` chooses, loads and measures pairs of clips. `runs` runs methods, and `tables` formats
+the means.
 """

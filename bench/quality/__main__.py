@@ -1,21 +1,24 @@
-"""Measure how well configurations transfer style, on recordings and on pairs with known targets.
+"""Measure how well methods transfer style, on pairs with known answers and on recordings.
 
-Runs every configuration and the baselines on every pair. Writes one row per pair and configuration
-to ``quality.csv`` and ``synthetic.csv``, and means over pairs with 95 % intervals to
-``quality.md``::
+Runs every method and the baselines on every pair. A method is a preset, with changes to it or
+without, a TOML file, a function of (content, style, sr) that returns the output, or a folder of
+outputs as this command writes them::
 
-    python -m bench.quality genres --config fast --config balanced:bands=8,iterations=30
-    python -m bench.quality --synthetic tune --config balanced
-    python -m bench.quality genres --strengths --config balanced
+    python -m bench.quality balanced classic
+    python -m bench.quality balanced:bands=8,iterations=30 tuned.toml --set held-out
+    python -m bench.quality prototype.py:transfer package.module:transfer results/outputs/balanced
+    python -m bench.quality balanced --recordings genres --strengths
 
-The folder must hold one folder per genre, ``genres/jazz/jazz.00000.wav``. Pairs are of different
-genres and chosen by a fixed rule: ``held-out`` takes one pair of clips with odd numbers for each
-ordered pair of genres, ``tune`` one with even numbers, so that defaults tuned on one half can be
-tested on the other. ``all`` takes every ordered pair of clips. Clips with different numbers may
-still be excerpts of one recording: where that matters, give a CSV file of
+Writes one row per pair and method to ``synthetic.csv``, ``sampled.csv`` and ``recordings.csv``,
+means over pairs with 95 % intervals to ``quality.md``, and every output to ``outputs``.
+
+Sampled pairs need FluidSynth and a soundfont, and the 2f model the package seabass-2f; without
+them, their figures are left out, and a line says so. A folder of recordings must hold one folder
+per genre, ``genres/jazz/jazz.00000.wav``. Its pairs are of different genres and chosen by a fixed
+rule: ``held-out`` takes one pair of clips with odd numbers for each ordered pair of genres,
+``tuning`` one with even numbers, ``all`` every ordered pair of clips. Clips with different numbers
+may still be excerpts of one recording: where that matters, give a CSV file of
 ``content,style[,start_content,start_style]`` (paths in the folder, seconds).
-
-Synthetic pairs need no folder. Their two halves share no phrase and no pair of timbres.
 """
 
 from __future__ import annotations
@@ -24,42 +27,39 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from audiostyle.errors import AudioStyleError, ConfigError
 from bench.common import MAX_SECONDS, integer, make_parser, number
-from bench.quality.recordings import (
-    MIN_SECONDS,
-    RecordingPair,
-    choose_pairs,
-    evaluate_pair,
-    list_clips,
-    read_pairs,
-)
-from bench.quality.runs import STRENGTHS, Entry, Row, limit_pairs, list_entries, run_pairs
-from bench.quality.synthetic import SyntheticPair, choose_synthetic, evaluate_synthetic
-from bench.quality.tables import best_baseline, mean_table, strength_table, timbre_table
+from bench.quality import known_answers, recordings, sampled
+from bench.quality.known_answers import EQ_MATCH, HALVES, IDENTITY, TRIVIAL
+from bench.quality.runs import STRENGTHS, Method, Row, limit_pairs, read_methods, run_pairs
+from bench.quality.tables import best_baseline, mean_table, strength_table
+from bench.quality.target_metrics import has_2f
 
-HALVES = ("held-out", "tune", "all")
+KINDS = ("synthetic", "sampled", "recordings")
+METHODS = ["balanced", "balanced:iterations=0", "classic"]
 SCORES = ("score", "style", "content", "copying")
-COST = ("convergence", "seconds")
-RECORDING_MEASURES = (*SCORES, "style_network", "content_notes", *COST)
-TARGET_MEASURES = ("lsd_reduction", "lsd_frames_reduction", "lsd")
+RECORDING_MEASURES = (*SCORES, "style_network", "content_notes", "seconds")
+TARGET_MEASURES = ("lsd", "lsd_frames", "notes", "2f")
 
 
-def measure_recordings(options: argparse.Namespace, entries: Sequence[Entry]) -> str:
+def measure_recordings(options: argparse.Namespace, methods: Sequence[Method]) -> str:
     """Run the pairs of the folder; return the section of the report."""
-    if options.pairs in HALVES:
-        pairs = choose_pairs(list_clips(options.folder), options.pairs)
+    if options.pairs is not None:
+        pairs = recordings.read_pairs(options.pairs)
     else:
-        pairs = read_pairs(Path(options.pairs))
+        pairs = recordings.choose_pairs(recordings.list_clips(options.recordings), options.set)
     pairs = limit_pairs(pairs, options.limit)
     if not pairs:
-        raise ConfigError(f"{options.folder}: no {options.pairs} pairs; use --pairs all")
+        raise ConfigError(f"{options.recordings}: no {options.set} pairs; use --set all")
 
-    def evaluate(pair: RecordingPair) -> Iterator[Row]:
-        return evaluate_pair(options.folder, pair, entries, options.seconds)
+    def evaluate(pair: recordings.RecordingPair) -> Iterator[Row]:
+        return recordings.evaluate_pair(
+            options.recordings, pair, methods, options.seconds, options.output
+        )
 
-    rows = run_pairs(pairs, evaluate, options.output / "quality.csv", SCORES)
+    rows = run_pairs(pairs, evaluate, options.output / "recordings.csv", SCORES)
     best = best_baseline(rows, "score")
     text = (
         f"## Recordings\n\nMean over {len(pairs)} pairs, with 95 % bootstrap intervals; *won*: "
@@ -72,33 +72,35 @@ def measure_recordings(options: argparse.Namespace, entries: Sequence[Entry]) ->
     return text
 
 
-def measure_synthetic(options: argparse.Namespace, entries: Sequence[Entry]) -> str:
-    """Run the synthetic pairs; return the section of the report."""
-    pairs = limit_pairs(choose_synthetic(options.synthetic), options.limit)
-    scored = options.scores or options.strengths
+def measure_known(kind: str, options: argparse.Namespace, methods: Sequence[Method]) -> str:
+    """Run the synthetic or sampled pairs; return the section of the report."""
+    title = f"## {kind.capitalize()} pairs, {options.set}\n\n"
+    missing = sampled.missing_program() if kind == "sampled" else None
+    if missing:
+        print(missing, file=sys.stderr)
+        return f"{title}{missing}.\n"
+    pairs = limit_pairs(known_answers.choose_known(kind, options.set), options.limit)
 
-    def evaluate(pair: SyntheticPair) -> Iterator[Row]:
-        return evaluate_synthetic(pair, entries, scored)
+    def evaluate(pair: Any) -> Iterator[Row]:
+        return known_answers.evaluate_known(pair, methods, options.output, options.strengths)
 
-    shown = (*TARGET_MEASURES, *(SCORES if scored else ()))
-    rows = run_pairs(pairs, evaluate, options.output / "synthetic.csv", shown)
-    best = best_baseline(rows, "lsd_reduction")
-    text = (
-        f"## Synthetic pairs\n\nMean over {len(pairs)} pairs, with 95 % bootstrap intervals; "
-        "*improved*: pairs that are closer to the target than their content is; *won*: also closer "
-        "than every baseline.\n\n"
+    shown = (*TARGET_MEASURES, *(SCORES if options.strengths else ()))
+    rows = run_pairs(pairs, evaluate, options.output / f"{kind}.csv", shown)
+    trivial: dict[Any, float] = {}
+    for row in rows:
+        if row.method in TRIVIAL:
+            distance = row.measures["lsd_frames"]
+            trivial[row.pair] = min(trivial.get(row.pair, distance), distance)
+    text = title + (
+        f"Mean over {len(pairs)} pairs, with 95 % bootstrap intervals; *less by*: the share by "
+        f"which the mean is less than that of the content itself ({IDENTITY}); *trivial wins*: "
+        f"pairs for which {IDENTITY} or {EQ_MATCH} has the smaller lsd_frames.\n\n"
     )
-    tallies = {
-        "improved": lambda row: row.measures["lsd_reduction"] > 0,
-        "won": lambda row: row.measures["lsd_reduction"] > best[row.pair],
-    }
-    text += mean_table(rows, (*shown, *COST), tallies)
-    if entries:
-        text += "\nMean lsd_reduction by timbre of the content (from) and of the style (to):\n\n"
-        text += timbre_table(rows, "lsd_reduction")
+    wins = {"trivial wins": lambda row: row.measures["lsd_frames"] > trivial[row.pair]}
+    text += mean_table(rows, (*shown, "seconds"), wins, {"lsd": IDENTITY, "lsd_frames": IDENTITY})
     if options.strengths:
-        measures = (*SCORES, "lsd_reduction")
-        text += "\n## Strength, synthetic pairs\n\n" + strength_table(rows, STRENGTHS, measures)
+        measures = (*SCORES, "lsd_frames")
+        text += f"\n## Strength, {kind} pairs\n\n" + strength_table(rows, STRENGTHS, measures)
     return text
 
 
@@ -106,50 +108,48 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse and check the command line."""
     parser = make_parser("bench.quality", __doc__)
     add = parser.add_argument
-    add("folder", type=Path, nargs="?", help="folder with one folder of clips per genre")
-    add(
-        "--config",
-        action="append",
-        default=[],
-        metavar="PRESET[:NAME=VALUE,...]",
-        help="configuration to measure; may be given several times (default: only baselines)",
-    )
-    add("--pairs", default="held-out", help="held-out, tune, all, or a CSV file (%(default)s)")
-    add("--synthetic", choices=HALVES, help="measure this half of the synthetic pairs")
-    add("--scores", action="store_true", help="measure synthetic pairs by the scores as well")
+    add("methods", nargs="*", metavar="METHOD", default=METHODS, help=f"({' '.join(METHODS)})")
+    add("--set", choices=(*HALVES, "all"), default="tuning", help="half of the pairs (%(default)s)")
+    add("--only", action="append", choices=KINDS, help="measure these pairs; may be repeated")
+    add("--recordings", type=Path, metavar="FOLDER", help="folder with one folder per genre")
+    add("--pairs", type=Path, metavar="FILE", help="CSV file of pairs of recordings")
     add(
         "--strengths",
         action="store_true",
-        help="run every configuration at strengths 0, .25, .5, .75 and 1; implies --scores",
+        help="run every configuration at strengths 0, .25, .5, .75 and 1, and score all outputs",
     )
-    length = number(MIN_SECONDS, MAX_SECONDS, "s")
-    add("--seconds", type=length, default=10.0, help="excerpt length (%(default)s)")
+    length = number(recordings.MIN_SECONDS, MAX_SECONDS, "s")
+    add("--seconds", type=length, default=10.0, help="of each recording (%(default)s)")
     add("--limit", type=integer(), help="maximum number of pairs, evenly spread over the list")
     add("-o", "--output", type=Path, default=Path("quality"), help="folder (%(default)s)")
     options = parser.parse_args(arguments)
-    if options.folder is None and options.synthetic is None:
-        parser.error("nothing to measure: name a folder of clips, or use --synthetic held-out")
-    if options.folder is not None and not options.folder.is_dir():
-        parser.error(f"{options.folder} is not a folder; name one with a folder for each genre")
-    if options.strengths and not options.config:
-        parser.error("--strengths needs a configuration: add --config balanced")
+    options.only = options.only or (KINDS if options.recordings else KINDS[:2])
+    if "recordings" in options.only and options.recordings is None:
+        parser.error("no recordings: name a folder of clips with --recordings")
+    if options.recordings is not None and not options.recordings.is_dir():
+        parser.error(f"{options.recordings} is not a folder; name one with a folder for each genre")
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
     options = parse_arguments(arguments)
+    sections = []
     try:
-        entries = list_entries(options.config, options.strengths)
+        methods = read_methods(options.methods, options.strengths)
         options.output.mkdir(parents=True, exist_ok=True)
-        sections = []
-        if options.folder is not None:
-            sections.append(measure_recordings(options, entries))
-        if options.synthetic is not None:
-            sections.append(measure_synthetic(options, entries))
+        for kind in KINDS[:2]:
+            if kind in options.only:
+                sections.append(measure_known(kind, options, methods))
+        if "recordings" in options.only:
+            sections.append(measure_recordings(options, methods))
     except (AudioStyleError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if not has_2f():
+        sections.append(
+            "No 2f: seabass-2f is not installed; run pip install 'audiostyle[bench]'.\n"
+        )
     text = "\n".join(sections)
     (options.output / "quality.md").write_text(text, encoding="utf-8")
     print(text, end="")

@@ -13,7 +13,7 @@ from pathlib import Path
 from audiostyle.audio.reader import load_audio
 from audiostyle.errors import ConfigError
 from audiostyle.evaluation.scores import PairEvaluator, make_baselines
-from bench.quality.runs import NO_TRANSFER, Array, Entry, Row, run_transfer
+from bench.quality.runs import Array, Method, Row, run_method
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".au"}
 MIN_SECONDS = 2.0
@@ -27,6 +27,8 @@ class RecordingPair:
     style: str
     start_content: float | None = None  # in seconds; None takes the middle of the clip
     start_style: float | None = None
+
+    kind = "recordings"
 
     @property
     def name(self) -> str:
@@ -45,7 +47,7 @@ def list_clips(folder: Path) -> dict[str, list[str]]:
 
 
 def choose_pairs(clips: dict[str, list[str]], which: str) -> list[RecordingPair]:
-    """Choose ordered pairs of clips of different genres: ``held-out``, ``tune`` or ``all``."""
+    """Choose ordered pairs of clips of different genres: ``held-out``, ``tuning`` or ``all``."""
     if which == "all":
         return [
             RecordingPair(content, style)
@@ -118,18 +120,18 @@ def load_excerpt(path: Path, start: float | None, seconds: float) -> tuple[Array
 
 
 def evaluate_pair(
-    folder: Path, pair: RecordingPair, entries: Sequence[Entry], seconds: float
+    folder: Path, pair: RecordingPair, methods: Sequence[Method], seconds: float, output: Path
 ) -> Iterator[Row]:
-    """Evaluate the baselines and all configurations on one pair."""
+    """Evaluate the baselines and all methods on one pair."""
     import librosa
 
     content, sr = load_excerpt(folder / pair.content, pair.start_content, seconds)
     style, style_sr = load_excerpt(folder / pair.style, pair.start_style, seconds)
     style = librosa.resample(style, orig_sr=style_sr, target_sr=sr)
     evaluator = PairEvaluator(content, style, sr)
-    for name, output in make_baselines(content, style, sr).items():
-        yield Row(pair, name, {**evaluator.evaluate(output), **NO_TRANSFER})
-    for entry in entries:
-        output, measures = run_transfer(content, style, sr, entry.config)
-        measures = {**evaluator.evaluate(output), **measures}
-        yield Row(pair, entry.name, measures, entry.config.strength, entry.main)
+    for name, y in make_baselines(content, style, sr).items():
+        yield Row(pair, name, {**evaluator.evaluate(y), "seconds": float("nan")})
+    for method in methods:
+        y, elapsed = run_method(method, pair, content, style, sr, output)
+        measures = {**evaluator.evaluate(y), "seconds": elapsed}
+        yield Row(pair, method.name, measures, method.strength, method.main)

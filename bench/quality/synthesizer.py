@@ -58,9 +58,13 @@ def synthesize(notes: Sequence[Note], timbre: str, sr: int, seed: int = 0) -> Ar
         first = round(note.start * sr)
         tone = play(note, instrument, sr, rng)[: n - first]
         y[first : first + tone.size] += tone
-    y = _add_reverb(y, sr)
-    hiss = _colored_noise(n, sr, (), rng)
-    y += hiss * np.sqrt(np.mean(y**2)) * 10.0 ** (HISS_DB / 20)
+    return finish(_add_reverb(y, sr), sr, rng, HISS_DB)
+
+
+def finish(y: Array, sr: int, rng: np.random.Generator, hiss_db: float) -> Array:
+    """Add hiss and a fade-out, and bring the clip to its level."""
+    hiss = _colored_noise(y.size, sr, (), rng)
+    y = y + hiss * np.sqrt(np.mean(y**2)) * 10.0 ** (hiss_db / 20)
     fade = np.hanning(2 * (sr // 50))[sr // 50 :]
     y[-fade.size :] *= fade
     gain = audio_level.ANALYSIS_LEVEL_DB - audio_level.active_level(y[None], sr)
