@@ -37,7 +37,7 @@ CLIP_EXTENSIONS = {
     *(".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2"),
     *(".aac", ".ac3", ".eac3", ".dts", ".amr", ".gsm", ".weba", ".webm", ".mka", ".mkv"),
     *(".wma", ".asf", ".wmv", ".avi", ".flv", ".ogv", ".ogm", ".ogx", ".ts", ".mts", ".m2ts"),
-    *(".mpg", ".mpeg", ".vob", ".wv", ".ape", ".tta", ".tak", ".mpc"),
+    *(".mpg", ".mpeg", ".vob", ".wv", ".ape", ".tta", ".tak", ".mpc", ".voc", ".sph", ".nist"),
 }
 """Extensions of all files that are read."""
 
