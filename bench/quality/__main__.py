@@ -41,7 +41,7 @@ KINDS = ("synthetic", "sampled", "recordings")
 METHODS = ["balanced", "balanced:iterations=0", "classic"]
 SCORES = ("score", "style", "content", "copying")
 RECORDING_MEASURES = (*SCORES, "style_network", "content_notes", "seconds")
-TARGET_MEASURES = ("lsd", "lsd_frames", "notes", "2f")
+TARGET_MEASURES = ("lsd", "lsd_frames", "notes", "2f", "2f_loud")
 
 
 def measure_recordings(options: argparse.Namespace, methods: Sequence[Method]) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.initialization import Initializer, StyleSamples
 from audiostyle.core.synthesis import SpectrogramSegment, Synthesizer
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream
@@ -69,16 +70,29 @@ def _version() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def invert_target(content: Array, target: Array, sr: int, config: TransferConfig) -> Array:
-    """Invert the target's own mel spectrogram as a transfer does, starting from the content."""
-    content_stream, target_stream = (
-        NormalizedStream(ArraySource(y, sr, "clip"), config) for y in (content, target)
+def invert_target(
+    content: Array, style: Array, target: Array, sr: int, config: TransferConfig
+) -> Array:
+    """Invert the target's own mel spectrogram as a transfer does.
+
+    The start is the content with the style's spectral envelope.
+    """
+    config = dataclasses.replace(config, init="envelope")
+    content_stream, style_stream, target_stream = (
+        NormalizedStream(ArraySource(y, sr, "clip"), config) for y in (content, style, target)
     )
     D, D_target = (
         stream.frame_reader().stft(0, stream.n_frames) for stream in (content_stream, target_stream)
     )
     S_target = spectrogram.mel_db(spectrogram.channel_power(D_target), config)
-    segment = SpectrogramSegment(S_target, D, spectrogram.channel_power(D), last=True)
+    unused = np.zeros((1, 0), np.float32)
+    samples = StyleSamples(style_stream.mel_mean(), unused, unused)
+    initializer = Initializer(
+        samples, content_stream.mel_mean(), content_stream.n_resampled, config
+    )
+    segment = SpectrogramSegment(
+        S_target, initializer.stft(D, 0), spectrogram.channel_power(D), last=True
+    )
     blocks = Synthesizer(content_stream, config).blocks(iter([segment]))
     return np.asarray(np.concatenate(list(blocks), axis=1)[0])
 
@@ -99,9 +113,11 @@ def evaluate_known(
     pair_evaluator = PairEvaluator(content, style, sr) if scored else None
 
     def measure(y: Array, *, seconds: float = unknown, use_2f: bool = False) -> dict[str, float]:
-        quality = quality_2f(y, target, sr) if use_2f and has_2f() else unknown
+        quality = dict.fromkeys(("2f", "2f_loud"), unknown)
+        if use_2f and has_2f():
+            quality = quality_2f(y, target, sr)
         scores = pair_evaluator.evaluate(y) if pair_evaluator else {}
-        return {**target_evaluator.evaluate(y), "2f": quality, **scores, "seconds": seconds}
+        return {**target_evaluator.evaluate(y), **quality, **scores, "seconds": seconds}
 
     baselines = make_baselines(content, style, sr)
     for name in TRIVIAL:
@@ -109,7 +125,7 @@ def evaluate_known(
     yield Row(pair, "best_static_eq", measure(best_static_eq(content, target, sr)))
     yield Row(pair, "second_take", measure(clips["take"], use_2f=True))
     for name, config in inversions(methods).items():
-        y = invert_target(content, target, sr, config)
+        y = invert_target(content, style, target, sr, config)
         yield Row(pair, f"inversion as by {name}", measure(y, use_2f=True))
     for method in methods:
         y, seconds = run_method(method, pair, content, style, sr, folder)

@@ -11,7 +11,7 @@ from bench.common import format_number, markdown_table
 from bench.quality.runs import Array, Row
 
 N_RESAMPLES = 10_000
-DIGITS = {"seconds": 1, "2f": 0, "lsd": 1, "lsd_frames": 1}  # other measures: 2
+DIGITS = {"seconds": 1, "2f": 0, "2f_loud": 0, "lsd": 1, "lsd_frames": 1}  # other measures: 2
 BASELINES = ("identity", "style_copy", "mix", "eq_match")
 CONTENT_RISE = 0.03  # rise of the mean content from one strength to the next that counts as noise
 

@@ -108,18 +108,22 @@ def has_2f() -> bool:
     return importlib.util.find_spec("seabass") is not None
 
 
-def quality_2f(y: Array, target: Array, sr: int) -> float:
+def quality_2f(y: Array, target: Array, sr: int) -> dict[str, float]:
     """Estimate the MUSHRA score, 0 to 100, of a clip [shape=(n,)] against its target, by [2]_.
 
-    The clip is brought to the level of the target.
+    The clip is brought to the level of the target. Returns ``2f``, with both clips at the level
+    that the model assumes, and ``2f_loud``, with both `PEAQ_FULL_SCALE` times louder: so loud that
+    nothing is below the threshold of hearing.
     """
     import soxr
     from seabass.core.models.mms import estimated_mean_mushra_score
 
     y = y * np.sqrt(np.mean(np.square(target)) / max(float(np.mean(np.square(y))), 1e-12))
-    tested, reference = (
-        PEAQ_FULL_SCALE * soxr.resample(clip.astype(np.float64), sr, PEAQ_RATE)[None]
-        for clip in (y, target)
-    )
-    score = estimated_mean_mushra_score(tested, reference, clip=False, signal_dtype="int16")
-    return float(np.clip(score, 0.0, 100.0))
+    clips = [soxr.resample(clip.astype(np.float64), sr, PEAQ_RATE)[None] for clip in (y, target)]
+    scores = {}
+    for name, scale in (("2f", PEAQ_FULL_SCALE), ("2f_loud", PEAQ_FULL_SCALE**2)):
+        tested, reference = (scale * clip for clip in clips)
+        # "int16" means that the samples are not to be scaled any more.
+        score = estimated_mean_mushra_score(tested, reference, clip=False, signal_dtype="int16")
+        scores[name] = float(np.clip(score, 0.0, 100.0))
+    return scores
