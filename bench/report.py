@@ -1,7 +1,7 @@
 """Measure HTML reports: time to write them, their size, and how soon a browser can use them.
 
-Makes its own audio files and records, without any transfer. Writes the report of a pair, that of nine
-takes of one content and that of a batch, and opens them in a headless Chromium::
+Makes its own audio files and records, without any transfer. Writes the report of a pair, that of
+nine takes of one content and that of a batch, and opens them in a headless Chromium::
 
     python -m bench.report -o report
     python -m bench.report --pairs 10000

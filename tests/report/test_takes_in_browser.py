@@ -160,7 +160,7 @@ def test_a_switch_while_playing_keeps_the_position(page: Any) -> None:
 def test_a_loop_repeats_its_region(page: Any) -> None:
     drag(page, 0.25, 0.4)  # 1.0 to 1.6 s
     assert player(page)["position"] == pytest.approx(1.0, abs=0.02)
-    assert "Loop 0:01.0–0:01.6" in page.locator(".clear-loop").inner_text()
+    assert "Loop 0:01.0\u20130:01.6" in page.locator(".clear-loop").inner_text()
     lags, _ = locate(render(page, "12345"))
     at = lags + 0.05 * np.arange(len(lags))
     assert np.all((at > 0.93) & (at < 1.63))
