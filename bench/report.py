@@ -1,7 +1,7 @@
 """Measure HTML reports: time to write them, their size, and how soon a browser can use them.
 
-Makes its own audio files and records, without any transfer. Writes the report of a pair and that of
-a batch, and opens both in a headless Chromium::
+Makes its own audio files and records, without any transfer. Writes the report of a pair, that of
+nine takes of one content and that of a batch, and opens them in a headless Chromium::
 
     python -m bench.report -o report
     python -m bench.report --pairs 10000
@@ -42,11 +42,13 @@ TIMBRES = ("strings", "pluck", "organ", "oboe")
 SOUNDS = 12  # different ones; every file is a copy of one of them
 CONTENTS = 40
 STEPS = 20
+TAKES = 9
 Row = dict[str, Any]
 
 # JavaScript that returns times in ms, each until the frame after the change was painted.
 READY = """() => new Promise((done) => requestAnimationFrame(() => setTimeout(
   () => done(performance.now()))))"""
+DECODED = "() => player.output.ready.then(() => performance.now())"
 SORT = """(key) => new Promise((done) => {
   const began = performance.now();
   document.querySelector(`th[data-key=${key}] button`).click();
@@ -160,14 +162,31 @@ def write_batch(root: Path, n: int, seconds: float) -> Path:
     return folder
 
 
+def write_takes(root: Path, seconds: float) -> Path:
+    """Write takes of one content that differ in strength, without computing them."""
+    folder = root / "takes"
+    folder.mkdir()
+    content, style, *takes = sorted(root.glob("*.wav"))
+    for i in range(TAKES):
+        strength = (i + 1) / 10
+        output = folder / f"take__strength={strength}.wav"
+        shutil.copyfile(takes[i], output)
+        record = make_record(content, style, output, seconds)
+        record["parameters"]["strength"] = strength
+        record_path(output).write_text(json.dumps(record))
+    return folder
+
+
 def measure_browser(browser: Any, path: Path, has_table: bool, repeats: int) -> Row:
     """Open a page several times in fresh contexts, and use it; return medians in ms."""
-    ready, sort, find, opened, frames = [], [], [], [], []
+    ready, decoded, sort, find, opened, frames = [], [], [], [], [], []
     for _ in range(repeats):
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         page = context.new_page()
         page.goto(path.as_uri())
         ready.append(page.evaluate(READY))
+        if not has_table:
+            decoded.append(page.evaluate(DECODED))
         if has_table:
             sort += [page.evaluate(SORT, key) for key in ("score", "name", "loss")]
             find += [page.evaluate(FILTER, text) for text in ("00001", "")]
@@ -175,6 +194,8 @@ def measure_browser(browser: Any, path: Path, has_table: bool, repeats: int) -> 
             frames += page.evaluate(SCROLL)
         context.close()
     row: Row = {"usable_ms": statistics.median(ready), "usable_worst_ms": max(ready)}
+    if decoded:
+        row["decoded_ms"] = statistics.median(decoded)
     if has_table:
         row |= {"sort_ms": statistics.median(sort), "filter_ms": statistics.median(find)}
         row |= {"details_ms": statistics.median(opened), "frame_ms": statistics.median(frames)}
@@ -216,7 +237,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         browser = playwright.chromium.launch(
             executable_path=executable, args=["--no-sandbox"] if is_root else []
         )
-        for label, source in (("pair", pair), (f"{options.pairs} pairs", folder)):
+        takes = write_takes(root, options.seconds)
+        pages = {"pair": pair, f"{TAKES} takes": takes, f"{options.pairs} pairs": folder}
+        for label, source in pages.items():
             page = root / f"{source.stem}.html"
             began = time.perf_counter()
             write.write_report(source, page)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from audiostyle.report import write
 from bench import report
+from tests.support.pages import Page
 
 
 def test_the_report_of_a_batch_that_was_never_computed_is_complete(tmp_path: Path) -> None:
@@ -12,6 +13,15 @@ def test_the_report_of_a_batch_that_was_never_computed_is_complete(tmp_path: Pat
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert len(list(folder.glob("*.wav"))) == 3
     assert "jazz.00002__classical.00000.wav" in text
+
+
+def test_the_takes_of_the_benchmark_differ_in_strength(tmp_path: Path) -> None:
+    report.write_sounds(tmp_path, 1.0)
+    write.write_report(report.write_takes(tmp_path, 1.0), tmp_path / "page.html")
+    data = Page(tmp_path / "page.html").data("data")
+    assert [take["settings"] for take in data["takes"]] == [
+        {"strength": f"0.{i}"} for i in range(1, 10)
+    ]
 
 
 def test_the_table_has_a_column_per_page() -> None:

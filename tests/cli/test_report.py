@@ -68,11 +68,12 @@ def test_the_command_prints_the_path_of_the_page_unless_quiet(
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_help_names_the_default_limit_of_embedded_audio(
+def test_the_help_names_the_default_limits_of_embedded_audio(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert call("report", "--help") == 0
-    assert f"[0 to 1000; default: {write.EMBED_MB:g}]" in " ".join(capsys.readouterr().out.split())
+    limits = f"default: {write.EMBED_MB:g}, or {write.EMBED_TAKES_MB:g} for takes of one content"
+    assert f"[0 to 1000; {limits}]" in " ".join(capsys.readouterr().out.split())
 
 
 def test_progress_of_many_pairs_is_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -213,8 +213,9 @@ def test_the_live_page_shows_an_optimization_and_stops_it(
         labels = page.locator("figure .y-axis.left").first.locator("text").all_text_contents()
         assert labels == [tick.text for tick in frequency_ticks(CONFIG)]
         boxes = page.evaluate(
-            """() => [".chart .y-axis text", ".live-spectrograms img"].map((css) =>
-            [...document.querySelectorAll(css)].map((one) => one.getBoundingClientRect().toJSON()))"""
+            """() => [".chart .y-axis text", ".live-spectrograms img"]
+            .map((css) => [...document.querySelectorAll(css)])
+            .map((all) => all.map((one) => one.getBoundingClientRect().toJSON()))"""
         )
         for label in boxes[0]:  # beside the losses, on the page, and on no spectrogram
             assert label["left"] >= 0

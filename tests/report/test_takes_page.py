@@ -27,9 +27,7 @@ def test_takes_of_one_content_have_a_row_each_and_columns_for_what_differs(tmp_p
     make_takes(tmp_path, 3)
     page = write_page(tmp_path / "takes", tmp_path)
     assert is_takes_page(page)
-    heads = [
-        a.get("data-label") for tag, a in page.elements if tag == "td" and "data-label" in a
-    ]
+    heads = [a.get("data-label") for tag, a in page.elements if tag == "td" and "data-label" in a]
     assert heads == ["strength"] * 3
     roles = [a["data-role"] for a in page.all("tr", "track")]
     assert roles == ["content", "take1", "take2", "take3"]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     "report",
     "out.wav -o out.html",
     "out.wav -o out.html --evaluate --baselines",
+    "takes -o takes.html",
     "fast.wav best.wav -o both.html --force",
     "out -o out.html --embed-limit 0",
     usage="-o FILE.html [OPTIONS]",
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 
     PATH is an output of audiostyle transfer or its record (OUTPUT.json), the folder of a batch, or
     a file with the output of audiostyle evaluate --json. One output gives a page with spectrograms,
-    players, losses, parameters and provenance. Several outputs, or a folder, give a table of pairs
-    that shows the same on demand. The page loads nothing from the network.
+    players, losses, parameters and provenance. Several takes of one content give a page to compare
+    them by ear, to rate them, and to run a blind test. Other outputs, or a folder of them, give a
+    table of pairs that shows each on demand. The page loads nothing from the network.
     """,
 )
 @click.argument("path", nargs=-1, required=True, type=PATH)
@@ -47,8 +49,8 @@ if TYPE_CHECKING:
     output_option("FILE.html", "Write the page to this file."),
     option(
         "--embed-limit",
-        "Embed this many megabytes of audio; link the rest, which must then stay in place.  "
-        "[0 to 1000; default: 4]",
+        "Embed the audio if it takes at most this many megabytes; else link it, and it must stay "
+        "in place.  [0 to 1000; default: 4, or 16 for takes of one content]",
         "MB",
         type=float,
     ),

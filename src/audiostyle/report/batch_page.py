@@ -170,9 +170,7 @@ def _are_numbers(texts: Sequence[str]) -> bool:
     return all(is_number(text) for text in texts if text)
 
 
-def _facts(
-    pairs: Sequence[PairRecord], described: Sequence[str]
-) -> list[tuple[str, str, str]]:
+def _facts(pairs: Sequence[PairRecord], described: Sequence[str]) -> list[tuple[str, str, str]]:
     """List the main numbers: name, value, and meaning; means are of one setting each."""
     counts = {
         s: sum(pair.status == s for pair in pairs) for s in ("failed", "pending", "interrupted")

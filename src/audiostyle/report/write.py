@@ -131,7 +131,7 @@ def write_report(
 def _make_page(
     collection: PairCollection, output: Path, embed_limit: float | None, report: Callback
 ) -> bytes:
-    """Lay out the page that fits the pairs: of one pair, of the takes of one content, or a table."""
+    """Lay out the page that fits: of one pair, of the takes of one content, or a table."""
     pairs = collection.pairs
     are_takes = takes_page.are_takes(pairs)
     if embed_limit is None:

@@ -30,14 +30,23 @@ class DecodedOutput {
     this.running = new Map(); // source and gain of each sound
     this.loop = null;
     this.turn = 0; // of the last start or stop; an older start that was waiting is void
+    this.ready = this.load(sounds, fail);
+  }
+
+  // First the page is shown; then each sound is decoded in a task of its own, so that nothing stalls.
+  async load(sounds, fail) {
     const decoder = new OfflineAudioContext(1, 1, DECODED_RATE);
     const decoded = {};
-    this.ready = Promise.all(sounds.map(async (sound) => {
-      try {
-        decoded[sound.url] ??= decoder.decodeAudioData(bytesOf(sound.url));
-        sound.buffer = this.fit(await decoded[sound.url], sound.seconds);
-      } catch { fail(sound); }
-    })).then(() => { this.sounds = sounds.filter((sound) => sound.buffer); });
+    const tasks = [];
+    await new Promise((done) => requestAnimationFrame(done));
+    for (const sound of sounds) {
+      await new Promise((done) => setTimeout(done));
+      decoded[sound.url] ??= decoder.decodeAudioData(bytesOf(sound.url));
+      const task = decoded[sound.url].then((buffer) => { sound.buffer = this.fit(buffer, sound.seconds); });
+      tasks.push(task.catch(() => fail(sound)));
+    }
+    await Promise.all(tasks);
+    this.sounds = sounds.filter((sound) => sound.buffer);
   }
 
   // Bring a sound to the length of the time axis; one that is shorter repeats.
