@@ -187,9 +187,13 @@ def mel_to_bins(gain: Array, config: TransferConfig) -> Array:
     -------
     np.ndarray [shape=(n_fft // 2 + 1,), dB]
     """
-    librosa = load_librosa()
-    centres = librosa.mel_frequencies(
+    bins = load_librosa().fft_frequencies(sr=config.sr, n_fft=config.n_fft)
+    return np.asarray(np.interp(bins, band_centres(config), gain))
+
+
+def band_centres(config: TransferConfig) -> Array:
+    """Return the centre frequencies of the mel bands [shape=(n_mels,), Hz]."""
+    frequencies = load_librosa().mel_frequencies(
         config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=config.mel_scale == "htk"
-    )[1:-1]
-    bins = librosa.fft_frequencies(sr=config.sr, n_fft=config.n_fft)
-    return np.asarray(np.interp(bins, centres, gain))
+    )
+    return np.asarray(frequencies[1:-1])

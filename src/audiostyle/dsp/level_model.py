@@ -1,0 +1,210 @@
+"""Levels that a style would have at the notes and onsets of a content.
+
+Two models are learned on the style alone and applied to the content. One predicts the level of a
+band from the notes (`notes.note_features`), by ridge regression; the other is the mean level in
+classes of time since the last onset, for valleys, middles and peaks of the spectrum. Both are sums
+over frames, so a style of any length, or several styles, have one model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from audiostyle.arrays import Array
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.dsp.notes import NoteRoll, note_features
+from audiostyle.utils.lazy_imports import load_librosa
+
+ONSET_CLASSES = (0.0, 0.035, 0.07, 0.128, 0.22, 0.37, 0.6, 0.93, 1.4, 2.1)  # centres, in s
+ONSET_WIDTH = 0.45  # deviation, in octaves of 1 + time / ONSET_UNIT
+ONSET_UNIT = 0.0232  # s
+PROMINENCE_CLASSES, PROMINENCE_WIDTH = (-8.0, 0.0, 8.0), 5.0  # dB above the smoothed spectrum
+PROMINENCE_BANDS = 10 / 256  # deviation of the Gaussian that smooths it, of the mel bands
+SMOOTH_BANDS = 8 / 256  # deviation of the Gaussian that smooths the models over bands
+RIDGE = 10.0  # frames' worth of features without effect
+PRIOR = 3.0  # frames' worth of the mean over time, in classes with few frames
+GAIN_LIMIT_DB = 45.0
+NOTE_SHARE = 0.7  # of the levels predicted from notes, where these explain both clips
+SCALE_FLOOR = 0.3  # of the deviation of a feature
+EXPLAINED = 0.4  # share of the variance that must be explained for that
+SPREAD_LIMIT = 1.6  # factor
+
+
+@dataclass
+class LevelStatistics:
+    """Sums over the frames of a style, from which its levels are predicted.
+
+    Attributes
+    ----------
+    features : np.ndarray [shape=(n_mels, k, k)]
+        Products of the note features.
+    levels : np.ndarray [shape=(n_mels, k), dB]
+        Products of note features and levels.
+    squares : np.ndarray [shape=(n_mels,), dB^2]
+    class_weights, class_levels : np.ndarray [shape=(prominences, onsets, n_mels)]
+        Weights of the classes, and weighted levels.
+    """
+
+    features: Array
+    levels: Array
+    squares: Array
+    class_weights: Array
+    class_levels: Array
+
+    def plus(self, other: LevelStatistics) -> LevelStatistics:
+        """Add the sums of other frames."""
+        names = [field.name for field in fields(self)]
+        return LevelStatistics(*(getattr(self, name) + getattr(other, name) for name in names))
+
+    def scaled(self, factor: float) -> LevelStatistics:
+        """Return the sums for `factor` times as many frames."""
+        names = [field.name for field in fields(self)]
+        return LevelStatistics(*(factor * getattr(self, name) for name in names))
+
+    @property
+    def n_frames(self) -> float:
+        """Number of frames."""
+        return float(self.features[0, 0, 0])
+
+
+@dataclass(frozen=True)
+class LevelAnalysis:
+    """What the models need of a clip."""
+
+    S: Array  # [shape=(n_mels, t), dB]
+    features: Array  # [shape=(k, n_mels, t)], from `notes.note_features`
+    by_onset: Array  # [shape=(onsets, t)], weights of the classes
+    by_prominence: Array  # [shape=(prominences, n_mels, t)]
+
+
+def analyze_levels(S: Array, roll: NoteRoll, config: TransferConfig) -> LevelAnalysis:
+    """Describe every band and frame of a clip for the models."""
+    return LevelAnalysis(
+        S,
+        note_features(roll, config),
+        onset_weights(S, config.hop_length / config.sr),
+        prominence_weights(S),
+    )
+
+
+def measure_levels(clip: LevelAnalysis) -> LevelStatistics:
+    """Sum a clip for the models."""
+    S = clip.S.astype(np.float32)
+    X = np.ascontiguousarray(clip.features.transpose(1, 2, 0))  # (n_mels, t, k)
+    weights = clip.by_prominence
+    on = clip.by_onset.T
+    return LevelStatistics(
+        np.asarray(X.transpose(0, 2, 1) @ X, np.float64),
+        np.asarray((X.transpose(0, 2, 1) @ S[:, :, None])[..., 0], np.float64),
+        np.sum(np.square(S, dtype=np.float64), axis=1),
+        np.asarray((weights @ on).transpose(0, 2, 1), np.float64),
+        np.asarray(((weights * S) @ on).transpose(0, 2, 1), np.float64),
+    )
+
+
+def predict_levels(clip: LevelAnalysis, style: LevelStatistics) -> tuple[Array, float]:
+    """Predict the levels that a style would have at the notes and onsets of a content.
+
+    Returns
+    -------
+    S : np.ndarray [shape=(n_mels, t), dB]
+    confidence : float in [0, 1]
+        How far notes explain the levels of both clips.
+    """
+    own = measure_levels(clip)
+    coefficients, explained = fit_notes(style)
+    confidence = min(explained / EXPLAINED, 1.0) * min(fit_notes(own)[1] / EXPLAINED, 1.0)
+    S = clip.S + conditional_gain(clip, own, style)
+    share = NOTE_SHARE * confidence
+    if share > 0:
+        X = clip.features.transpose(1, 2, 0)
+        S = (1 - share) * S + share * (X @ coefficients[:, :, None].astype(np.float32))[..., 0]
+    return np.asarray(match_spread(S, style), np.float32), confidence
+
+
+def fit_notes(statistics: LevelStatistics) -> tuple[Array, float]:
+    """Regress levels on note features, band by band and smoothly over bands.
+
+    Returns
+    -------
+    coefficients : np.ndarray [shape=(n_mels, k)]
+    explained : float in [0, 1]
+        Share of the variance over time that they explain.
+    """
+    n = statistics.n_frames
+    sigma = SMOOTH_BANDS * len(statistics.squares)
+    A = gaussian_filter1d(statistics.features, sigma, axis=0, mode="nearest")
+    b = gaussian_filter1d(statistics.levels, sigma, axis=0, mode="nearest")
+    mean, target = A[:, 0] / n, b[:, 0] / n
+    # Centred, and each feature at unit variance, so that the ridge means the same for all.
+    C = A[:, 1:, 1:] - n * mean[:, 1:, None] * mean[:, None, 1:]
+    c = b[:, 1:] - n * mean[:, 1:] * target[:, None]
+    scale = np.sqrt(np.einsum("bkk->bk", C) / n + SCALE_FLOOR**2)
+    C = C / (scale[:, :, None] * scale[:, None]) + RIDGE * np.eye(C.shape[1])
+    slopes = np.linalg.solve(C, (c / scale)[..., None])[..., 0] / scale
+    # The level of a band is its own; the slopes are shared with its neighbours.
+    centre = statistics.features[:, 0] / n
+    bias = statistics.levels[:, 0] / n - np.sum(slopes * centre[:, 1:], axis=1)
+    coefficients = np.concatenate([bias[:, None], slopes], axis=1)
+    variance = statistics.squares.sum() - np.sum(statistics.levels[:, 0] ** 2) / n
+    error = (
+        statistics.squares
+        - 2 * np.sum(coefficients * statistics.levels, axis=1)
+        + np.einsum("bk,bkl,bl->b", coefficients, statistics.features, coefficients)
+    ).sum()
+    return coefficients, float(np.clip(1 - error / max(variance, 1e-9), 0.0, 1.0))
+
+
+def conditional_gain(clip: LevelAnalysis, own: LevelStatistics, style: LevelStatistics) -> Array:
+    """Gain [shape=(n_mels, t), dB] from the mean levels of the classes to those of the style."""
+    difference = _class_means(style) - _class_means(own)
+    gain = np.zeros(clip.S.shape, np.float32)
+    for weights, of_class in zip(clip.by_prominence, difference, strict=True):
+        gain += weights * (of_class.T.astype(np.float32) @ clip.by_onset)
+    return np.clip(gain, -GAIN_LIMIT_DB, GAIN_LIMIT_DB)
+
+
+def match_spread(S: Array, style: LevelStatistics) -> Array:
+    """Bring the deviation of each band over time halfway to that of the style."""
+    n = style.n_frames
+    variance = style.squares / n - (style.levels[:, 0] / n) ** 2
+    ratio = np.sqrt(np.maximum(variance, 1e-2) / np.maximum(S.var(axis=1), 1e-2))
+    factor = np.clip(np.sqrt(ratio), 1 / SPREAD_LIMIT, SPREAD_LIMIT)[:, None]
+    mean = S.mean(axis=1, keepdims=True)
+    return np.asarray(mean + factor * (S - mean))
+
+
+def onset_weights(S: Array, frame_seconds: float) -> Array:
+    """Soft membership of frames in the classes of time since the last onset [shape=(onsets, t)]."""
+    librosa = load_librosa()
+    envelope = librosa.onset.onset_strength(S=S)
+    onsets = librosa.onset.onset_detect(onset_envelope=envelope, backtrack=True)
+    frames = np.arange(S.shape[1])
+    onsets = np.r_[-(10**6), onsets]
+    since = frames - onsets[np.searchsorted(onsets, frames, side="right") - 1]
+    position = np.log2(1 + np.minimum(since * frame_seconds, 3.0) / ONSET_UNIT)
+    centres = np.log2(1 + np.array(ONSET_CLASSES) / ONSET_UNIT)
+    weights = np.exp(-0.5 * ((position[None] - centres[:, None]) / ONSET_WIDTH) ** 2)
+    return np.asarray(weights / weights.sum(axis=0), np.float32)
+
+
+def prominence_weights(S: Array) -> Array:
+    """Soft membership of bins in valley, middle and peak [shape=(prominences, n_mels, t)]."""
+    above = S - gaussian_filter1d(S, PROMINENCE_BANDS * len(S), axis=0, mode="nearest")
+    centres = np.array(PROMINENCE_CLASSES, np.float32)[:, None, None]
+    weights = np.exp(-0.5 * ((above[None] - centres) / PROMINENCE_WIDTH) ** 2)
+    return np.asarray(weights / weights.sum(axis=0), np.float32)
+
+
+def _class_means(statistics: LevelStatistics) -> Array:
+    """Mean level of each class [shape=(prominences, onsets, n_mels), dB], smooth over bands."""
+    sigma = SMOOTH_BANDS * len(statistics.squares)
+    weights, levels = (
+        gaussian_filter1d(x, sigma, axis=2, mode="nearest")
+        for x in (statistics.class_weights, statistics.class_levels)
+    )
+    always = levels.sum(axis=1, keepdims=True) / (weights.sum(axis=1, keepdims=True) + 1e-3)
+    return np.asarray((levels + PRIOR * always) / (weights + PRIOR))
