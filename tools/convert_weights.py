@@ -44,7 +44,14 @@ VGG19_LAYERS = [
     for conv in range(1, n_convs + 1)
 ]
 BASIC_PITCH = "basic_pitch/saved_models/icassp_2022/nmp/variables/variables"
-BASIC_PITCH_LAYERS = {"contour1": 1, "contour2": 3, "note1": 4, "onset1": 5, "note2": 7, "onset2": 8}
+BASIC_PITCH_LAYERS = {
+    "contour1": 1,
+    "contour2": 3,
+    "note1": 4,
+    "onset1": 5,
+    "note2": 7,
+    "onset2": 8,
+}
 BATCH_NORM_EPSILON = 1e-3  # the default of TensorFlow, which musicnn and Basic Pitch used
 
 STORAGE_DTYPES = {"ByteStorage": np.dtype("<u1"), "FloatStorage": np.dtype("<f4")}

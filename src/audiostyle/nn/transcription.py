@@ -56,20 +56,17 @@ class NoteTranscriber:
             Probability that the note of MIDI number 21 + row sounds in a frame, and that it starts
             there. Frames are centred, as librosa's.
         """
-        n_frames = 1 + y.shape[-1] // HOP_LENGTH
+        n = y.shape[-1]
+        n_frames, step, start = 1 + n // HOP_LENGTH, STEP * HOP_LENGTH, CONTEXT * HOP_LENGTH
         n_windows = -(-n_frames // STEP)
-        step = STEP * HOP_LENGTH
         mono = np.zeros((n_windows - 1) * step + WINDOW, np.float32)
-        start = CONTEXT * HOP_LENGTH
-        kept = min(y.shape[-1], len(mono) - start)
-        mono[start : start + kept] = y[:, :kept].mean(axis=0)
+        mono[start : start + n] = y.mean(axis=0)
         windows = np.lib.stride_tricks.sliding_window_view(mono, WINDOW)[::step]
         blocks = [self._run(windows[i : i + BATCH]) for i in range(0, n_windows, BATCH)]
-        note, onset = np.concatenate(blocks, axis=1)[:, :, CONTEXT : CONTEXT + STEP]
-        return (
-            np.ascontiguousarray(note.reshape(-1, N_PITCHES)[:n_frames].T),
-            np.ascontiguousarray(onset.reshape(-1, N_PITCHES)[:n_frames].T),
-        )
+        frames = np.concatenate(blocks, axis=1)[:, :, CONTEXT : CONTEXT + STEP]
+        frames = frames.reshape(2, -1, N_PITCHES)[:, :n_frames]
+        note, onset = np.ascontiguousarray(frames.transpose(0, 2, 1))
+        return note, onset
 
     def _forward(self, windows: Tensor) -> Tensor:
         """Run windows [shape=(batch, WINDOW)]; return [shape=(2, batch, t, N_PITCHES)]."""
