@@ -63,12 +63,14 @@ def test_notes_and_onsets_are_found_where_they_are(
     for midi, start, end in NOTES:
         row = midi - A0
         first, last = (round(t * SAMPLE_RATE / HOP_LENGTH) for t in (start, end))
-        assert note[row, first + 2 : last - 6].min() > 0.4
+        assert note[row, first + 2 : last - 6].min() > 0.6
         assert abs(int(onset[row].argmax()) - first) <= 2
         assert onset[row].max() > 0.85
         others[row, first - 4 : last + 6] = False
-    assert note[others].max() < 0.4
-    assert onset[others].max() < 0.8  # octaves
+    # The highest are octaves of the notes, for some frames.
+    assert note[others].max() < 0.55
+    assert onset[others].max() < 0.8
+    assert note[others].mean() < 0.15
 
 
 @pytest.mark.parametrize("n", [0, 1, 255, 256, STEP * HOP_LENGTH - 1, STEP * HOP_LENGTH])
@@ -94,14 +96,12 @@ def test_later_audio_has_later_posteriors(
 
 
 def test_windows_are_joined_at_their_frames(transcriber: NoteTranscriber, melody: Array) -> None:
-    # The second window, alone, from its first sample on.
-    window = melody[:, (STEP - CONTEXT) * HOP_LENGTH :][:, : transcription.WINDOW]
-    window = np.pad(window, ((0, 0), (0, transcription.WINDOW - window.shape[1])))
-    alone = transcriber._run(window).numpy()[:, 0]
-    found = np.stack(transcriber.posteriors(melody))[:, :, STEP:]
-    np.testing.assert_allclose(
-        found.transpose(0, 2, 1), alone[:, CONTEXT:][:, : found.shape[2]], atol=1e-6
-    )
+    start = (STEP - CONTEXT) * HOP_LENGTH  # of the second window
+    alone = transcriber._run(melody[:, start : start + transcription.WINDOW]).numpy()[:, 0]
+    for posterior, frames in zip(transcriber.posteriors(melody), alone, strict=True):
+        np.testing.assert_allclose(
+            posterior[:, STEP : 2 * STEP], frames[CONTEXT : CONTEXT + STEP].T, atol=1e-6
+        )
 
 
 def test_blocks_of_windows_do_not_change_the_result(

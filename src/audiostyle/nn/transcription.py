@@ -84,7 +84,8 @@ class NoteTranscriber:
         """Power of the CQT [shape=(batch, t, N_BINS)]: one octave per halving of the rate."""
         lowpass = tf.constant(self._lowpass[:, None, None], tf.float32)
         filters = tf.constant(self._filters, tf.float32)
-        y, octaves = y[..., None], []
+        y = y[..., None]
+        octaves: list[Tensor] = []
         for octave in range(N_OCTAVES):
             padded = tf.pad(y, ((0, 0), (N_FFT // 2, N_FFT // 2), (0, 0)), "REFLECT")
             parts = tf.nn.conv1d(padded, filters, HOP_LENGTH >> octave, "VALID")
@@ -107,7 +108,10 @@ class NoteTranscriber:
 
 
 def _cqt_filters() -> tuple[Array, Array]:
-    """Filters of the top octave [shape=(N_FFT, 1, real and imaginary)], and scales of all bins."""
+    """Compute the filters of the top octave [shape=(N_FFT, 1, 72)] and the scales of all bins.
+
+    The filters' real parts come first, then the imaginary parts.
+    """
     quality = 1 / (2 ** (1 / BINS_PER_OCTAVE) - 1)
     frequencies = F_MIN * 2 ** (np.arange(N_BINS) / BINS_PER_OCTAVE)
     lengths = np.ceil(quality * SAMPLE_RATE / frequencies)
@@ -123,11 +127,9 @@ def _cqt_filters() -> tuple[Array, Array]:
 
 def _stack_harmonics(x: Tensor) -> Tensor:
     """Shift bins [shape=(batch, t, N_BINS)] so that a note's harmonics are its channels."""
-    channels = []
-    for harmonic in HARMONICS:
-        shift = round(BINS_PER_OCTAVE * np.log2(harmonic))
-        padding = (max(0, -shift), max(0, shift))
-        shifted = tf.pad(x, ((0, 0), (0, 0), padding))
-        start = max(0, shift)
-        channels.append(shifted[..., start : start + 3 * N_PITCHES])
+    shifts = [round(BINS_PER_OCTAVE * np.log2(harmonic)) for harmonic in HARMONICS]
+    below = -min(shifts)
+    padded = tf.pad(x, ((0, 0), (0, 0), (below, max(shifts))))
+    n_bins = N_PITCHES * BINS_PER_OCTAVE // 12
+    channels = [padded[..., below + shift : below + shift + n_bins] for shift in shifts]
     return tf.stack(channels, axis=3)
