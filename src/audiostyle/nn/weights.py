@@ -49,6 +49,12 @@ def load_weights(network: str, path: str | None = None) -> dict[str, Array]:
     return _check(network, _dequantize(arrays, file), file)
 
 
+def load_shipped(name: str) -> dict[str, Array]:
+    """Load ``{name}.npz`` of the package, or raise a WeightsError if it is missing or corrupt."""
+    file = WEIGHTS_DIR / f"{name}.npz"
+    return _load_npz(file, _read_shipped(file))
+
+
 def check_weights(network: str, path: str | None = None) -> None:
     """Raise the WeightsError of `load_weights`; for shipped weights, only by their SHA-256."""
     if network in SHIPPED and path is None:
