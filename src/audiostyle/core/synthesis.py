@@ -42,6 +42,8 @@ FLAT_FIT_ITERATIONS = 200  # of `fit_power` from a flat spectrum, for plain Grif
 class SpectrogramSegment:
     """Consecutive frames of the optimised spectrogram, and of the STFT to start from.
 
+    The frames are those of the padded content, from the first of its padding on.
+
     Attributes
     ----------
     S : np.ndarray [shape=(n_mels, t), dB]
@@ -96,7 +98,7 @@ class Synthesizer:
     def __init__(self, content: NormalizedStream, config: TransferConfig) -> None:
         self._content = content
         self._config = config
-        self._inverter = StreamingInverter(content.n_resampled, config)
+        self._inverter = StreamingInverter(content.n_resampled + 2 * content.pad, config)
 
     @property
     def convergence(self) -> float:
@@ -125,13 +127,15 @@ class Synthesizer:
             self._changes(segments, listener, kept, above), config.sr, content.sr, n_streams
         )
         reader = StreamReader(changes, n_streams)
+        lead = content.lead * content.sr // config.sr
+        pad_seconds = content.pad / config.sr
         first = 0
         for block in content.blocks():
             n = block.shape[1]
-            change = reader.read(first, first + n)
+            change = reader.read(lead + first, lead + first + n)
             y = block + change[:channels] if kept else change
             if above:
-                gain = self._inverter.top_gain(first / content.sr, n, content.sr)
+                gain = self._inverter.top_gain(pad_seconds + first / content.sr, n, content.sr)
                 y = y + (gain - 1) * (block - change[channels:])
             first += n
             yield np.asarray(y, np.float32)
@@ -143,16 +147,21 @@ class Synthesizer:
         kept: bool,
         above: bool,
     ) -> Iterator[Array]:
-        """Yield the difference to the content and, if needed, the analysed part of the content."""
+        """Yield the difference to the content and, if needed, the analysed part of the content.
+
+        They begin ``content.lead`` samples before the content, and reach beyond its end.
+        """
         content = self._content
-        reader = StreamReader(content.normalized_blocks(), content.channels)
-        first = 0
+        n_streams = (2 if above else 1) * content.channels
+        yield np.zeros((n_streams, content.lead - content.pad), np.float32)
+        reader = StreamReader(content.padded_blocks(), content.channels)
+        first = -content.pad
         for inverted in self._inverter.run(segments):
             n = inverted.shape[1]
             if listener is not None:
-                listener(inverted)
+                listener(inverted[:, max(0, -first) : max(0, content.n_resampled - first)])
             gain = content.gain.at(first, n)
-            y = reader.read(first, first + n) if kept else np.float32(0)
+            y = reader.read(first + content.pad, first + content.pad + n) if kept else np.float32(0)
             change = (inverted - y) / gain
             first += n
             yield np.concatenate([change, y / gain]) if above else change
