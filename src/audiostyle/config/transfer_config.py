@@ -49,7 +49,7 @@ class TransferConfig:
         "Amount of style, from the unchanged content (0) to the full style (1).",
         bounds=(0.0, 1.0),
     )
-    content_weight: float = _weight(0.3, "Weight alpha of the content loss.")
+    content_weight: float = _weight(1.0, "Weight alpha of the content loss.")
     style_weight: float = _weight(1.0, "Weight beta of the style loss.")
     style_norm: str = option(
         "pair",
@@ -60,7 +60,7 @@ class TransferConfig:
         choices=("pair", "target"),
     )
     texture_weight: float = _weight(
-        1.0,
+        0.5,
         "Weight of the texture loss: how the levels of broad bands vary together and over time.",
     )
     music_weight: float = _weight(
@@ -127,14 +127,11 @@ class TransferConfig:
         metavar="FILE",
     )
     init: str = option(
-        "mosaic",
+        "notes",
         "Optimisation",
-        "Initial spectrogram: the content, the content with the style's spectral envelope, that "
-        "blended with a mosaic of style frames, the style itself, or noise.",
-        choices=("content", "envelope", "mosaic", "style", "noise"),
-    )
-    mosaic_share: float = option(
-        0.5, "Optimisation", "Share of the mosaic with init=mosaic.", bounds=(0.0, 1.0)
+        "Initial spectrogram: the levels that the style would have at the notes and onsets of the "
+        "content (notes), the content, the style itself, or noise.",
+        choices=("notes", "content", "style", "noise"),
     )
     optimizer: str = option(
         "lbfgs", "Optimisation", "Optimisation algorithm.", choices=("lbfgs", "adam")
@@ -287,7 +284,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {},
     "best": {"iterations": 40},
     "classic": {
-        "content_weight": 1.0,
         "style_norm": "target",
         **{f"{term}_weight": 0.0 for term in TERMS[2:]},
         "style_statistic": "gram",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.initialization import InitialSpectrogram
 from audiostyle.events import Callback
 from audiostyle.nn import backbones
 from audiostyle.nn.features import FeatureAnalyzer
@@ -63,12 +65,21 @@ class SpectrogramOptimizer:
             jit=jit,
         )
 
-    def prepare(self, S_content: Array, S_init: Array, style: StyleStatistics) -> WindowBatch:
+    def prepare(
+        self, S_content: Array, initial: Sequence[InitialSpectrogram], style: StyleStatistics
+    ) -> WindowBatch:
         """Analyse windows of a content [shape=(batch, n_mels, t), dB] for `optimize`."""
         start = time.perf_counter()
         features = self.analyzer.analyze(S_content)
         seconds = time.perf_counter() - start
-        data, upper = self.objective.prepare(S_content, S_init, style, features)
+        S_init, S_target = (np.stack([getattr(i, n) for i in initial]) for n in ("S", "S_target"))
+        confidence = np.array([i.confidence for i in initial], np.float32)
+        targets = features
+        if np.any(confidence > 0):
+            targets = replace(features, features=self.analyzer.analyze(S_target).features)
+        data, upper = self.objective.prepare(
+            S_content, S_init, S_target, confidence, style, targets
+        )
         return WindowBatch(to_variable(S_init, self.config.top_db), data, upper, seconds)
 
     def optimize(

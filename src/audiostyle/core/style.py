@@ -1,4 +1,4 @@
-"""Analysis of styles: statistics of any number of clips, and samples for the initialization."""
+"""Analysis of styles: statistics and levels of any number of clips, and an excerpt."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from audiostyle.arrays import Array
 from audiostyle.audio.streams import ArraySource, StreamReader
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core.initialization import StyleSamples
-from audiostyle.dsp import mosaic, spectrogram
+from audiostyle.dsp import spectrogram
+from audiostyle.dsp.level_model import LevelStatistics, blend_levels, measure_levels
 from audiostyle.dsp.normalized_stream import NormalizedStream, check_frames
 from audiostyle.dsp.segmentation import split_frames
 from audiostyle.errors import AudioFileError, ConfigError
@@ -58,11 +58,20 @@ class Style:
 class AnalyzedStyle:
     """All that a transfer needs of a style, whatever its length.
 
-    `S` is the mel spectrogram [shape=(n_mels, t), dB] of the first minute of its first clip.
+    Attributes
+    ----------
+    statistics : StyleStatistics
+    levels : LevelStatistics or None
+        None unless ``init="notes"``.
+    y : np.ndarray [shape=(1, n)]
+        The first minute of the first clip, at the analysis level.
+    S : np.ndarray [shape=(n_mels, t), dB]
+        Mel spectrogram of `y`.
     """
 
     statistics: StyleStatistics
-    samples: StyleSamples
+    levels: LevelStatistics | None
+    y: Array
     S: Array
 
 
@@ -101,7 +110,8 @@ def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> 
     if style.analyzed is not None:
         return _check_shapes(style.analyzed(), analyzer, style.name)
     config = analyzer.config
-    statistics, frames = StyleStatisticsAccumulator(), mosaic.FrameReservoir(config.seed)
+    statistics = StyleStatisticsAccumulator()
+    levels: LevelStatistics | None = None
     excerpt: _Excerpt | None = None
     for i, clip in enumerate(style.clips, 1):
         report(Stage("style", style.name if i == 1 else f"{style.name}, clip {i}"))
@@ -111,16 +121,16 @@ def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> 
             excerpt = _Excerpt(stream, config)
         reader = stream.frame_reader()
         for start, stop in split_frames(stream.n_frames):
-            power = spectrogram.channel_power(reader.stft(start, stop))
-            S = spectrogram.mel_db(power, config)
-            frames.add(power)
+            y, D = reader.read(start, stop)
+            S = spectrogram.mel_db(spectrogram.channel_power(D), config)
             statistics.add(analyzer.window_statistics(S))
+            if analyzer.notes is not None:
+                window = measure_levels(analyzer.notes.analyze(y, S))
+                levels = window if levels is None else levels + window
             excerpt.add(S)
     if excerpt is None:
         raise AudioFileError(f"{style.name}: contains no clip that can be used")
-    total = statistics.total()
-    samples = StyleSamples(total.mel_mean, frames.take(1.0), excerpt.y())
-    return AnalyzedStyle(total, samples, excerpt.S())
+    return AnalyzedStyle(statistics.total(), levels, excerpt.y(), excerpt.S())
 
 
 def analyze_styles(
@@ -134,13 +144,9 @@ def analyze_styles(
     total = sum(style.weight for style in used)
     shares = [style.weight / total for style in used]
     statistics = blend_statistics([part.statistics for part in parts], shares)
-    # Frames in proportion to the weights; the first frames of a reservoir are a random sample.
-    counts = [max(1, round(share * mosaic.MAX_FRAMES)) for share in shares]
-    frames = np.concatenate(
-        [part.samples.frames[:, :n] for part, n in zip(parts, counts, strict=True)], axis=1
-    )
-    samples = StyleSamples(statistics.mel_mean, frames, parts[0].samples.y)
-    return AnalyzedStyle(statistics, samples, parts[0].S)
+    known = [part.levels for part in parts if part.levels is not None]
+    levels = blend_levels(known, shares) if len(known) == len(parts) else None
+    return AnalyzedStyle(statistics, levels, parts[0].y, parts[0].S)
 
 
 def _check_shapes(style: AnalyzedStyle, analyzer: FeatureAnalyzer, name: str) -> AnalyzedStyle:

@@ -11,7 +11,7 @@ import numpy as np
 from audiostyle.arrays import Array
 from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.audio.streams import StreamReader
-from audiostyle.core.initialization import Initializer
+from audiostyle.core.initialization import InitialSpectrogram, Initializer
 from audiostyle.core.style import AnalyzedStyle
 from audiostyle.core.synthesis import SpectrogramSegment
 from audiostyle.dsp import spectrogram
@@ -36,7 +36,7 @@ SOUND_SHARE = 0.15  # time of initialization and inversion, relative to the leng
 class _ContentWindow:
     window: Window
     S: Array
-    S_init: Array
+    initial: InitialSpectrogram
 
 
 class WindowedOptimization:
@@ -72,7 +72,8 @@ class WindowedOptimization:
         self._n_frames = content.n_frames + 2 * content.pad_frames
         self.windows = plan_windows(self._n_frames)
         self._segments = segment_bounds(self.windows)
-        self._initializer: Initializer | None = None
+        n = content.n_resampled + 2 * content.pad
+        self._initializer = Initializer(style.levels, style.y, n, self._config)
         self.histories: list[list[Iteration]] = []
         self.stopped = "plateau"
         self.restarts = 0
@@ -105,7 +106,7 @@ class WindowedOptimization:
             frames = slice(first - window.start, last - window.start)
             yield SpectrogramSegment(
                 S=optimized.read(first, last),
-                D=self._initial(D).stft(D, window.start)[:, :, frames],
+                D=self._initializer.stft(D, window.start)[:, :, frames],
                 content_power=spectrogram.channel_power(D)[:, frames],
                 last=last == self.windows[-1].stop,
             )
@@ -119,36 +120,24 @@ class WindowedOptimization:
     def _on_device(self) -> Any:
         return load_tensorflow().device(self._device.name)
 
-    def _initial(self, D: Array) -> Initializer:
-        """Return the initializer; a short content is averaged from `D`, its only window."""
-        if self._initializer is None:
-            config, content = self._config, self._content
-            if len(self.windows) == 1:
-                power = spectrogram.channel_power(D[:, :, self._inner(0, self._n_frames)])
-                mel_mean = (spectrogram.mel_filters(config) @ power).mean(axis=1)
-            else:
-                mel_mean = content.mel_mean()
-            n = content.n_resampled + 2 * content.pad
-            self._initializer = Initializer(self._style.samples, mel_mean, n, config)
-        return self._initializer
-
     def _read(self, reader: FrameReader, window: Window) -> _ContentWindow:
-        D = reader.stft(window.start, window.stop)
+        y, D = reader.read(window.start, window.stop)
         S = spectrogram.mel_db(spectrogram.channel_power(D), self._config)
-        initializer = self._initial(D)
-        with self._on_device():  # which multiplies the matrices of the mosaic
-            D_init = initializer.stft(D, window.start)
-            return _ContentWindow(window, S, initializer.spectrogram(S, D_init, window.start))
+        notes = self._optimizer.analyzer.notes
+        with self._on_device():
+            clip = notes.analyze(y, S) if notes is not None else None
+        initial = self._initializer.spectrogram(S, D, window.start, clip)
+        return _ContentWindow(window, S, initial)
 
     def _optimize(self, contents: list[_ContentWindow], number: int, n_batches: int) -> Array:
         """Optimise a batch of windows, and return their spectrograms [shape=(batch, n_mels, t)]."""
         S_content = np.stack([content.S for content in contents])
-        S_init = np.stack([content.S_init for content in contents])
+        initial = [content.initial for content in contents]
         if self.stopped == "interrupted":
-            return S_init
+            return np.stack([start.S for start in initial])
 
         with self._on_device():
-            batch = self._optimizer.prepare(S_content, S_init, self._style.statistics)
+            batch = self._optimizer.prepare(S_content, initial, self._style.statistics)
             self._lap("features")
             if number == 1:
                 self._announce(batch.seconds * n_batches)

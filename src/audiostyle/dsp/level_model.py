@@ -8,6 +8,7 @@ over frames, so a style of any length, or several styles, have one model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -23,14 +24,14 @@ ONSET_WIDTH = 0.45  # deviation, in octaves of 1 + time / ONSET_UNIT
 ONSET_UNIT = 0.0232  # s
 PROMINENCE_CLASSES, PROMINENCE_WIDTH = (-8.0, 0.0, 8.0), 5.0  # dB above the smoothed spectrum
 PROMINENCE_BANDS = 10 / 256  # deviation of the Gaussian that smooths it, of the mel bands
-SMOOTH_BANDS = 8 / 256  # deviation of the Gaussian that smooths the models over bands
+SMOOTH_BANDS = 20 / 256  # deviation of the Gaussian that smooths the models over bands
 RIDGE = 10.0  # frames' worth of features without effect
 PRIOR = 3.0  # frames' worth of the mean over time, in classes with few frames
 GAIN_LIMIT_DB = 45.0
 NOTE_SHARE = 0.7  # of the levels predicted from notes, where these explain both clips
 SCALE_FLOOR = 0.3  # of the deviation of a feature
 EXPLAINED = 0.4  # share of the variance that must be explained for that
-SPREAD_LIMIT = 1.6  # factor
+SPREAD_LIMIT = 1.3  # factor
 
 
 @dataclass
@@ -54,13 +55,11 @@ class LevelStatistics:
     class_weights: Array
     class_levels: Array
 
-    def plus(self, other: LevelStatistics) -> LevelStatistics:
-        """Add the sums of other frames."""
+    def __add__(self, other: LevelStatistics) -> LevelStatistics:
         names = [field.name for field in fields(self)]
         return LevelStatistics(*(getattr(self, name) + getattr(other, name) for name in names))
 
-    def scaled(self, factor: float) -> LevelStatistics:
-        """Return the sums for `factor` times as many frames."""
+    def __rmul__(self, factor: float) -> LevelStatistics:
         names = [field.name for field in fields(self)]
         return LevelStatistics(*(factor * getattr(self, name) for name in names))
 
@@ -68,6 +67,17 @@ class LevelStatistics:
     def n_frames(self) -> float:
         """Number of frames."""
         return float(self.features[0, 0, 0])
+
+
+def blend_levels(
+    styles: Sequence[LevelStatistics], weights: Sequence[float]
+) -> LevelStatistics:
+    """Return sums over as many frames as those of all styles, in proportion to the weights."""
+    n = sum(style.n_frames for style in styles) / sum(weights)
+    first, *others = (
+        weight * n / style.n_frames * style for weight, style in zip(weights, styles, strict=True)
+    )
+    return sum(others, first)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from audiostyle.audio.streams import (
 )
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
-from audiostyle.dsp.segmentation import WINDOW_FRAMES, split_frames
+from audiostyle.dsp.segmentation import WINDOW_FRAMES
 from audiostyle.errors import AudioFileError
 
 
@@ -133,15 +133,6 @@ class NormalizedStream:
         blocks = self._normalized_extended()
         return FrameReader(blocks, self.channels, config.n_fft, config.hop_length, origin)
 
-    def mel_mean(self) -> Array:
-        """Mean mel power over time [shape=(n_mels,), non-negative], computed in one more pass."""
-        total: Array = np.zeros(self._config.n_mels)
-        filters, reader = spectrogram.mel_filters(self._config), self.frame_reader()
-        for start, stop in split_frames(self.n_frames):
-            power = spectrogram.channel_power(reader.stft(start, stop))
-            total += (filters @ power).sum(axis=1, dtype=np.float64)
-        return total / self.n_frames
-
 
 class FrameReader:
     """Reads frames of the STFT of a stream, in order; frame 0 is centred on sample `origin`."""
@@ -166,10 +157,23 @@ class FrameReader:
             The same frames as in `audiostyle.dsp.spectrogram.stft` of the whole stream from
             `origin` on, except for those that reach beyond that.
         """
+        return self.read(start, stop)[1]
+
+    def read(self, start: int, stop: int) -> tuple[Array, Array]:
+        """Return the samples from the centre of frame `start` to that of the last, and the frames.
+
+        Returns
+        -------
+        y : np.ndarray [shape=(channels, (stop - start - 1) * hop_length + 1)]
+        D : np.ndarray [shape=(channels, n_fft // 2 + 1, stop - start), complex64]
+            From `stft`.
+        """
         n_fft, hop_length = self._n_fft, self._hop_length
+        n = (stop - start - 1) * hop_length
         first = self._origin + start * hop_length - n_fft // 2
-        y = self._reader.read(first, first + (stop - start - 1) * hop_length + n_fft)
-        return spectrogram.stft(y, n_fft, hop_length, center=False)
+        y = self._reader.read(first, first + n + n_fft)
+        D = spectrogram.stft(y, n_fft, hop_length, center=False)
+        return y[:, n_fft // 2 : n_fft // 2 + n + 1], D
 
 
 def check_frames(n_frames: int, min_frames: int, name: str, config: TransferConfig) -> None:

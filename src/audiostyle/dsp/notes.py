@@ -24,6 +24,7 @@ N_PARTIALS = 40
 DECAYS_SECONDS = (0.1, 0.4, 1.5)  # after the onset, while the note sounds
 RELEASES_SECONDS = (0.1, 0.5)
 ATTACKS_SECONDS = (0.03, 0.15)
+N_FEATURES = 15  # of `note_features`
 COMB_FLOOR = 1e-6  # of power, relative to a partial of a note of mean velocity
 WIDE_BANDS = 6 / 256  # deviation of the Gaussian that smooths the comb, of the mel bands
 

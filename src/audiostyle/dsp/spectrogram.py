@@ -20,8 +20,6 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.utils.lazy_imports import load_librosa
 
 REFERENCE_POWER = 100.0  # mel power of 0 dB: the loudest bands of music at -20 dBFS lie near it
-ENVELOPE_LIMIT_DB = 30.0  # a band that the content hardly has is not raised out of its noise floor
-ENVELOPE_SMOOTHING_BANDS = 4.0  # of 256: standard deviation of the Gaussian that smooths envelopes
 
 
 @lru_cache(maxsize=8)
@@ -148,32 +146,6 @@ def mel_spectrogram(y: Array, config: TransferConfig) -> Array:
     """
     D = stft(np.atleast_2d(y), config.n_fft, config.hop_length)
     return mel_db(channel_power(D), config)
-
-
-def envelope_gain(content: Array, style: Array, top_db: float) -> Array:
-    """Gain that gives the content the long-term spectral envelope of the style.
-
-    Parameters
-    ----------
-    content, style : np.ndarray [shape=(n_mels,), non-negative]
-        Mean mel power of each over time.
-    top_db : float > 0, in dB
-
-    Returns
-    -------
-    np.ndarray [shape=(n_mels,), dB]
-        Smoothed along frequency, so that it carries the envelope and not the notes, and within
-        +-`ENVELOPE_LIMIT_DB`.
-    """
-    n_mels = len(content)
-    floor = REFERENCE_POWER * 10.0 ** (-top_db / 10)
-    log_ratio = 10.0 * np.log10(np.maximum(style, floor) / np.maximum(content, floor))
-    sigma = ENVELOPE_SMOOTHING_BANDS * n_mels / 256
-    radius = min(int(np.ceil(3 * sigma)), n_mels - 1)
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-6)) ** 2)
-    padded = np.pad(log_ratio, radius, mode="reflect")
-    smooth = np.convolve(padded, kernel / kernel.sum(), mode="valid")
-    return np.asarray(np.clip(smooth, -ENVELOPE_LIMIT_DB, ENVELOPE_LIMIT_DB))
 
 
 def mel_to_bins(gain: Array, config: TransferConfig) -> Array:

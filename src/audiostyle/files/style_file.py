@@ -19,12 +19,12 @@ import numpy as np
 import audiostyle
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core.initialization import StyleSamples
 from audiostyle.core.style import STATISTICS, AnalyzedStyle
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.files.record import package_versions, to_json_value
 from audiostyle.files.style_file_check import REMEDY, check_arrays
 from audiostyle.files.style_source import StyleSource
+from audiostyle.dsp.level_model import LevelStatistics
 from audiostyle.nn import weights
 from audiostyle.nn.style_statistics import StyleStatistics
 from audiostyle.utils.atomic_files import Staging
@@ -32,7 +32,7 @@ from audiostyle.utils.npz import read_npz
 from audiostyle.utils.safe_read import read_file
 
 SUFFIX = ".style.npz"
-SCHEMA = 4  # 4: arrays are named after the fields of AnalyzedStyle; 3: bands overlap by half
+SCHEMA = 5  # 5: levels by notes and onsets in place of samples; 4: names of AnalyzedStyle
 SPECTROGRAM = ("sr", "n_fft", "hop_length", "n_mels", "mel_scale", "top_db")
 
 
@@ -46,7 +46,7 @@ class SavedStyle:
 
     def restore(self) -> AnalyzedStyle:
         """Rebuild the analysed style."""
-        parts: dict[str, Any] = {"statistics": {kind: {} for kind in STATISTICS}, "samples": {}}
+        parts: dict[str, Any] = {"statistics": {kind: {} for kind in STATISTICS}, "levels": {}}
         for key, array in self.arrays.items():
             *path, name = key.split("/", 2)  # a name of a layer may contain a slash
             part = parts
@@ -54,8 +54,9 @@ class SavedStyle:
                 part = part[step]
             part[name] = array
         parts["statistics"]["n_frames"] = int(parts["statistics"]["n_frames"])
+        levels = LevelStatistics(**parts["levels"]) if parts["levels"] else None
         return AnalyzedStyle(
-            StyleStatistics(**parts["statistics"]), StyleSamples(**parts["samples"]), parts["S"]
+            StyleStatistics(**parts["statistics"]), levels, parts["y"], parts["S"]
         )
 
 
@@ -76,6 +77,7 @@ def essentials(config: TransferConfig) -> dict[str, Any]:
         "bands": config.bands,
         "weights": weights.provenance(config.network, config.weights).get("sha256"),
     }
+    values["init"] = "notes" if config.init == "notes" else "not notes"
     for name in ("music_weight", "texture_weight"):
         values[name] = "above 0" if getattr(config, name) > 0 else "0"
     if config.network == "vgg19":
@@ -105,8 +107,11 @@ def describe_style(source: StyleSource, config: TransferConfig) -> dict[str, Any
 
 def save_style(path: Path, style: AnalyzedStyle, about: dict[str, Any]) -> None:
     """Write a style file; it appears complete or not at all."""
-    arrays: dict[str, Array] = {"S": style.S}
-    for owner, part in (("statistics", style.statistics), ("samples", style.samples)):
+    arrays: dict[str, Array] = {"S": style.S, "y": style.y}
+    parts: dict[str, Any] = {"statistics": style.statistics}
+    if style.levels is not None:
+        parts["levels"] = style.levels
+    for owner, part in parts.items():
         for field in dataclasses.fields(part):
             key, value = f"{owner}/{field.name}", getattr(part, field.name)
             if field.metadata.get("derived"):  # computed from the others

@@ -15,7 +15,8 @@ import numpy as np
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.style import EXCERPT_SECONDS, STATISTICS
-from audiostyle.dsp import mosaic
+from audiostyle.dsp.level_model import ONSET_CLASSES, PROMINENCE_CLASSES
+from audiostyle.dsp.notes import N_FEATURES
 from audiostyle.errors import AudioFileError
 from audiostyle.nn.style_statistics import style_terms
 
@@ -65,7 +66,6 @@ def _expected_arrays(config: TransferConfig, layers: Mapping[str, int]) -> dict[
 
     seconds = int(EXCERPT_SECONDS * config.sr)
     mel, silence = exactly(config.n_mels), -config.top_db
-    frames = exactly(config.n_fft // 2 + 1), range(1, mosaic.MAX_FRAMES + 1)
     table = {
         "S": _Expected(
             (mel, range(1, 2 + seconds // config.hop_length)), least=silence, unit=" dB"
@@ -74,10 +74,17 @@ def _expected_arrays(config: TransferConfig, layers: Mapping[str, int]) -> dict[
         "statistics/temporal": _Expected((ANY_SIZE,), "float64"),
         "statistics/peak": _Expected((mel,), least=silence, unit=" dB"),
         "statistics/n_frames": _Expected((), "an integer", 1),
-        "samples/mel_mean": _Expected((mel,), "float64", 0.0),
-        "samples/frames": _Expected(frames, least=0.0),
-        "samples/y": _Expected((exactly(1), range(1, 1 + seconds))),
+        "y": _Expected((exactly(1), range(1, 1 + seconds))),
     }
+    if config.init == "notes":
+        k, classes = exactly(N_FEATURES), (exactly(len(PROMINENCE_CLASSES)), exactly(len(ONSET_CLASSES)))
+        table |= {
+            "levels/features": _Expected((mel, k, k), "float64"),
+            "levels/levels": _Expected((mel, k), "float64"),
+            "levels/squares": _Expected((mel,), "float64", 0.0),
+            "levels/class_weights": _Expected((*classes, mel), "float64", 0.0),
+            "levels/class_levels": _Expected((*classes, mel), "float64"),
+        }
     for layer, bands in layers.items():
         few = range(1, bands + 1)  # a layer with few rows has fewer bands
         table[f"statistics/grams/{layer}"] = _Expected((few, ANY_SIZE, ANY_SIZE))

@@ -10,9 +10,12 @@ import tensorflow as tf
 
 from audiostyle.arrays import Array, Tensor
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.audio.resampling import resample
 from audiostyle.dsp import spectrogram
+from audiostyle.dsp.level_model import LevelAnalysis, analyze_levels
+from audiostyle.dsp.notes import align_posteriors, make_roll
 from audiostyle.dsp.segmentation import split_frames
-from audiostyle.nn import backbones, spectrogram_losses
+from audiostyle.nn import backbones, spectrogram_losses, transcription
 from audiostyle.nn.backbones import FeatureExtractor
 from audiostyle.nn.style_losses import band_statistics
 from audiostyle.nn.style_statistics import (
@@ -22,6 +25,7 @@ from audiostyle.nn.style_statistics import (
     StyleStatisticsAccumulator,
     style_terms,
 )
+from audiostyle.nn.transcription import NoteTranscriber
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,32 @@ class NetworkFeatures:
 
     features: dict[str, Tensor]  # activations of the content layers [shape=(batch, F, T, C)]
     statistics: dict[str, tuple[Tensor, Tensor]]  # `band_statistics` of the style layers
+
+
+class NoteLevels:
+    """Describes bands and frames of a clip by the notes that a transcriber finds in it."""
+
+    def __init__(self, config: TransferConfig) -> None:
+        self._config = config
+        self._transcriber = NoteTranscriber()
+
+    def analyze(self, y: Array, S: Array) -> LevelAnalysis:
+        """Analyse a window for `dsp.level_model`.
+
+        Parameters
+        ----------
+        y : np.ndarray [shape=(channels, n)]
+            Samples from the centre of the first frame to that of the last.
+        S : np.ndarray [shape=(n_mels, t), dB]
+        """
+        config = self._config
+        y = resample(y, config.sr, transcription.SAMPLE_RATE)
+        seconds = transcription.HOP_LENGTH / transcription.SAMPLE_RATE
+        note, onset = (
+            align_posteriors(p, S.shape[1], seconds, config.hop_length / config.sr)
+            for p in self._transcriber.posteriors(y)
+        )
+        return analyze_levels(S, make_roll(note, onset, S, config), config)
 
 
 class FeatureAnalyzer:
@@ -41,6 +71,7 @@ class FeatureAnalyzer:
         self.style_terms = style_terms(config)
         self._music = backbones.build_music_network(config) if config.music_weight > 0 else None
         networks = [network] if self._music is None else [network, self._music]
+        self.notes = NoteLevels(config) if config.init == "notes" else None
         self.min_frames = max(network.min_frames for network in networks)
         signature = [tf.TensorSpec((None, config.n_mels, None), tf.float32)]
         self._analyze = tf.function(self._compute, input_signature=signature, autograph=False)

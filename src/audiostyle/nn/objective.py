@@ -51,13 +51,18 @@ class StyleObjective:
     def prepare(
         self,
         S_content: Array,
-        S_start: Array,
+        S_init: Array,
+        S_target: Array,
+        confidence: Array,
         style: StyleStatistics,
         features: NetworkFeatures,
     ) -> tuple[Data, Tensor]:
         """Return the data of a pair, and the upper bound of the variable.
 
-        `S_content` and `S_start` have the shape (batch, n_mels, t), in dB.
+        `S_content`, `S_init` and `S_target` have the shape (batch, n_mels, t), in dB. `features`
+        holds the statistics of `S_content` and the content features of `S_target`, which is so far
+        from the content towards `S_init` as `confidence` [shape=(batch,)] says. So far, texture is
+        left as it is: it would undo what is known of notes.
 
         Where ``strength < 1``, the target statistics lie on the straight line from the content's
         own (strength 0) to those of the style (strength 1), so that at strength 0 the content
@@ -69,7 +74,7 @@ class StyleObjective:
         """
         config = self.config
         style_data = self._style_data(_as_batch(style), style.axes)
-        data = self._content_data(S_content, features) | style_data
+        data = self._content_data(S_content, S_target, features) | style_data
         n_terms = len(self._weights)
         scale = np.ones((len(S_content), n_terms + len(self.layers)), np.float32)
         if config.style_norm == "pair":
@@ -77,6 +82,7 @@ class StyleObjective:
                 distance = np.maximum(distances.numpy(), MIN_PAIR_DISTANCE)
                 scale[:, TERMS.index(name)] = 1.0 / distance
             scale[:, n_terms:] = scale[:, [TERMS.index("style")]]
+        scale[:, TERMS.index("texture")] *= 1 - confidence
         data["scale"] = tf.constant(scale)
         if config.strength < 1:
             s = config.strength
@@ -88,7 +94,7 @@ class StyleObjective:
             data |= self._style_data(between, {})
         if config.envelope_weight > 0:
             data |= self._envelope_data(tf.constant(S_content), style)
-        peak = np.maximum(S_start.max(axis=2), style.peak)[:, :, None]
+        peak = np.maximum(S_init.max(axis=2), style.peak)[:, :, None]
         return data, to_variable(peak, config.top_db)
 
     def signature(self, data: Data) -> tuple[Any, Any]:
@@ -147,9 +153,11 @@ class StyleObjective:
         )
         return total, (direct + through_networks) * self.config.top_db, scaled
 
-    def _content_data(self, S_content: Array, content: NetworkFeatures) -> Data:
+    def _content_data(self, S_content: Array, S_target: Array, content: NetworkFeatures) -> Data:
         S = tf.constant(S_content)
         data = {f"target/{name}": loss.target(S) for name, loss in self._content_losses.items()}
+        if "pitch" in self._content_losses:  # attacks and rhythm stay those of the content
+            data["target/pitch"] = self._content_losses["pitch"].target(tf.constant(S_target))
         for name, A in content.features.items():
             data[f"features/{name}"] = A
             energy = tf.reduce_sum(tf.square(tf.cast(A, tf.float32)), axis=(1, 2, 3))
