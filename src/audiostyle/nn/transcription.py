@@ -63,13 +63,12 @@ class NoteTranscriber:
         mono[start : start + n] = y.mean(axis=0)
         windows = np.lib.stride_tricks.sliding_window_view(mono, WINDOW)[::step]
         blocks = [self._run(windows[i : i + BATCH]) for i in range(0, n_windows, BATCH)]
-        frames = np.concatenate(blocks, axis=1)[:, :, CONTEXT : CONTEXT + STEP]
-        frames = frames.reshape(2, -1, N_PITCHES)[:, :n_frames]
+        frames = np.concatenate(blocks, axis=1).reshape(2, -1, N_PITCHES)[:, :n_frames]
         note, onset = np.ascontiguousarray(frames.transpose(0, 2, 1))
         return note, onset
 
     def _forward(self, windows: Tensor) -> Tensor:
-        """Run windows [shape=(batch, WINDOW)]; return [shape=(2, batch, t, N_PITCHES)]."""
+        """Run windows [shape=(batch, WINDOW)]; return [shape=(2, batch, STEP, N_PITCHES)]."""
         x = self._normalise(self._cqt_power(windows))
         x = _stack_harmonics(x)
         contour = tf.nn.relu(self._convolve(x, "contour1"))
@@ -78,7 +77,7 @@ class NoteTranscriber:
         note = tf.sigmoid(self._convolve(note, "note2"))
         onset = tf.nn.relu(self._convolve(x, "onset1", step=3))
         onset = tf.sigmoid(self._convolve(tf.concat([note, onset], axis=3), "onset2"))
-        return tf.stack([note[..., 0], onset[..., 0]])
+        return tf.stack([note[..., 0], onset[..., 0]])[:, :, CONTEXT : CONTEXT + STEP]
 
     def _cqt_power(self, y: Tensor) -> Tensor:
         """Power of the CQT [shape=(batch, t, N_BINS)]: one octave per halving of the rate."""
