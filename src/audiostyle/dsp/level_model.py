@@ -30,7 +30,7 @@ PRIOR = 3.0  # frames' worth of the mean over time, in classes with few frames
 GAIN_LIMIT_DB = 45.0
 NOTE_SHARE = 0.7  # of the levels predicted from notes, where these explain both clips
 SCALE_FLOOR = 0.3  # of the deviation of a feature
-EXPLAINED = 0.4  # share of the variance that must be explained for that
+EXPLAINED = (0.15, 0.5)  # shares of the variance from which they count, and count fully
 SPREAD_LIMIT = 1.3  # factor
 
 
@@ -126,7 +126,9 @@ def predict_levels(clip: LevelAnalysis, style: LevelStatistics) -> tuple[Array, 
     """
     own = measure_levels(clip)
     coefficients, explained = fit_notes(style)
-    confidence = min(explained / EXPLAINED, 1.0) * min(fit_notes(own)[1] / EXPLAINED, 1.0)
+    low, high = EXPLAINED
+    trust = np.clip((np.array([explained, fit_notes(own)[1]]) - low) / (high - low), 0.0, 1.0)
+    confidence = float(trust.prod())
     S = clip.S + conditional_gain(clip, own, style)
     share = NOTE_SHARE * confidence
     if share > 0:
