@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from audiostyle.audio.folder import SkippedFile
 from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import Pair
 from audiostyle.utils import atomic_files
 
 JSONL_NAME = "results.jsonl"
 CSV_NAME = "results.csv"
+SKIPPED_NAME = "skipped.csv"
 FIRST_COLUMNS = (
     *("pair", "status", "kind", "reason", "content", "style", "content_genre", "style_genre"),
     "seconds",
@@ -112,6 +114,19 @@ def write_results(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             for row in rows:
                 joined = {k: "; ".join(map(str, v)) for k, v in row.items() if isinstance(v, list)}
                 writer.writerow({**row, **joined})
+        staging.publish()
+
+
+def write_skipped(folder: Path, skipped: Sequence[SkippedFile]) -> None:
+    """Write ``skipped.csv``, the files that are not used, if there are or were any."""
+    path = folder / SKIPPED_NAME
+    if not skipped and not path.exists():
+        return
+    with atomic_files.Staging() as staging:
+        with _open(staging, path) as stream:
+            writer = csv.DictWriter(stream, ("path", "reason"), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(skipped)
         staging.publish()
 
 

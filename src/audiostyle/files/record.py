@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import audiostyle
+from audiostyle.audio.folder import summarize_skipped
 from audiostyle.audio.reader import FileSource
 from audiostyle.config.registry import loss_provenance
 from audiostyle.config.transfer_config import TransferConfig
@@ -92,7 +93,7 @@ def _notes(
         notes.append(f"style resampled from {shown} Hz to {sr} Hz")
     for style in styles:
         notes += style.notes
-        notes += [f"skipped {skipped['reason']}" for skipped in style.skipped]
+        notes += summarize_skipped(style.skipped, str(style.path))
     if result.reduction > 0:
         notes.append(f"peaks limited by up to {result.reduction:.2f} dB")
     if result.restarts:
