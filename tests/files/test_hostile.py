@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import soundfile as sf
 
 import audiostyle
 from audiostyle.audio.probe import probe_clip
-from audiostyle.audio.reader import FileSource, find_clips
+from audiostyle.audio.reader import FileSource
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import AudioFileError
@@ -241,19 +240,3 @@ def test_outputs_behind_a_loop_of_links(out: str, check: Check) -> None:
     Path("in/a.wav").write_bytes(clip())
     code, lines = check("transfer", "in/a.wav", "good.wav", "-o", "loop/out.wav")
     assert (code, len(lines)) == (1, 1)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="this system has no such permissions")
-def test_a_clip_without_permission_is_not_left_out(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Path("in/a.wav").write_bytes(clip())
-    real = Path.is_file
-
-    def is_file(path: Path) -> bool:
-        if path.name == "a.wav":
-            raise PermissionError(13, "Permission denied")
-        return real(path)
-
-    monkeypatch.setattr(Path, "is_file", is_file)
-    assert find_clips("in") == [Path("in/a.wav")]

@@ -258,7 +258,7 @@ def name_pairs(pairs: Iterable[InputPair], names: OutputNames) -> list[Pair]:
         if name.startswith((".", "/")) or "/." in name or "//" in name:
             raise OutputError(
                 f"{name}: is not a name for an output, as a part of it is hidden or empty; use "
-                f'--name, such as "_{{content}}__{{style}}{PurePosixPath(name).suffix}"'
+                f'--name "_{{content}}__{{style}}{PurePosixPath(name).suffix}"'
             )
         pair = Pair(name, content, style)
         # Some file systems ignore case, some normalise Unicode.
@@ -301,23 +301,24 @@ def check_output_paths(pairs: Sequence[Pair], folder: Path, sources: Sequence[st
     inputs = {identity: path for path in paths for identity in _identities(path)}
     real_folder = functools.cache(os.path.realpath)
     for pair in pairs:
-        output = folder / pair.id
-        identities: set[object] = {os.path.join(real_folder(output.parent), output.name)}
+        output = os.path.join(folder, pair.id)
+        parent, name = os.path.split(output)
+        identities: set[object] = {os.path.join(real_folder(parent), name)}
         if os.path.lexists(output):
-            identities |= _identities(output)
-        for identity in identities:
-            if identity in inputs:
-                raise OutputError(
-                    f"{output}: is the same file as the input {inputs[identity]}; choose another "
-                    "folder or --name"
-                )
+            identities |= _identities(Path(output))
+        for identity in identities & inputs.keys():
+            raise OutputError(
+                f"{output}: is the same file as the input {inputs[identity]}; choose another "
+                "folder or --name"
+            )
     out_dir = real_path(folder)
+    below = {os.path.dirname(pair.id): pair.id for pair in reversed(pairs)}  # the first of each
     for source in filter(os.path.isdir, sources):
         root = real_path(source)
-        among = [pair for pair in pairs if root in (out_dir / pair.id).parents]
+        among = [one for one in below.values() if root in (out_dir / one).parents]
         if among and root not in out_dir.parents:
             raise OutputError(
-                f"{folder / among[0].id}: would lie among the inputs of {source} and be an input "
+                f"{folder / among[-1]}: would lie among the inputs of {source} and be an input "
                 "of the next run; choose another output folder"
             )
 
