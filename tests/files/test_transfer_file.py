@@ -203,13 +203,17 @@ def test_a_broken_clip_in_a_folder_is_skipped_and_noted(
     sf.write("genre/b.wav", make_noise(seed=1), SR)
     sf.write("genre/c.wav", make_noise(0.3), SR)
     sf.write("genre/sub/d.wav", make_noise(seed=2), SR)
+    Path("genre/sub/cover.jpg").touch()
     _, record = transfer_file("content.wav", "genre", "o.wav")
     (style,) = record["styles"]
     assert [clip["path"] for clip in style["clips"]] == ["genre/b.wav", "genre/sub/d.wav"]
-    assert [clip["path"] for clip in style["skipped"]] == ["genre/a.wav", "genre/c.wav"]
+    skipped = [clip["path"] for clip in style["skipped"]]
+    assert skipped == ["genre/sub/cover.jpg", "genre/a.wav", "genre/c.wav"]
+    assert style["skipped"][0]["reason"] == "unknown format"
     assert [len(clips) for clips in fake.styles] == [2]
-    assert record["notes"][0].startswith("skipped genre/a.wav: is not an audio file")
-    assert record["notes"][1].startswith("skipped genre/c.wav: 0.3 s is too short")
+    assert record["notes"][0] == "genre: left out 1 file: 1 unknown format (cover.jpg)"
+    assert record["notes"][1].startswith("skipped genre/a.wav: is not an audio file")
+    assert record["notes"][2].startswith("skipped genre/c.wav: 0.3 s is too short")
 
 
 def test_several_styles_are_blended_in_their_order(

@@ -13,7 +13,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiostyle.audio.folder import (
@@ -41,6 +41,8 @@ class BatchInput:
     key: str  # path relative to CONTENT or STYLE, with "/": the same on every system
     path: Path  # the clip, the style file, or the folder of the genre
     clips: tuple[Path, ...]  # the files that are read
+    # The other files in the folder of a genre, for records.
+    skipped: tuple[SkippedFile, ...] = field(default=(), compare=False)
 
 
 def find_inputs(
@@ -94,8 +96,13 @@ def genre_of(path: Path) -> str:
     return match["genre"] if match else path.absolute().parent.name
 
 
-def join_genres(inputs: Iterable[BatchInput]) -> list[BatchInput]:
+def join_genres(
+    inputs: Iterable[BatchInput], skipped: Iterable[SkippedFile] = ()
+) -> list[BatchInput]:
     """Join the clips of each genre within a folder to one style; keep style files separate."""
+    beside: dict[Path, list[SkippedFile]] = {}
+    for entry in skipped:
+        beside.setdefault(Path(entry["path"]).parent, []).append(entry)
     groups: dict[tuple[Path, str], list[BatchInput]] = {}
     joined = []
     for found in inputs:
@@ -108,7 +115,7 @@ def join_genres(inputs: Iterable[BatchInput]) -> list[BatchInput]:
         parent = members[0].key.rpartition("/")[0]
         key = parent if parent.rpartition("/")[2] == genre else f"{parent}/{genre}".lstrip("/")
         clips = tuple(clip for member in members for clip in member.clips)
-        joined.append(BatchInput(genre, genre, key, folder, clips))
+        joined.append(BatchInput(genre, genre, key, folder, clips, tuple(beside.get(folder, ()))))
     return sorted(joined, key=lambda found: found.key)
 
 

@@ -160,7 +160,7 @@ def plan_pairs(request: BatchRequest, config: TransferConfig) -> SelectedPairs:
     if request.style != request.content:
         notes += summarize_skipped(others, request.style)
     if request.by == "genre":
-        styles = join_genres(styles)
+        styles = join_genres(styles, others)
     chosen = pair_inputs(
         contents, styles, request.pair, config.seed, request.limit, request.shuffle
     )
