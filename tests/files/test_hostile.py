@@ -182,15 +182,10 @@ def test_odd_names_in_a_transfer(name: str, check: Check) -> None:
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_odd_names_in_a_batch(name: str, check: Check) -> None:
     make_named(name, Path("in"))
-    if len(name) > 200:
-        code, lines = check("batch", "in", "good.wav", "-o", "out")
-        assert code == 2 and "is not a name for an output" in lines[0]
-        assert check("batch", "in", "good.wav", "-o", "out", "--name={style}.wav")[0] == 0
-        check_sound(Path("out/good.wav"))
-        return
     assert check("batch", "in", "good.wav", "-o", "out", "--dry-run")[0] == 0
     assert check("batch", "in", "good.wav", "-o", "out", "--json")[0] == 0
-    made = Path("out", f"{name.removesuffix('.wav')}__good.wav")
+    (made,) = Path("out").glob("*.wav")
+    assert made.name == f"{name.removesuffix('.wav')}__good.wav" or "~" in made.name
     check_sound(made)
     before = made.stat().st_mtime_ns
     assert check("batch", "in", "good.wav", "-o", "out")[0] == 0
@@ -217,7 +212,7 @@ def test_a_leading_dash_is_an_option_before_two_dashes(check: Check) -> None:
         (["transfer", "good.wav", "good.wav", "-o", "out.wav", "--weights=pipe"], 1),
         (["transfer", "good.wav", "good.wav", "-o", "out.wav", "--config=pipe"], 2),
         (["batch", "good.wav", "pipe.style.npz", "-o", "out"], 3),
-        (["batch", "good.wav", "good.wav", "-o", "out", "--weights=pipe"], 4),
+        (["batch", "good.wav", "good.wav", "-o", "out", "--pair=zip", "--weights=pipe"], 4),
         (["batch", "@pipe", "good.wav", "-o", "out"], 2),
         (["batch", "good.wav", "good.wav", "-o", "out", "--pair=csv:pipe"], 2),
     ],
