@@ -73,6 +73,34 @@ def test_links_are_followed_and_loops_refused(tmp_path: Path) -> None:
     }
 
 
+@links
+def test_folders_that_link_each_other_are_listed_in_polynomial_time(tmp_path: Path) -> None:
+    n = 9  # there are about e (n - 1)! n paths through all links
+    for i in range(n):
+        touch(tmp_path, f"{i}/a.wav")
+        for j in set(range(n)) - {i}:
+            (tmp_path / f"{i}/to {j}").symlink_to(f"../{j}")
+    found = find_clips(tmp_path)
+    direct = {tmp_path / f"{i}/to {j}/a.wav" for i in range(n) for j in range(n) if i != j}
+    assert direct | {tmp_path / f"{i}/a.wav" for i in range(n)} <= set(found.clips)
+    assert len(found.clips) < 3 * n**2
+    assert set(reasons(found, tmp_path).values()) == {
+        "link to a folder listed already",
+        "loop of links",
+    }
+
+
+@links
+def test_links_behind_links_are_followed(tmp_path: Path) -> None:
+    for i in range(5):
+        touch(tmp_path, f"store/{i}/a.wav")
+        (tmp_path / f"store/{i}/next").symlink_to(f"../{i + 1}")
+    found = find_clips(tmp_path / "store/0")
+    below = Path(*["next"] * 4)
+    assert tmp_path / "store/0" / below / "a.wav" in found.clips and len(found.clips) == 5
+    assert reasons(found, tmp_path / "store/0") == {str(below / "next"): "broken link"}
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")

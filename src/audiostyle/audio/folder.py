@@ -13,8 +13,8 @@ from audiostyle.errors import AudioFileError
 HIDDEN, UNKNOWN, STYLE = "hidden", "unknown format", "style file"
 OWN, OUTPUT = "written by audiostyle", "in the output folder"
 BROKEN, LOOP, SPECIAL = "broken link", "loop of links", "not a regular file"
-UNREADABLE = "unreadable"
-REASONS = (UNKNOWN, HIDDEN, UNREADABLE, BROKEN, LOOP, SPECIAL, STYLE, OWN, OUTPUT)
+LISTED, UNREADABLE = "link to a folder listed already", "unreadable"
+REASONS = (UNKNOWN, HIDDEN, UNREADABLE, BROKEN, LOOP, LISTED, SPECIAL, STYLE, OWN, OUTPUT)
 OWN_NAMES = ("journal.jsonl", "results.jsonl", "results.csv", "skipped.csv")
 SHOWN = 3  # names per reason in a message; records and tables hold all
 
@@ -93,13 +93,16 @@ def reason_to_skip(name: str, beside: set[str] | frozenset[str] = frozenset()) -
 def _walk(folder: Path, exclude: Path | None) -> Iterator[tuple[Path, str]]:
     """Yield every file with the reason why it is left out; the reason is empty for a clip.
 
-    A folder that contains the link to itself is a loop, which would have no end.
+    A folder that contains the link to itself is a loop, which would have no end. Folders that link
+    each other have a path for every order of them: a link behind a link is followed only if its
+    folder is new.
     """
     top = Path(os.path.realpath(folder))
     excluded = None if exclude is None else _identity(exclude)
-    waiting = [(folder, frozenset(map(_identity, (top, *top.parents))), "")]
+    listed: set[tuple[int, int] | None] = set()
+    waiting = [(folder, frozenset(map(_identity, (top, *top.parents))), "", False)]
     while waiting:
-        parent, chain, hidden = waiting.pop()
+        parent, chain, hidden, linked = waiting.pop()
         try:
             with os.scandir(parent) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
@@ -116,9 +119,13 @@ def _walk(folder: Path, exclude: Path | None) -> Iterator[tuple[Path, str]]:
                 yield path, LOOP
             elif own == excluded and own is not None:
                 yield path, OUTPUT
+            elif linked and entry.is_symlink() and own in listed:
+                yield path, LISTED
             else:
                 inherited = HIDDEN if reason == HIDDEN else ""
-                waiting.append((path, chain | {own}, inherited))
+                if not inherited:
+                    listed.add(own)
+                waiting.append((path, chain | {own}, inherited, linked or entry.is_symlink()))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
