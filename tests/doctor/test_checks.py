@@ -261,13 +261,17 @@ def test_a_full_or_unwritable_folder_is_reported(
     assert "No such file" in found["this folder"].text
 
 
-def test_folders_that_are_not_there_are_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_are_not_there_are_notes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail() -> str:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     monkeypatch.setattr(checks.tempfile, "gettempdir", fail)
     monkeypatch.setattr(checks.os, "getcwd", fail)
-    monkeypatch.setenv("HOME", "/nonexistent")
+    # Nobody can create a folder below a file, not even root.
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file" / "home"))
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     found = by_name(checks.check_resources())
     for name, remedy in (("temporary files", "TMPDIR"), ("this folder", "write"), ("home", "HOME")):
