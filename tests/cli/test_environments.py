@@ -95,11 +95,12 @@ def test_a_device_is_no_output(clips: Path, tmp_path: Path) -> None:
 
 def test_help_is_the_same_without_docstrings(tmp_path: Path) -> None:
     for arguments in (["--help"], ["transfer", "--help"]):
-        plain = start(tmp_path, *arguments)
-        assert plain.returncode == 0 and "\b" not in plain.stdout and "Usage:" in plain.stdout
-        assert (
-            start(tmp_path, *arguments, python=["-OO", "-m", "audiostyle"]).stdout == plain.stdout
+        plain, bare = (
+            start(tmp_path, *arguments, python=[*options, "-m", "audiostyle"])
+            for options in ([], ["-OO"])
         )
+        assert plain.returncode == 0 and "Usage:" in plain.stdout and "\b" not in plain.stdout
+        assert bare.stdout == plain.stdout
 
 
 def test_a_removed_current_folder_is_named(clips: Path, tmp_path: Path) -> None:
