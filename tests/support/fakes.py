@@ -123,7 +123,7 @@ def make_result(sr: int, config: TransferConfig, buffer: Any, **changes: Any) ->
         **dict(precision="float32", convergence=-9.0, gain=0.0, reduction=0.0),
         **dict(
             timings={"optimization": 0.0},
-            matched=LoudnessMatchedStream(buffer.blocks, sr, 0.0, 0.0),
+            matched=LoudnessMatchedStream(buffer.blocks, sr, 0.0, 0.0, 0.0),
         ),
     }
     return TransferResult(**{**values, **changes})

@@ -113,9 +113,10 @@ def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> 
         for start, stop in split_frames(stream.n_frames):
             power = spectrogram.channel_power(reader.stft(start, stop))
             S = spectrogram.mel_db(power, config)
-            frames.add(power)
-            statistics.add(analyzer.window_statistics(S))
             excerpt.add(S)
+            if S.max() > -config.top_db:  # silence has no style
+                frames.add(power)
+                statistics.add(analyzer.window_statistics(S))
     if excerpt is None:
         raise AudioFileError(f"{style.name}: contains no clip that can be used")
     total = statistics.total()

@@ -36,7 +36,7 @@ SOUND_SHARE = 0.15  # time of initialization and inversion, relative to the leng
 class _ContentWindow:
     window: Window
     S: Array
-    S_init: Array
+    S_init: Array | None  # None for digital silence, which is not optimised
 
 
 class WindowedOptimization:
@@ -87,8 +87,10 @@ class WindowedOptimization:
         for i, batch in enumerate(batches, 1):
             contents = [self._read(reader, window) for window in batch]
             self._lap("features")
-            optimized = self._optimize(contents, i, len(batches))
-            for content, S in zip(contents, optimized, strict=True):
+            sounding = [content for content in contents if content.S_init is not None]
+            optimized = iter(self._optimize(sounding, i, len(batches)) if sounding else ())
+            for content in contents:
+                S = content.S if content.S_init is None else next(optimized)
                 first, last = self._segments[self.windows.index(content.window)]
                 start = content.window.start
                 shown = self._inner(first, last)
@@ -125,7 +127,8 @@ class WindowedOptimization:
             config, content = self._config, self._content
             if len(self.windows) == 1:
                 power = spectrogram.channel_power(D[:, :, self._inner(0, self._n_frames)])
-                mel_mean = (spectrogram.mel_filters(config) @ power).mean(axis=1)
+                mel = spectrogram.mel_filters(config) @ power
+                mel_mean = mel.sum(axis=1) / max(1, np.count_nonzero(power.any(axis=0)))
             else:
                 mel_mean = content.mel_mean()
             n = content.n_resampled + 2 * content.pad
@@ -135,6 +138,8 @@ class WindowedOptimization:
     def _read(self, reader: FrameReader, window: Window) -> _ContentWindow:
         D = reader.stft(window.start, window.stop)
         S = spectrogram.mel_db(spectrogram.channel_power(D), self._config)
+        if S.max() <= -self._config.top_db:
+            return _ContentWindow(window, S, None)
         initializer = self._initial(D)
         with self._on_device():  # which multiplies the matrices of the mosaic
             D_init = initializer.stft(D, window.start)
@@ -143,14 +148,14 @@ class WindowedOptimization:
     def _optimize(self, contents: list[_ContentWindow], number: int, n_batches: int) -> Array:
         """Optimise a batch of windows, and return their spectrograms [shape=(batch, n_mels, t)]."""
         S_content = np.stack([content.S for content in contents])
-        S_init = np.stack([content.S_init for content in contents])
+        S_init = np.stack([content.S_init for content in contents if content.S_init is not None])
         if self.stopped == "interrupted":
             return S_init
 
         with self._on_device():
             batch = self._optimizer.prepare(S_content, S_init, self._style.statistics)
             self._lap("features")
-            if number == 1:
+            if not self.histories:
                 self._announce(batch.seconds * n_batches)
                 self._callback(Stage("optimization", self._device.reason))
             S, optimization = self._optimizer.optimize(batch, self._callback, (number, n_batches))

@@ -40,6 +40,8 @@ class NormalizedStream:
         Of the source.
     n : int, in samples
         Length of the source.
+    peak : float
+        Largest absolute sample, without the DC offset.
     loudness : float, in LUFS
     n_resampled : int, in samples
         Length at ``config.sr``.
@@ -72,7 +74,7 @@ class NormalizedStream:
         for block in resample_stream(blocks, self.sr, config.sr, self.channels):
             level.add(block)
             self.n_resampled += block.shape[1]
-        self._offset, _ = checker.check(self.name)
+        self._offset, self.peak = checker.check(self.name)
         self.n = checker.n
         self.loudness = meter.value(self._offset)
         self.n_frames = 1 + self.n_resampled // config.hop_length
@@ -134,13 +136,18 @@ class NormalizedStream:
         return FrameReader(blocks, self.channels, config.n_fft, config.hop_length, origin)
 
     def mel_mean(self) -> Array:
-        """Mean mel power over time [shape=(n_mels,), non-negative], computed in one more pass."""
+        """Mean mel power over time [shape=(n_mels,), non-negative], computed in one more pass.
+
+        Digital silence does not count.
+        """
         total: Array = np.zeros(self._config.n_mels)
+        n = 0
         filters, reader = spectrogram.mel_filters(self._config), self.frame_reader()
         for start, stop in split_frames(self.n_frames):
             power = spectrogram.channel_power(reader.stft(start, stop))
             total += (filters @ power).sum(axis=1, dtype=np.float64)
-        return total / self.n_frames
+            n += np.count_nonzero(power.any(axis=0))
+        return total / max(1, n)
 
 
 class FrameReader:

@@ -67,6 +67,7 @@ def make_record(
         "losses": [asdict(iteration) for iteration in result.history],
         "inversion_convergence_db": result.convergence,
         "loudness_gain_db": result.gain,
+        "lowered_db": result.lowered,
         "limiter_reduction_db": result.reduction,
         "timings": result.timings,
         "notes": notes + _notes(config.sr, source.sr, styles, result),
@@ -93,6 +94,11 @@ def _notes(
     for style in styles:
         notes += style.notes
         notes += [f"skipped {skipped['reason']}" for skipped in style.skipped]
+    if result.lowered > 0:
+        notes.append(
+            f"level lowered by {result.lowered:.2f} dB, so that peaks stay below full scale; a WAV "
+            "file with --subtype FLOAT can hold those of the content"
+        )
     if result.reduction > 0:
         notes.append(f"peaks limited by up to {result.reduction:.2f} dB")
     if result.restarts:
