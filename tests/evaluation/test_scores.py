@@ -156,7 +156,7 @@ def test_sound_measures_find_clipping_level_and_noise() -> None:
 def test_loudness_is_that_of_all_channels_at_the_same_time() -> None:
     rng = np.random.default_rng(14)
     stereo = 0.1 * rng.standard_normal((2, SR)).astype(np.float32)
-    mono = baselines.to_mono(stereo)
+    mono = to_mono(stereo)
     padded = np.pad(stereo, ((0, 0), (0, SR)))
     wide = stereo * np.array([[1.0], [-1.0]])  # as loud, although its mean is another
     for output, content in (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audiostyle.arrays import Array
+from audiostyle.audio.level import to_mono
 from audiostyle.audio.streams import ArraySource, StreamReader
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.initialization import StyleSamples
@@ -179,7 +180,7 @@ class _Excerpt:
     def y(self) -> Array:
         n = min(self._n, self._stream.n_resampled)
         y = StreamReader(self._stream.normalized_blocks(), self._stream.channels).read(0, n)
-        return np.asarray(y.mean(axis=0, keepdims=True))
+        return to_mono(y)[None]
 
     def S(self) -> Array:
         return np.concatenate(self._S, axis=1)
