@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from audiostyle.audio.level import to_mono
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.evaluation import baselines, scores, style_metrics
 from tests.conftest import CHORDS, ORGAN, REED, make_chords

@@ -70,7 +70,7 @@ def make_record(
         "lowered_db": result.lowered,
         "limiter_reduction_db": result.reduction,
         "timings": result.timings,
-        "notes": notes + _notes(config.sr, source.sr, styles, result),
+        "notes": notes + _notes(config, source, styles, result),
     }
     return dict(to_json_value(record))
 
@@ -82,9 +82,17 @@ def _style_entry(style: StyleSource) -> dict[str, Any]:
 
 
 def _notes(
-    sr: int, content_sr: int, styles: Sequence[StyleSource], result: TransferResult
+    config: TransferConfig,
+    source: FileSource,
+    styles: Sequence[StyleSource],
+    result: TransferResult,
 ) -> list[str]:
-    notes = []
+    notes, sr, content_sr = [], config.sr, source.sr
+    if config.inversion == "griffinlim" and source.channels > 1:
+        notes.append(
+            f"all {source.channels} channels hold the same sound, as inversion=griffinlim makes it "
+            "from one spectrogram; inversion=content keeps the channels apart"
+        )
     if content_sr != sr:
         notes.append(f"content analysed at {sr} Hz; the output keeps its {content_sr} Hz")
     rates = {clip["sr"] for style in styles for clip in style.used} - {sr}
