@@ -175,5 +175,7 @@ def test_a_stream_is_cropped_to_the_sample(sizes: list[int]) -> None:
 def test_samples_that_would_overflow_are_refused_in_one_line() -> None:
     y = clip()
     streams.check_clip(y * np.float32(1e9), SR, "loud")
-    with pytest.raises(AudioFileError, match=r"huge: holds samples up to .*e\+3\d times full scale"):
+    with pytest.raises(
+        AudioFileError, match=r"huge: holds samples up to .*e\+3\d times full scale"
+    ):
         streams.check_clip(y / np.abs(y).max() * np.float32(1e38), SR, "huge")
