@@ -43,12 +43,16 @@ class FakeStyleTransfer:
     styles: ClassVar[list[list[Array]]] = []
     weights: ClassVar[list[float]] = []
     changes: ClassVar[dict[str, Any]] = {}
+    float_output: ClassVar[bool | None] = None
 
     def __init__(self, config: TransferConfig, device: str, threads: int) -> None:
         self.config = config
 
-    def run(self, content: Any, styles: Any, buffer: Any, callback: Any) -> TransferResult:
+    def run(
+        self, content: Any, styles: Any, buffer: Any, callback: Any, *, float_output: bool
+    ) -> TransferResult:
         kind = type(self)
+        kind.float_output = float_output
         kind.content = samples(content)
         kind.styles = [[samples(clip) for clip in style.clips] for style in styles]
         kind.weights = [style.weight for style in styles]
@@ -177,23 +181,10 @@ def test_griffin_lim_says_that_channels_become_one(
     [("o.wav", None, True), ("o.wav", "PCM_16", False), ("o.flac", None, False)],
 )
 def test_only_files_in_floating_point_may_exceed_full_scale(
-    name: str,
-    subtype: str | None,
-    expected: bool,
-    folder: Path,
-    fake: type[FakeStyleTransfer],
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, subtype: str | None, expected: bool, folder: Path, fake: type[FakeStyleTransfer]
 ) -> None:
-    asked = []
-    plain = fake.run
-
-    def run(self: Any, *args: Any, float_output: bool) -> Any:
-        asked.append(float_output)
-        return plain(self, *args)
-
-    monkeypatch.setattr(fake, "run", run)
     transfer_file("content.wav", "style.wav", name, subtype=subtype)
-    assert asked == [expected]
+    assert fake.float_output is expected
 
 
 def test_start_and_duration_reach_the_transfer(folder: Path, fake: type[FakeStyleTransfer]) -> None:
