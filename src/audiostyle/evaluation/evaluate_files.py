@@ -17,6 +17,7 @@ import numpy as np
 
 from audiostyle.arrays import Array
 from audiostyle.audio.folder import summarize_skipped
+from audiostyle.audio.level import to_mono
 from audiostyle.audio.reader import Audio, load_audio
 from audiostyle.audio.resampling import resample
 from audiostyle.audio.streams import check_clip
@@ -24,7 +25,7 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import AudioFileError
 from audiostyle.evaluation import content_metrics, scores
-from audiostyle.evaluation.baselines import make_baselines, to_mono
+from audiostyle.evaluation.baselines import make_baselines
 from audiostyle.evaluation.types import EvaluationReport, EvaluationRequest, Excerpt, OutputScores
 from audiostyle.files.style_source import StyleSource, describe_clip, find_source, open_clips
 from audiostyle.nn import device

@@ -159,7 +159,8 @@ def run_transfer(
             config, request.device, request.threads, request.deterministic, request.verbose
         )
     with AudioBuffer(file.channels, request.output.parent) as buffer, Staging() as staging:
-        result = style_transfer.run(content, styles, buffer, callback)
+        float_output = subtype in ("FLOAT", "DOUBLE")
+        result = style_transfer.run(content, styles, buffer, callback, float_output=float_output)
         part = staging.add(request.output)
         n_samples = writer.write_stream(
             part, result.blocks(), file.sr, file.channels, container, subtype, request.output
