@@ -25,7 +25,7 @@ from audiostyle.batch.engine import (
     Report,
     Started,
 )
-from audiostyle.batch.journal import Journal, PairState, read
+from audiostyle.batch.journal import Journal, PairState, fingerprint, read
 from audiostyle.batch.locks import disk_error
 from audiostyle.batch.plan import BatchPlan, Job
 from audiostyle.batch.ray.cluster import Cluster
@@ -252,6 +252,7 @@ def _make_line(event: Event, settings: str) -> dict[str, Any]:
             "seconds": round(event.seconds, 3),
             "content_seconds": job.seconds,
             "settings": settings,
+            "inputs": fingerprint({}, "", sorted(job.digests.values()))[:12],
         }
         return {"event": "done", **pair, **facts, **event.summary}
     if isinstance(event, Failed):

@@ -19,6 +19,7 @@ import click
 
 import audiostyle
 from audiostyle.cli.batch import batch_command
+from audiostyle.cli.compare import compare_command
 from audiostyle.cli.doctor import completion_command, doctor_command
 from audiostyle.cli.evaluate import evaluate_command
 from audiostyle.cli.progress import Console
@@ -54,6 +55,7 @@ Check the installation, and which device is used:
 
 COMMANDS = (
     batch_command,
+    compare_command,
     completion_command,
     doctor_command,
     evaluate_command,
