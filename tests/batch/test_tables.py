@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from audiostyle.batch.results import write_results
-from audiostyle.batch.tables import Settings, changed_parameters
-from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.batch.tables import Settings
+from audiostyle.config.transfer_config import TransferConfig, changed_parameters
 
 
 def make_row(i: int, score: float | None, **changes: Any) -> dict[str, Any]:

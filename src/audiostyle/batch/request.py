@@ -11,7 +11,7 @@ from audiostyle.utils.suggestions import check_choice
 
 SHARED_OPTIONS = (  # of a batch and of each of its transfers
     *("start", "duration", "preview", "subtype", "device", "preset", "threads"),
-    *("deterministic", "verbose"),
+    *("deterministic", "command", "verbose"),
 )
 
 
@@ -41,6 +41,7 @@ class BatchRequest:
     deterministic: bool = False
     shard: str | None = None
     preset: str | None = None  # only for the records
+    command: list[str] | None = None  # only for the records: the command line
     verbose: bool = False
 
     def __post_init__(self) -> None:

@@ -12,7 +12,8 @@ from typing import Any, TextIO
 
 from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import Pair
-from audiostyle.batch.tables import ResultsTable, changed_parameters
+from audiostyle.batch.tables import ResultsTable
+from audiostyle.config.transfer_config import changed_parameters
 from audiostyle.utils import atomic_files
 
 JSONL_NAME = "results.jsonl"

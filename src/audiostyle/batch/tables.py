@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from audiostyle.config.transfer_config import PRESETS, TransferConfig
+from audiostyle.config.transfer_config import preset_parameters
 from audiostyle.evaluation.intervals import bootstrap_interval
 
 Row = Mapping[str, Any]
@@ -20,18 +19,6 @@ LAST_COLUMNS = {  # by the key in a row
     **{"seconds": "seconds", "steps": "iterations", "stopped": "stopped", "device": "device"},
     **{"content": "content_file", "style": "style_file", "kind": "failure", "reason": "reason"},
 }
-
-
-def changed_parameters(parameters: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
-    """Return the parameters, as in a record, that differ from those of a preset."""
-    base = preset_parameters(preset)
-    return {name: value for name, value in parameters.items() if base.get(name) != value}
-
-
-@lru_cache
-def preset_parameters(preset: str | None) -> dict[str, Any]:
-    """Return the parameters of a preset; those of the default if it is not known here."""
-    return TransferConfig.from_preset(preset if preset in PRESETS else "balanced").to_dict()
 
 
 class Settings:

@@ -14,6 +14,7 @@ from audiostyle.cli.options import (
     CONTENT_OPTIONS,
     SUBTYPE,
     command,
+    command_line,
     option,
     option_group,
     output_option,
@@ -142,7 +143,7 @@ def batch_command(as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> 
     from audiostyle.batch.shards import shard_of_slurm
     from audiostyle.files.record import to_json_value
 
-    request = BatchRequest(preset=preset, **options)
+    request = BatchRequest(preset=preset, command=command_line(), **options)
     console = Console(quiet)
 
     def publish(event: dict[str, Any]) -> None:

@@ -78,10 +78,12 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are not text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    state: dict[str, Any] = {}  # `audiostyle.cli.options.flag` sets "verbose"
+    given = sys.argv[1:] if arguments is None else arguments
+    # `audiostyle.cli.options.verbose_option` adds "verbose".
+    state: dict[str, Any] = {"command": ["audiostyle", *given]}
     try:
         # A command returns its exit code.
-        code = cli.main(arguments, prog_name="audiostyle", standalone_mode=False, obj=state) or 0
+        code = cli.main(given, prog_name="audiostyle", standalone_mode=False, obj=state) or 0
     except click.ClickException as error:
         code = _usage_error(error)
     except ConfigError as error:
