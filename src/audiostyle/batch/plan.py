@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import audiostyle
 from audiostyle.audio.probe import ClipInfo, probe_clip
 from audiostyle.batch import journal
-from audiostyle.batch.inputs import find_inputs, join_genres
+from audiostyle.batch.inputs import exclude_inputs, find_inputs, join_genres
 from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import Pair, check_output_paths, name_pairs, pair_inputs, select_pairs
 from audiostyle.batch.request import BatchRequest
@@ -80,17 +81,17 @@ def make_batch_plan(
     request: BatchRequest,
     config: TransferConfig,
     state: JournalState,
-    whole: list[Pair] | None = None,
+    planned: tuple[list[Pair], list[str]] | None = None,
 ) -> BatchPlan:
-    """Plan a batch, and find out what is left to do; `whole` is the result of `plan_pairs`.
+    """Plan a batch, and find out what is left to do; `planned` is the result of `plan_pairs`.
 
     Raises an `OutputError` if an output would replace a file that the batch did not write, and a
     `DiskError` if the disk is too small for what is left.
     """
-    whole = plan_pairs(request, config) if whole is None else whole
+    whole, notes_on_inputs = planned or plan_pairs(request, config)
     shard = parse_shard(request.shard)
     pairs = [pair for pair in whole if shard is None or shard.contains(pair.id)]
-    plan = BatchPlan(pairs, whole=whole)
+    plan = BatchPlan(pairs, whole=whole, notes=notes_on_inputs)
     infos, digests = _probe_inputs(pairs, config, state, plan)
     parameters = result_parameters(request, config)
     crashed: list[Job] = []
@@ -125,8 +126,8 @@ def make_batch_plan(
     return plan
 
 
-def plan_pairs(request: BatchRequest, config: TransferConfig) -> list[Pair]:
-    """Check a request, find its inputs, pair them, and name the outputs.
+def plan_pairs(request: BatchRequest, config: TransferConfig) -> tuple[list[Pair], list[str]]:
+    """Check a request, find its inputs, pair them, and name the outputs; also return notes.
 
     Raises a `ConfigError` if a value is not valid, an `AudioFileError` if CONTENT or STYLE holds no
     clips, and an `OutputError` if outputs collide or are inputs.
@@ -137,11 +138,17 @@ def plan_pairs(request: BatchRequest, config: TransferConfig) -> list[Pair]:
         raise OutputError(f"{out_dir}: is a file, or lies below one; name a folder")
     contents = find_inputs(request.content, genre=request.content_genre, exclude=out_dir)
     styles = find_inputs(request.style, styles=True, genre=request.style_genre, exclude=out_dir)
+    notes: list[str] = []
+    if request.exclude:
+        contents, excluded = exclude_inputs(contents, request.exclude, request.content)
+        styles, more = exclude_inputs(styles, request.exclude, request.style)
+        counts = Counter((excluded | more).values())
+        notes = [f"--exclude {one!r}: leaves out {counts[one]}" for one in request.exclude]
     if request.by == "genre":
         styles = join_genres(styles)
     pairs = name_pairs(pair_inputs(contents, styles, request.pair, config.seed), request.name)
     check_output_paths(pairs, out_dir, (request.content, request.style))
-    return select_pairs(pairs, request.limit, request.shuffle, config.seed)
+    return select_pairs(pairs, request.limit, request.shuffle, config.seed), notes
 
 
 def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str, Any]:

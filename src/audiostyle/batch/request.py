@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiostyle.errors import ConfigError
@@ -26,6 +26,7 @@ class BatchRequest:
     by: str = "clip"
     content_genre: str | None = None
     style_genre: str | None = None
+    exclude: list[str] = field(default_factory=list)  # patterns
     limit: int | None = None
     shuffle: bool = False
     name: str = "{content}__{style}.wav"
@@ -34,6 +35,7 @@ class BatchRequest:
     preview: float | None = None
     subtype: str | None = None
     evaluate: bool = False
+    allow_failed: bool = False
     retry_failed: bool = False
     force: bool = False
     device: str = "auto"
@@ -46,6 +48,7 @@ class BatchRequest:
 
     def __post_init__(self) -> None:
         """Use one thread if results must be the same wherever they are computed."""
+        self.exclude = list(self.exclude)
         if self.deterministic and not self.threads:
             self.threads = 1
 

@@ -154,7 +154,8 @@ def recorded_options(earlier: EarlierRun, same_content: bool) -> dict[str, Any]:
 def _missing(name: str) -> NoReturn:
     context = click.get_current_context()
     (parameter,) = (one for one in context.command.params if one.name == name)
-    raise click.MissingParameter(ctx=context, param=parameter)
+    hint = f"'{name.upper()}'"
+    raise click.MissingParameter(ctx=context, param=parameter, param_hint=hint)
 
 
 def parse_blend(text: str | None, n_styles: int) -> list[float]:
@@ -217,13 +218,13 @@ def run_transfer_command(
             f"{request.output.resolve()} ({len(result.history) - 1} iterations{stopped}, "
             f"{seconds:.1f} s)"
         )
-        if as_json:
-            console.publish(to_json(record))
         if page is not None:
             page.end(f"Done: {request.output.resolve()} ({result.stopped})")
     code = interrupt.code if interrupt.signals else 0
     if report is not None:
         code = write_transfer_report(request.output, report, console) or code
+    if as_json:  # at the end: a failure prints a document of its own
+        console.publish(to_json(record))
     return code
 
 

@@ -53,10 +53,10 @@ def load_record(path: str | Path) -> EarlierRun:
             digests=input_digests(record),
         )
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); check its path") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check its path") from None
     except (ValueError, LookupError, TypeError, RecursionError):
         raise ConfigError(
-            f"{path} is not the record of a transfer; name OUTPUT.json, or a TOML file"
+            f"{path}: is not the record of a transfer; name OUTPUT.json, or a TOML file"
         ) from None
     check_values(path, values)
     return earlier

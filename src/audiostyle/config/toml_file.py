@@ -24,11 +24,11 @@ def load_toml(path: str | Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(read_file(path).decode())
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); check its path") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check its path") from None
     except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
-        raise ConfigError(f"{path} is not a TOML file: {error}") from None
+        raise ConfigError(f"{path}: is not a TOML file ({error})") from None
     except RecursionError:
-        raise ConfigError(f"{path} is not a TOML file: it is nested too deeply") from None
+        raise ConfigError(f"{path}: is not a TOML file: it is nested too deeply") from None
     check_values(path, values)
     return dict(values)
 

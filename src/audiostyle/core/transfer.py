@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ from audiostyle.nn.device import Device, choose_device, load_tensorflow
 if TYPE_CHECKING:
     from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
 
+
+logger = logging.getLogger(__name__)
 
 SPECTROGRAM_BLOCK_FRAMES = 4096  # of the optimised spectrogram, which may go to disk
 
@@ -190,7 +193,7 @@ class StyleTransfer:
         """
         optimizer, device = self._load()
         with load_tensorflow().device(device.name):
-            return analyze_style(style, optimizer.analyzer, callback or _ignore)
+            return analyze_style(style, optimizer.analyzer, _logged(callback))
 
     def transfer(
         self, content: Array, style: Any, sr: int, callback: Callback | None = None
@@ -232,7 +235,7 @@ class StyleTransfer:
         TransferResult
             Without `y`.
         """
-        config, report, timer = self.config, callback or _ignore, _Timer()
+        config, report, timer = self.config, _logged(callback), _Timer()
         optimizer, device = self._load()
         timer.lap("start-up")
 
@@ -301,5 +304,14 @@ class _Timer:
         self._last = now
 
 
-def _ignore(event: Any) -> None:
-    pass
+def _logged(callback: Callback | None) -> Callback:
+    """Log the events that a callback gets."""
+
+    def report(event: Stage | Iteration) -> Any:
+        if isinstance(event, Stage):
+            logger.info("%s", f"{event.name}: {event.detail}" if event.detail else event.name)
+        else:
+            logger.debug("iteration %d/%d: total %.4g", event.step, event.n_steps, event.total)
+        return callback(event) if callback is not None else None
+
+    return report

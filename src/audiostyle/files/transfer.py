@@ -6,6 +6,7 @@ step holds more than a window of the recording.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +30,8 @@ from audiostyle.nn import device as nn_device
 from audiostyle.nn import weights as nn_weights
 from audiostyle.utils.atomic_files import Staging, file_digest, part_file
 from audiostyle.utils.lazy_imports import load_matplotlib
+
+logger = logging.getLogger(__name__)
 
 
 def transfer_file(
@@ -186,6 +189,8 @@ def run_transfer(
             title = f"{request.content.name} in the style of {names}"
             staging.write(request.plot, plots.transfer_png(result, title))
         staging.publish()
+    for note in record["notes"]:
+        logger.info("%s: %s", request.output, note)
     return result, record
 
 
