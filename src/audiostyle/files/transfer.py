@@ -18,6 +18,7 @@ from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.audio.reader import FileSource
 from audiostyle.audio.streams import loudest_excerpt, summarize_stream
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.notebook import progress_bar
 from audiostyle.core.transfer import StyleTransfer, TransferResult
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import ConfigError, OutputError
@@ -52,6 +53,7 @@ def transfer_file(
     threads: int = 0,
     deterministic: bool = False,
     preset: str | None = None,
+    progress: bool = False,
 ) -> tuple[TransferResult, dict[str, Any]]:
     """Apply the style of files or folders to a file, and write the result.
 
@@ -91,6 +93,8 @@ def transfer_file(
         Produce the same bytes in each run, which is slower.
     preset : str, optional
         Name of the preset that `config` comes from, for the record.
+    progress : bool
+        Show a progress bar, in a notebook or on the terminal.
 
     Returns
     -------
@@ -125,7 +129,8 @@ def transfer_file(
         deterministic=deterministic,
         preset=preset,
     )
-    return run_transfer(request, config or TransferConfig(), callback)
+    with progress_bar(callback, progress) as report:
+        return run_transfer(request, config or TransferConfig(), report)
 
 
 def run_transfer(
@@ -167,7 +172,7 @@ def run_transfer(
         n_samples = writer.write_stream(
             part, result.blocks(), file.sr, file.channels, container, subtype, request.output
         )
-        result = replace(result, matched=None)  # the stream ends with the buffer
+        result = replace(result, matched=None, path=request.output)  # the stream ends with it
         about = {
             "path": str(request.output),
             "sha256": file_digest(part),
