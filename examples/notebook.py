@@ -1,9 +1,9 @@
+"""Use audiostyle in a notebook.
+
+VS Code and Jupytext open this file as a notebook; ``python examples/notebook.py`` runs it as a
+script. It writes ``demo/notebook.wav``.
+"""
 # ruff: noqa: B018  # the last line of a cell is what a notebook shows
-# %% [markdown]
-# # audiostyle in a notebook
-#
-# Open this file as a notebook (VS Code and Jupytext do that), or run it as a script:
-# `python examples/notebook.py`. It writes `demo/notebook.wav`.
 
 # %%
 from pathlib import Path
@@ -32,14 +32,14 @@ result
 result.plot("pluck in the style of strings")
 
 # %% [markdown]
-# Several strengths: the networks are loaded once.
+# Several strengths, to choose from by ear: each shows a player of its own.
 
 # %%
 takes = {}
 for strength in (0.4, 1.0):
-    one = audiostyle.StyleTransfer(TransferConfig.from_preset("fast", strength=strength))
-    takes[strength] = one.transfer(content, style, sr)
-takes
+    config = TransferConfig.from_preset("fast", strength=strength)
+    takes[strength] = audiostyle.transfer(content, style, sr, config)
+takes[0.4]
 
 # %% [markdown]
 # Keep one of them.

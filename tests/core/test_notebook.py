@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -151,10 +152,13 @@ def test_the_bar_counts_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     got: list[Any] = []
     with notebook.progress_bar(lambda event: got.append(event) or len(got) == 4, True) as report:
         assert report is not None
-        events = [Stage("style", "a"), *(iterate(step) for step in range(3))]
+        events = [
+            Stage("style", "a"),
+            *(replace(iterate(step), window=2, n_windows=2) for step in range(3)),
+        ]
         assert [report(event) for event in events] == [False, False, False, True]
     (bar,) = bars
-    assert got == events and (bar.n, bar.total) == (2, 2)
+    assert got == events and (bar.n, bar.total) == (4, 4)
     assert bar.lines == ["style", "total 3", "total 2", "total 1", "closed"]
     with notebook.progress_bar(print, False) as report:
         assert report is print

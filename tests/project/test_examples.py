@@ -88,7 +88,9 @@ def test_the_notebook_example_shows_its_results(
             shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
         else:
             exec(compile(ast.Module([last], []), "cell", "exec"), names)
-    result, figure, takes, path = shown
+    result, figure, take, path = shown
+    takes = names["takes"]
+    assert take is takes[0.4]
     assert "<audio " in result._repr_html_() and bars == [True]
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert [take.config.strength for take in takes.values()] == [0.4, 1.0]

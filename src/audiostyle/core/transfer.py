@@ -40,7 +40,7 @@ SPECTROGRAM_BLOCK_FRAMES = 4096  # of the optimised spectrogram, which may go to
 
 @dataclass
 class TransferResult:
-    """Result of a transfer.
+    """Result of a transfer; a notebook shows it as a player with spectrograms.
 
     Attributes
     ----------
@@ -76,8 +76,6 @@ class TransferResult:
         The audio as a stream, until it is in `y` or in a file.
     path : Path or None
         The file that the audio was written to by `audiostyle.transfer_file`.
-
-    In a notebook, a result shows a player and its spectrograms.
     """
 
     y: Array | None
