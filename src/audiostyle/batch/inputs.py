@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from audiostyle.audio.folder import (
@@ -77,6 +78,25 @@ def find_inputs(
         check_choice("genre", genre, sorted({found.genre for found in chosen}))
         chosen = [found for found in chosen if found.genre == genre]
     return sorted(chosen, key=lambda found: found.key), files.skipped
+
+
+def exclude_inputs(
+    inputs: Sequence[BatchInput], patterns: Sequence[str], source: str
+) -> tuple[list[BatchInput], dict[Path, str]]:
+    """Leave out the inputs whose key or file name matches a pattern.
+
+    Also returns the path of each that is left out, with the pattern. Raises an `AudioFileError` if
+    nothing of `source` is left.
+    """
+    excluded = {
+        found.path: pattern
+        for found in inputs
+        for pattern in reversed(patterns)  # the first that matches counts
+        if fnmatchcase(found.key, pattern) or fnmatchcase(found.path.name, pattern)
+    }
+    if len(excluded) == len(inputs):
+        raise AudioFileError(f"{source}: all {len(inputs)} files are excluded; change --exclude")
+    return [found for found in inputs if found.path not in excluded], excluded
 
 
 def real_path(path: str | Path) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import audiostyle
 from audiostyle.audio.folder import SkippedFile, summarize_skipped
 from audiostyle.audio.probe import ClipInfo, probe_clip
 from audiostyle.batch import journal
-from audiostyle.batch.inputs import find_inputs, join_genres
+from audiostyle.batch.inputs import exclude_inputs, find_inputs, join_genres
 from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import (
     OutputNames,
@@ -159,6 +160,11 @@ def plan_pairs(request: BatchRequest, config: TransferConfig) -> SelectedPairs:
     notes = summarize_skipped(skipped, request.content)
     if request.style != request.content:
         notes += summarize_skipped(others, request.style)
+    if request.exclude:
+        contents, excluded = exclude_inputs(contents, request.exclude, request.content)
+        styles, more = exclude_inputs(styles, request.exclude, request.style)
+        counts = Counter((excluded | more).values())
+        notes += [f"--exclude {one!r}: leaves out {counts[one]}" for one in request.exclude]
     if request.by == "genre":
         styles = join_genres(styles, others)
     chosen = pair_inputs(

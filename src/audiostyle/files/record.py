@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import audiostyle
 from audiostyle.audio.folder import summarize_skipped
 from audiostyle.audio.reader import FileSource
+from audiostyle.config.record_file import input_digests
 from audiostyle.config.registry import loss_provenance
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.transfer import TransferResult
@@ -45,6 +47,8 @@ def make_record(
     record = {
         "schema": SCHEMA,
         "audiostyle": audiostyle.__version__,
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": request.command,
         "status": "interrupted" if result.stopped == "interrupted" else "complete",
         "output": output,
         "content": {**clip, "start_sample": source.start},
@@ -122,10 +126,7 @@ def record_matches(output: Path, digests: Collection[str], config: TransferConfi
     """
     try:
         record = json.loads(record_path(output).read_bytes())
-        inputs = {record["content"]["sha256"]}
-        for style in record["styles"]:
-            clips = [style] if "sha256" in style else style["clips"]
-            inputs |= {clip["sha256"] for clip in clips}
+        inputs = {digest for _, clips in input_digests(record) for digest in clips}
         same = record["audiostyle"] == audiostyle.__version__ and inputs == set(digests)
         same = same and record["parameters"] == config.to_dict()
         digest = record["output"]["sha256"]
