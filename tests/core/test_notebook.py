@@ -126,7 +126,7 @@ def test_the_bar_counts_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     class Bar:
         """Records what `tqdm` is told."""
 
-        def __init__(self, **options: Any) -> None:
+        def __init__(self) -> None:
             self.n, self.total, self.lines = 0, None, []
             bars.append(self)
 
@@ -142,7 +142,7 @@ def test_the_bar_counts_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
         def update(self, n: int) -> None:
             self.n += n
 
-        def set_description(self, text: str) -> None:
+        def set_description_str(self, text: str) -> None:
             self.lines.append(text)
 
         def set_postfix_str(self, text: str, refresh: bool) -> None:

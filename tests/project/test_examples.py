@@ -77,7 +77,7 @@ def test_the_notebook_example_shows_its_results(
         return make_result(sr, self.config, AudioBuffer(1), **values)
 
     monkeypatch.setattr(StyleTransfer, "transfer", fake)
-    monkeypatch.setattr("tqdm.auto.tqdm", lambda **_: bars.append(True) or nullcontext())
+    monkeypatch.setattr("tqdm.auto.tqdm", lambda: bars.append(True) or nullcontext())
     cells = (ROOT / "examples" / "notebook.py").read_text().split("# %%\n")[1:]
     names: dict[str, Any] = {}
     shown = []

@@ -62,11 +62,11 @@ def progress_bar(callback: Callback | None, show: bool) -> Iterator[Callback | N
         return
     from tqdm.auto import tqdm
 
-    with tqdm(unit="iteration") as bar:
+    with tqdm() as bar:
 
         def report(event: Stage | Iteration) -> Any:
             if isinstance(event, Stage):
-                bar.set_description(event.name)
+                bar.set_description_str(event.name)
             else:
                 total = event.n_steps * event.n_windows
                 if bar.total != total:
