@@ -34,8 +34,10 @@ def render_reference() -> str:
         "The output of `--help` for all commands. Exit codes: 0 success (the output exists and was "
         "read back, or all outputs were evaluated); 1 failure; 2 usage error; 130 after SIGINT, "
         "143 after SIGTERM; for those of `batch` see [batch.md](batch.md#what-can-go-wrong). "
-        "Results (`--json`, the table of `evaluate`, a status, a dry run) go to standard output; "
-        "progress, notes and errors go to standard error.",
+        "Results (`--json`, the tables of `evaluate` and `compare`, a status, a dry run) go to "
+        "standard output; progress, notes and errors go to standard error. With `--json`, a "
+        "failure is also one JSON document on standard output, with `class`, `file`, `message` and "
+        "`exit_code`.",
     ]
     for name, command in sorted(cli.commands.items()):
         parts += _render_command(command, click.Context(command, parent=context, info_name=name))

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from audiostyle.evaluation.intervals import PERCENTILES, resample_means
 from bench.common import format_number, markdown_table
 from bench.quality.runs import Array, Row
 
-N_RESAMPLES = 10_000
 DIGITS = {"seconds": 1, "2f": 0, "2f_loud": 0, "lsd": 1, "lsd_frames": 1}  # other measures: 2
 BASELINES = ("identity", "style_copy", "mix", "eq_match")
 CONTENT_RISE = 0.03  # rise of the mean content from one strength to the next that counts as noise
@@ -22,11 +22,10 @@ def bootstrap_interval(values: Array, before: Array | None = None) -> tuple[floa
     Of the mean of `values`; with `before`, of the share by which that mean is less than the mean of
     `before`.
     """
-    index = np.random.default_rng(0).integers(values.size, size=(N_RESAMPLES, values.size))
-    means = values[index].mean(axis=1)
+    means = resample_means(values)
     if before is not None:
-        means = 1.0 - means / before[index].mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
+        means = 1.0 - means / resample_means(before)
+    low, high = np.percentile(means, PERCENTILES)
     return float(low), float(high)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# What is not a result is logged here; without a handler of the program, nothing is printed.
+logging.getLogger("audiostyle").addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from audiostyle.batch.ray.cluster import Cluster

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import errno
+import os
 
 
 class AudioStyleError(Exception):
     """Base of all errors that audiostyle raises on purpose."""
+
+    @property
+    def file(self) -> str | None:
+        """The file that the message is about, and begins with; None if it is about none."""
+        parts = str(self).split(": ")
+        names = [": ".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
+        found = next(filter(os.path.lexists, names), None)
+        if found is None and names and isinstance(self, (AudioFileError, OutputError, BusyError)):
+            return names[-1]  # it does not exist
+        return found
 
 
 def is_memory_error(error: BaseException) -> bool:

@@ -170,3 +170,12 @@ def test_a_stream_is_cropped_to_the_sample(sizes: list[int]) -> None:
     for first, n in ((0, 20), (3, 9), (0, 1), (19, 1)):
         blocks = list(crop_stream(in_blocks(y, sizes), first, n))
         np.testing.assert_array_equal(np.concatenate(blocks, axis=1), y[:, first : first + n])
+
+
+def test_samples_that_would_overflow_are_refused_in_one_line() -> None:
+    y = clip()
+    streams.check_clip(y * np.float32(1e9), SR, "loud")
+    with pytest.raises(
+        AudioFileError, match=r"huge: holds samples up to .*e\+3\d times full scale"
+    ):
+        streams.check_clip(y / np.abs(y).max() * np.float32(1e38), SR, "huge")

@@ -55,8 +55,11 @@ def test_missing_inputs_exit_with_2_and_empty_ones_with_3(
         (line,) = err.splitlines()
         assert line.startswith(f"audiostyle: error: {message}")
         if "--json" in more:
-            reason = line.removeprefix("audiostyle: error: ")
-            assert json.loads(out) == {"event": "error", "reason": reason, "exit_code": code}
+            text = line.removeprefix("audiostyle: error: ")
+            assert json.loads(out) == {
+                **{"event": "error", "class": "AudioFileError", "message": text},
+                **{"file": text.partition(": ")[0], "exit_code": code},
+            }
     assert not Path("out").exists()
 
 

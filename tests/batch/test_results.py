@@ -33,4 +33,4 @@ def test_scores_are_added_to_finished_pairs(
     assert len(evaluated) == 4 and evaluated[1] == evaluated[3] and len(computed()) == 3
     assert [row["score_style_mean"] for row in rows().values()] == [0.25] * 3
     with Path("out/results.csv").open(newline="") as stream:
-        assert [row["score_style_mean"] for row in csv.DictReader(stream)] == ["0.25"] * 3
+        assert [row["style_mean"] for row in csv.DictReader(stream)] == ["0.25"] * 3

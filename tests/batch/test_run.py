@@ -112,6 +112,7 @@ def test_facts_of_finished_and_failed_pairs_are_recorded(
     assert facts["failed"] == {"kind": "odd", "reason": "who knows", "seconds": 2.346}
     kept = facts["done"]
     settings = kept.pop("settings")
+    assert len(kept.pop("inputs")) == 12
     length = events[0].jobs[0].seconds
     assert kept == {"size": 99, "seconds": 1.235, "content_seconds": length, "steps": 7}
     assert length == pytest.approx(0.6)

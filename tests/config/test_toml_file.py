@@ -62,7 +62,7 @@ def test_a_bad_file_is_named_with_the_reason(text: str, message: str, tmp_path: 
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none.toml cannot be read \(No such file"):
+    with pytest.raises(ConfigError, match=r"none.toml: cannot be read \(No such file"):
         load_toml(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory"):
         load_toml(tmp_path)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,8 +13,11 @@ import pytest
 import soundfile as sf
 
 import audiostyle
+from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.cli.main import cli
 from audiostyle.config.transfer_config import PRESETS, TransferConfig
+from audiostyle.core.transfer import StyleTransfer, TransferResult
+from tests.support.fakes import iterate, make_result
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +59,42 @@ def test_the_python_example_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert len(takes) == 3 * len(content)
     assert [config.strength for config in calls] == [0.5, 1.0]
     assert sr == 22050
+
+
+def test_the_notebook_example_shows_its_results(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Run cell by cell, as a notebook does, with the transfer itself replaced."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    bars: list[bool] = []
+
+    def fake(self: Any, content: Any, style: Any, sr: int, *_: Any, **__: Any) -> TransferResult:
+        S = np.full((64, 100), -20.0, np.float32)
+        spectrograms = {"S_content": S, "S_style": S, "S_result": S}
+        history = [iterate(step) for step in range(3)]
+        values = {**spectrograms, "history": history, "y": content, "matched": None}
+        return make_result(sr, self.config, AudioBuffer(1), **values)
+
+    monkeypatch.setattr(StyleTransfer, "transfer", fake)
+    monkeypatch.setattr("tqdm.auto.tqdm", lambda: bars.append(True) or nullcontext())
+    cells = (ROOT / "examples" / "notebook.py").read_text().split("# %%\n")[1:]
+    names: dict[str, Any] = {}
+    shown = []
+    for cell in cells:
+        *body, last = ast.parse(cell).body
+        exec(compile(ast.Module(body, []), "cell", "exec"), names)
+        if isinstance(last, ast.Expr):
+            shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+        else:
+            exec(compile(ast.Module([last], []), "cell", "exec"), names)
+    result, figure, take, path = shown
+    takes = names["takes"]
+    assert take is takes[0.4]
+    assert "<audio " in result._repr_html_() and bars == [True]
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert [take.config.strength for take in takes.values()] == [0.4, 1.0]
+    np.testing.assert_array_equal(sf.read(path, dtype="float32")[0], takes[0.4].y)
 
 
 def test_every_option_in_the_readme_exists() -> None:

@@ -87,6 +87,9 @@ def test_the_command_repeats_a_run(
     assert request.preset == preset
 
 
-@pytest.mark.parametrize("command", ["audiostyle x 'a b'", ["audiostyle", "x", "a b"]])
-def test_a_recorded_command_is_kept(command: Any) -> None:
-    assert repeat_command(make_run() | {"command": command}) == "audiostyle x 'a b'"
+def test_a_recorded_transfer_is_kept() -> None:
+    words = ["audiostyle", "transfer", "a b"]
+    assert repeat_command(make_run() | {"command": words}) == "audiostyle transfer 'a b'"
+    built = repeat_command(make_run())
+    for other in (["audiostyle", "batch", "a"], None, "x"):  # a batch makes other outputs too
+        assert repeat_command(make_run() | {"command": other}) == built

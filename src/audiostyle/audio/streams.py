@@ -14,6 +14,7 @@ from audiostyle.audio.loudness import LoudnessMeter
 from audiostyle.config.transfer_config import MAX_CHANNELS, MIN_SECONDS
 from audiostyle.errors import AudioFileError
 
+MAX_PEAK = 1e12  # of full scale: beyond it, sums and filters of float32 overflow
 PREDICTION_ORDER = 32  # of the linear prediction that continues a stream beyond its ends
 PREDICTION_CONTEXT = 2048  # samples that it is estimated from
 
@@ -125,6 +126,12 @@ class StreamChecker:
         if np.abs(offset).max() <= OFFSET_THRESHOLD:
             offset = np.zeros_like(offset)
         peak = float(max((self._high - offset).max(), (offset - self._low).max()))
+        if peak > MAX_PEAK:
+            raise AudioFileError(
+                f"{name}: holds samples up to {peak:.3g} times full scale, which are no sound; "
+                "repair or re-export it",
+                kind="not_finite",
+            )
         if peak < 10 ** (SILENCE_DB / 20):
             raise AudioFileError(
                 f"{name}: is silent (peak below {SILENCE_DB:g} dBFS)", kind="silent"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiostyle.errors import ConfigError
@@ -11,7 +11,7 @@ from audiostyle.utils.suggestions import check_choice
 
 SHARED_OPTIONS = (  # of a batch and of each of its transfers
     *("start", "duration", "preview", "subtype", "device", "preset", "threads"),
-    *("deterministic", "verbose"),
+    *("deterministic", "command", "verbose"),
 )
 
 
@@ -26,6 +26,7 @@ class BatchRequest:
     by: str = "clip"
     content_genre: str | None = None
     style_genre: str | None = None
+    exclude: list[str] = field(default_factory=list)  # patterns
     limit: int | None = None
     shuffle: bool = False
     name: str = "{content}__{style}.wav"
@@ -34,6 +35,7 @@ class BatchRequest:
     preview: float | None = None
     subtype: str | None = None
     evaluate: bool = False
+    allow_failed: bool = False
     retry_failed: bool = False
     force: bool = False
     device: str = "auto"
@@ -41,10 +43,12 @@ class BatchRequest:
     deterministic: bool = False
     shard: str | None = None
     preset: str | None = None  # only for the records
+    command: list[str] | None = None  # only for the records: the command line
     verbose: bool = False
 
     def __post_init__(self) -> None:
         """Use one thread if results must be the same wherever they are computed."""
+        self.exclude = list(self.exclude)
         if self.deterministic and not self.threads:
             self.threads = 1
 

@@ -1,4 +1,4 @@
-"""Results of a batch: a row per pair, written as JSON lines and as CSV."""
+"""Results of a batch: a row per pair, written as JSON lines and as tables."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from audiostyle.audio.folder import SkippedFile
 from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import Pair
+from audiostyle.batch.tables import ResultsTable
+from audiostyle.config.transfer_config import changed_parameters
 from audiostyle.utils import atomic_files
 
 JSONL_NAME = "results.jsonl"
 CSV_NAME = "results.csv"
-FIRST_COLUMNS = (
-    *("pair", "status", "kind", "reason", "content", "style", "content_genre", "style_genre"),
-    "seconds",
-)
+SKIPPED_NAME = "skipped.csv"
+SUMMARY_NAME = "summary.csv"
 ENDS = ("done", "failed")  # statuses of a pair that is not pending
 _UNKNOWN = PairState()
-_JOURNAL_ONLY = ("size", "settings")  # facts that are not among the results
+_JOURNAL_ONLY = ("size", "settings", "inputs")  # facts that are not among the results
 _SUMMARY = (
     *("stopped", "restarts", "device", "precision", "inversion_convergence_db"),
     *("loudness_gain_db", "limiter_reduction_db", "notes"),
@@ -37,12 +38,14 @@ def summarize(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     summary = {"sha256": record["output"]["sha256"], "steps": max(len(record["losses"]) - 1, 0)}
     summary |= {name: record[name] for name in _SUMMARY}
+    summary["preset"] = record["preset"]
+    summary["parameters"] = changed_parameters(record["parameters"], record["preset"])
     if record["losses"]:
         for prefix, losses in (("start_", record["losses"][0]), ("", record["losses"][-1])):
             summary |= {
                 f"{prefix}loss_{name}": value
                 for name, value in losses.items()
-                if name not in ("step", "n_steps", "seconds", "layers")
+                if name not in ("step", "n_steps", "seconds", "layers", "window", "n_windows")
             }
     return summary | {f"seconds_{name}": seconds for name, seconds in record["timings"].items()}
 
@@ -98,20 +101,29 @@ class ResultRows(Sequence[dict[str, Any]]):
 
 
 def write_results(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``results.jsonl`` and ``results.csv`` row by row."""
-    names: set[str] = set()
+    """Write ``results.jsonl`` row by row, ``results.csv``, and ``summary.csv``."""
+    table = ResultsTable(rows)
+    columns, lines = table.summary()
     with atomic_files.Staging() as staging:
         with _open(staging, folder / JSONL_NAME) as stream:
             for row in rows:
-                names.update(row)
                 stream.write(json.dumps(row, allow_nan=False) + "\n")
-        columns = list(FIRST_COLUMNS) + sorted(names - set(FIRST_COLUMNS))
-        with _open(staging, folder / CSV_NAME) as stream:
-            writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        for name, cells in ((CSV_NAME, (table.columns, *table)), (SUMMARY_NAME, (columns, *lines))):
+            with _open(staging, folder / name) as stream:
+                csv.writer(stream, lineterminator="\n").writerows(cells)
+        staging.publish()
+
+
+def write_skipped(folder: Path, skipped: Sequence[SkippedFile]) -> None:
+    """Write ``skipped.csv``, the files that are not used, if there are or were any."""
+    path = folder / SKIPPED_NAME
+    if not skipped and not path.exists():
+        return
+    with atomic_files.Staging() as staging:
+        with _open(staging, path) as stream:
+            writer = csv.DictWriter(stream, ("path", "reason"), lineterminator="\n")
             writer.writeheader()
-            for row in rows:
-                joined = {k: "; ".join(map(str, v)) for k, v in row.items() if isinstance(v, list)}
-                writer.writerow({**row, **joined})
+            writer.writerows(skipped)
         staging.publish()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,10 +23,11 @@ from audiostyle.batch.engine import (
     Failed,
     InProcess,
     Lost,
+    Note,
     Report,
     Started,
 )
-from audiostyle.batch.journal import Journal, PairState, read
+from audiostyle.batch.journal import Journal, PairState, fingerprint, read
 from audiostyle.batch.locks import disk_error
 from audiostyle.batch.plan import BatchPlan, Job
 from audiostyle.batch.ray.cluster import Cluster
@@ -34,6 +36,8 @@ from audiostyle.batch.shards import parse_shard
 from audiostyle.config.plugins import check_portable
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import DiskError, OutputError
+
+logger = logging.getLogger(__name__)
 
 SPARE_BYTES = 4 << 20  # that a pair must leave free for the journal and the results
 
@@ -47,6 +51,7 @@ class BatchResult:
     computed: int = 0  # pairs that this run computed
     # Outputs that could not be evaluated, each with the reason.
     unevaluated: list[str] = field(default_factory=list)
+    allow_failed: bool = False
 
     def count(self, status: str) -> int:
         """Count the pairs that are ``done``, ``failed`` or ``pending``."""
@@ -62,10 +67,16 @@ class BatchResult:
 
     @property
     def exit_code(self) -> int:
-        """0 if all pairs are done, 1 if some failed, 3 if none succeeded."""
-        if self.count("done") == len(self.rows) and not self.unevaluated:
+        """0 if all pairs are done, 1 if some failed, 3 if none succeeded.
+
+        With `allow_failed`, pairs whose input cannot be used do not count as failed.
+        """
+        done = self.count("done")
+        failed = self.rows.failed() if self.allow_failed else []
+        expected = len(self.rows) - sum(row["kind"] in batch_plan.INPUT_KINDS for row in failed)
+        if done == expected and not self.unevaluated and (done or not self.rows):
             return 0
-        return 1 if self.count("done") else 3
+        return 1 if done else 3
 
 
 def run_batch(
@@ -94,10 +105,11 @@ def run_batch(
     **options
         Fields of `audiostyle.batch.request.BatchRequest`: ``pair`` (``product``, ``zip``,
         ``random:N`` or ``csv:FILE``), ``by`` (``clip``, or ``genre`` to make one style of all clips
-        of a genre), ``content_genre``, ``style_genre``, ``limit``, ``shuffle``, ``name`` (template
-        of the output names), ``evaluate``, ``retry_failed``, ``force``, ``shard`` (such as
-        ``2/8``), ``verbose``; and as for `transfer_file` ``start``, ``duration``, ``preview``,
-        ``subtype``, ``device``, ``threads``, ``deterministic`` and ``preset``.
+        of a genre), ``content_genre``, ``style_genre``, ``exclude`` (patterns), ``limit``,
+        ``shuffle``, ``name`` (template of the output names), ``evaluate``, ``allow_failed``,
+        ``retry_failed``, ``force``, ``shard`` (such as ``2/8``), ``verbose``; and as for
+        `transfer_file` ``start``, ``duration``, ``preview``, ``subtype``, ``device``, ``threads``,
+        ``deterministic`` and ``preset``.
 
     Returns
     -------
@@ -124,7 +136,11 @@ def run_batch_request(
     engine: Engine | Cluster | None = None,
 ) -> BatchResult:
     """Run a `BatchRequest`; see `run_batch`."""
-    report = callback or (lambda event: None)
+
+    def report(event: Any) -> Any:
+        _log_event(event)
+        return callback(event) if callback is not None else None
+
     if isinstance(engine, Cluster):
         engine.check(request.device)
         check_portable(config)
@@ -140,7 +156,8 @@ def run_batch_request(
         plan = batch_plan.make_batch_plan(request, config, journal.state, pairs)
         _log_plan(journal, request, config, plan)
         report(plan)
-        result = BatchResult(request.out_dir, results.ResultRows(plan.pairs, journal.state))
+        rows = results.ResultRows(plan.pairs, journal.state)
+        result = BatchResult(request.out_dir, rows, allow_failed=request.allow_failed)
         try:
             if plan.jobs:
                 runner = _make_engine(engine, request, config, plan)
@@ -161,6 +178,24 @@ def run_batch_request(
     return result
 
 
+def _log_event(event: Any) -> None:
+    """Log what is not a result; stages and iterations are logged where they happen."""
+    match event:
+        case BatchPlan():
+            for note in event.notes:
+                logger.info("%s", note)
+        case Note():
+            logger.info("%s", event.text)
+        case Done():
+            logger.info("%s: done in %.1f s", event.job.pair.id, event.seconds)
+        case Failed():
+            logger.warning("%s: failed, %s: %s", event.job.pair.id, event.kind, event.reason)
+        case Lost():
+            logger.warning("%s: is tried again: %s", event.job.pair.id, event.reason)
+        case Evaluated(scores=None):
+            logger.warning("%s: not evaluated: %s", event.job.pair.id, event.reason)
+
+
 def _remove_partial_files(folder: Path) -> None:
     """Remove what killed processes left unfinished; call it while no other process is active."""
     for part in folder.rglob(".audiostyle-*.part"):
@@ -178,6 +213,7 @@ def _write_results(journal: Journal, plan: BatchPlan, rows: results.ResultRows) 
         if len(plan.whole) > len(plan.pairs):
             rows = results.ResultRows(plan.whole, read(folder))
         results.write_results(folder, rows)
+        results.write_skipped(folder, plan.skipped)
 
 
 def _make_engine(
@@ -252,6 +288,7 @@ def _make_line(event: Event, settings: str) -> dict[str, Any]:
             "seconds": round(event.seconds, 3),
             "content_seconds": job.seconds,
             "settings": settings,
+            "inputs": fingerprint({}, "", sorted(job.digests.values()))[:12],
         }
         return {"event": "done", **pair, **facts, **event.summary}
     if isinstance(event, Failed):

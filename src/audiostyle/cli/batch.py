@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from audiostyle.cli.options import (
     CONTENT_OPTIONS,
     SUBTYPE,
     command,
+    command_line,
     option,
     option_group,
     output_option,
@@ -73,8 +75,8 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     ),
     option(
         "--name",
-        "Name the outputs by this template of {content}, {style}, {content_genre} and "
-        "{style_genre}; / makes folders.  [default: {content}__{style}.wav]",
+        "Name the outputs by this template of {content}, {style}, {content_genre}, {style_genre}, "
+        "{content_id} and {style_id}; / makes folders.  [default: {content}__{style}.wav]",
         "TEMPLATE",
         default="{content}__{style}.wav",
     ),
@@ -106,6 +108,13 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     option("--content-genre", "Use only this genre of CONTENT.  [default: all]", "NAME"),
     option("--style-genre", "Use only this genre of STYLE.  [default: all]", "NAME"),
     option(
+        "--exclude",
+        "Leave out files of CONTENT and STYLE whose name, or path below it, matches this pattern; "
+        "give the option again for more.  [default: none]",
+        "PATTERN",
+        multiple=True,
+    ),
+    option(
         "--limit", "Process at most this many pairs.  [at least 1; default: all]", "N", type=int
     ),
     option("--shuffle", "Draw the pairs of --limit at random, by --seed."),
@@ -113,6 +122,11 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     option(
         "--retry-failed",
         "Retry also pairs that will probably fail again: after a crash, or with unusable inputs.",
+    ),
+    option(
+        "--allow-failed",
+        "Exit with 0 although pairs failed because of an input that cannot be used; another "
+        "failure, or no success at all, still counts.",
     ),
     option("-f --force", "Process all pairs again, and replace outputs that exist."),
 )
@@ -142,7 +156,7 @@ def batch_command(as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> 
     from audiostyle.batch.shards import shard_of_slurm
     from audiostyle.files.record import to_json_value
 
-    request = BatchRequest(preset=preset, **options)
+    request = BatchRequest(preset=preset, command=command_line(), **options)
     console = Console(quiet)
 
     def publish(event: dict[str, Any]) -> None:
@@ -170,10 +184,7 @@ def batch_command(as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> 
             # A folder without clips leaves nothing to do; a folder that does not exist, or an
             # output that is in the way, is a mistake in the command.
             code = 3 if isinstance(error, AudioFileError) and error.kind != "missing" else 2
-        message = " ".join(str(error).split())
-        console.echo(f"audiostyle: error: {message}", always=True)
-        publish({"event": "error", "reason": message, "exit_code": code})
-        return code
+        return console.fail(error, str(error), code, as_json)
 
 
 def _plan(
@@ -343,6 +354,8 @@ def _plan_event(plan: BatchPlan, names: bool) -> dict[str, Any]:
         "to_evaluate": sum(job.evaluate for job in plan.jobs),
         "failed": plan.failed,
         "notes": plan.notes,
+        "left_out": dict(Counter(entry["reason"] for entry in plan.skipped)),
+        "skipped": plan.skipped,
         "bytes_needed": plan.n_bytes,
         "bytes_free": plan.free_bytes,
         "seconds": plan.seconds,

@@ -2,7 +2,7 @@
 
 Exit codes: 0 success; 1 failure; 2 usage error; 130 after SIGINT, 143 after SIGTERM; ``batch`` and
 ``doctor`` have more. Results (``--json``, the table of ``evaluate``) go to standard output,
-everything else to standard error.
+everything else to standard error; with ``--json``, an error also goes to standard output.
 
 A command imports what needs numpy, TensorFlow or librosa inside its functions: ``--help``, shell
 completion and usage errors must not wait for it.
@@ -11,14 +11,16 @@ completion and usage errors must not wait for it.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import sys
-from typing import Any
+from typing import Any, cast
 
 import click
 
 import audiostyle
 from audiostyle.cli.batch import batch_command
+from audiostyle.cli.compare import compare_command
 from audiostyle.cli.doctor import completion_command, doctor_command
 from audiostyle.cli.evaluate import evaluate_command
 from audiostyle.cli.progress import Console
@@ -54,6 +56,7 @@ Check the installation, and which device is used:
 
 COMMANDS = (
     batch_command,
+    compare_command,
     completion_command,
     doctor_command,
     evaluate_command,
@@ -76,29 +79,59 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are not text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    state: dict[str, Any] = {}  # `audiostyle.cli.options.flag` sets "verbose"
+    given = sys.argv[1:] if arguments is None else arguments
+    # `audiostyle.cli.options.verbose_option` adds "verbose".
+    state: dict[str, Any] = {"command": ["audiostyle", *given]}
     try:
         # A command returns its exit code.
-        code = cli.main(arguments, prog_name="audiostyle", standalone_mode=False, obj=state) or 0
-    except click.ClickException as error:
-        code = _usage_error(error)
-    except ConfigError as error:
-        code = _fail(str(error), 2)
-    except AudioStyleError as error:
-        code = _fail(str(error), 1)
-    except Interrupted as error:
-        code = _fail("interrupted; nothing was written", error.code)
-    except click.Abort:  # Ctrl-C before or after the work
-        code = _fail("interrupted", 130)
-    except OSError as error:
-        if state.get("verbose"):
+        code = cli.main(given, prog_name="audiostyle", standalone_mode=False, obj=state) or 0
+    except (Exception, Interrupted) as error:
+        if state.get("verbose") and not isinstance(error, (AudioStyleError, Interrupted, *_CLICK)):
             raise
-        code = _system_error(error)
-    except Exception as error:
-        if state.get("verbose"):
-            raise
-        code = _fail(_unexpected(error), 1)
+        if type(error).__name__ == "NoArgsIsHelpError":  # since Click 8.2
+            cast(click.ClickException, error).show()
+            sys.exit(2)
+        message, code = _describe(error)
+        options = itertools.takewhile("--".__ne__, given)
+        Console().fail(error, message, code, as_json="--json" in options)
     sys.exit(code)
+
+
+_CLICK = (click.ClickException, click.Abort)
+
+
+def _describe(error: BaseException) -> tuple[str, int]:
+    """Return the message and the exit code of an error that ended the command."""
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "audiostyle"
+        return f"{error.format_message().rstrip('.')}; see {command} --help", error.exit_code
+    if isinstance(error, AudioStyleError):
+        return str(error), 2 if isinstance(error, ConfigError) else 1
+    if isinstance(error, Interrupted):
+        return "interrupted; nothing was written", error.code
+    if isinstance(error, click.Abort):  # Ctrl-C before or after the work
+        return "interrupted", 130
+    return _describe_unexpected(error), 1
+
+
+def _describe_unexpected(error: BaseException) -> str:
+    if is_memory_error(error):
+        return "out of memory: use --start and --duration, or a shorter clip"
+    if isinstance(error, OSError):
+        return _describe_system_error(error)
+    name = type(error).__name__
+    return f"internal error ({name}: {error}); run with -v for the traceback"
+
+
+def _describe_system_error(error: OSError) -> str:
+    try:
+        os.getcwd()
+    except OSError:
+        return "the current folder was removed or cannot be read; change to another one"
+    what = error.filename or "standard output, or a file,"  # such as --help > /dev/full
+    reason = f"{what} cannot be read or written ({error.strerror})"
+    return f"{reason}; run with -v for the traceback"
 
 
 def open_standard_streams() -> None:
@@ -115,35 +148,3 @@ def open_standard_streams() -> None:
         if getattr(sys, name) is None:
             stream = open(descriptor, "w" if descriptor else "r", encoding="utf-8", closefd=False)
             setattr(sys, name, stream)
-
-
-def _usage_error(error: click.ClickException) -> int:
-    if type(error).__name__ == "NoArgsIsHelpError":  # since Click 8.2
-        error.show()
-        return error.exit_code
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "audiostyle"
-    return _fail(f"{error.format_message().rstrip('.')}; see {command} --help", error.exit_code)
-
-
-def _unexpected(error: Exception) -> str:
-    if is_memory_error(error):
-        return "out of memory: use --start and --duration, or a shorter clip"
-    return f"internal error ({type(error).__name__}: {error}); run with -v for the traceback"
-
-
-def _system_error(error: OSError) -> int:
-    try:
-        os.getcwd()
-    except OSError:
-        return _fail("the current folder was removed or cannot be read; change to another one", 1)
-    if is_memory_error(error):
-        return _fail(_unexpected(error), 1)
-    what = error.filename or "standard output, or a file,"  # such as --help > /dev/full
-    reason = f"{what} cannot be read or written ({error.strerror})"
-    return _fail(f"{reason}; run with -v for the traceback", 1)
-
-
-def _fail(message: str, code: int) -> int:
-    Console().echo(f"audiostyle: error: {' '.join(message.split())}", always=True)
-    return code

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiostyle.config.record_file import is_record, load_record
 from audiostyle.config.registry import find_network
 from audiostyle.config.toml_file import load_toml
 from audiostyle.config.transfer_config import PRESET_HELP, PRESETS, TransferConfig
@@ -174,6 +175,17 @@ CLUSTER_OPTIONS = (
 )
 
 
+def command_line() -> list[str]:
+    """Return the command line that is being run, for records."""
+    return list(click.get_current_context().ensure_object(dict).get("command", ()))
+
+
+def is_given(name: str) -> bool:
+    """Tell whether an option or argument of the running command was given."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source not in (None, click.core.ParameterSource.DEFAULT)
+
+
 def take_cluster(options: dict[str, Any]) -> Cluster | None:
     """Remove ``engine`` and `CLUSTER_OPTIONS` from `options`; None means to compute locally."""
     engine = check_choice("engine", options.pop("engine"), ("local", "ray"))
@@ -200,9 +212,9 @@ def parameter_options(*run_options: Decorator) -> Decorator:
     )
     file = option(
         "--config config_file",
-        "Read parameters from a file, with the names below and _ for -. Options on the command "
-        "line override it.  [default: none]",
-        "FILE.toml",
+        "Read parameters from a TOML file, with the names below and _ for -, or from the record of "
+        "an earlier run, OUTPUT.json. Options on the command line override it.  [default: none]",
+        "FILE",
         type=click.Path(),
     )
     plugin = option(
@@ -281,7 +293,11 @@ def build_config(
 
     An option of None was not given.
     """
-    values = load_toml(config_file) if config_file else {}
+    values: dict[str, Any] = {}
+    if config_file:
+        values = (
+            load_record(config_file).values if is_record(config_file) else load_toml(config_file)
+        )
     from_file = values.pop("preset", "balanced")
     chosen = preset or from_file
     values.update({name: value for name, value in options.items() if value is not None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -33,6 +34,19 @@ class Console:
                 click.echo(text, err=True)
             except OSError:
                 discard(sys.stderr)  # nobody reads it, and the work goes on
+
+    def fail(self, error: BaseException, message: str, code: int, as_json: bool = False) -> int:
+        """Write an error as a line, and for programs also as a document; return the exit code."""
+        message = " ".join(message.split())
+        self.echo(f"audiostyle: error: {message}", always=True)
+        if as_json:
+            file = getattr(error, "file", None) or getattr(error, "filename", None)
+            document = {
+                **{"event": "error", "class": type(error).__name__},
+                **{"file": file, "message": message, "exit_code": code},
+            }
+            self.publish(json.dumps(document, default=os.fsdecode) + "\n")
+        return code
 
     def publish(self, text: str) -> None:
         """Write a result, which ends with a newline, to standard output.

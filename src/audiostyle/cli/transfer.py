@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -14,6 +15,8 @@ from audiostyle.cli.options import (
     PATH,
     SUBTYPE,
     command,
+    command_line,
+    is_given,
     option,
     option_group,
     output_option,
@@ -23,6 +26,7 @@ from audiostyle.cli.options import (
 )
 from audiostyle.cli.progress import Console, TransferProgress
 from audiostyle.cli.report import check_transfer_report, write_transfer_report
+from audiostyle.config.record_file import EXCERPT, EarlierRun, input_digests, is_record, load_record
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import ConfigError
 from audiostyle.events import Iteration, Stage
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     "song.wav a.wav b.wav --blend 2,1 -o out.wav --strength 0.7",
     "song.wav style.wav -o try.wav --preview 5 --plot try.png",
     "song.wav style.wav -o out.wav --report out.html --live",
+    "--config out.wav.json -o again.wav --strength 0.6",
     usage="-o FILE [OPTIONS]",
     help="""Apply the style of STYLE... to CONTENT.
 
@@ -47,11 +52,12 @@ if TYPE_CHECKING:
     least half a second long. Each STYLE is such a file, a folder whose clips together are one style
     (a genre), or a style file (.style.npz) written by audiostyle style. The output keeps the
     sample rate, channels, length and loudness of the content. OUTPUT.json records inputs,
-    parameters, versions and losses.
+    parameters, versions, losses, the time and the command line. With --config OUTPUT.json, that run
+    is repeated: what is not given, CONTENT and STYLE included, is as it was then.
     """,
 )
-@click.argument("content", type=PATH)
-@click.argument("style", nargs=-1, required=True, type=PATH)
+@click.argument("content", required=False, type=PATH)
+@click.argument("style", metavar="[STYLE...]", nargs=-1, type=PATH)
 @option_group(
     "Output",
     output_option("FILE", "Write the result to this file, in the format of its extension."),
@@ -90,7 +96,7 @@ if TYPE_CHECKING:
 )
 @parameter_options()
 def transfer_command(
-    content: Path,
+    content: Path | None,
     style: tuple[Path, ...],
     output: Path,
     report: Path | None,
@@ -101,17 +107,55 @@ def transfer_command(
     **options: Any,
 ) -> int:
     """Run ``audiostyle transfer``."""
+    file = options["config_file"]
     preset, config = take_config(options)
-    weights = parse_blend(blend, len(style))
+    earlier = load_record(file) if file and is_record(file) else None
+    if earlier is not None:
+        options |= recorded_options(earlier, content is None)
+    if content is None:
+        content = earlier.content if earlier else _missing("content")
+    styles = list(style) or (earlier.styles if earlier else _missing("style"))
+    if earlier is not None and blend is None and not style:
+        weights = earlier.blend
+    else:
+        weights = parse_blend(blend, len(styles))
 
     from audiostyle.files.request import TransferRequest
 
     request = TransferRequest(
-        content, list(style), output, style_weights=weights, preset=preset, **options
+        content,
+        styles,
+        output,
+        style_weights=weights,
+        preset=preset,
+        command=command_line(),
+        **options,
     )
     return run_transfer_command(
-        request, config, Console(quiet), as_json=as_json, report=report, live=live
+        request,
+        config,
+        Console(quiet),
+        as_json=as_json,
+        report=report,
+        live=live,
+        repeats=earlier if earlier and not (is_given("content") or style) else None,
     )
+
+
+def recorded_options(earlier: EarlierRun, same_content: bool) -> dict[str, Any]:
+    """Return the options of an earlier run that are not given; an excerpt is of its content."""
+    return {
+        name: value
+        for name, value in earlier.request.items()
+        if not is_given(name) and (same_content or name not in EXCERPT)
+    }
+
+
+def _missing(name: str) -> NoReturn:
+    context = click.get_current_context()
+    (parameter,) = (one for one in context.command.params if one.name == name)
+    hint = f"'{name.upper()}'"
+    raise click.MissingParameter(ctx=context, param=parameter, param_hint=hint)
 
 
 def parse_blend(text: str | None, n_styles: int) -> list[float]:
@@ -137,6 +181,7 @@ def run_transfer_command(
     as_json: bool,
     report: Path | None = None,
     live: bool = False,
+    repeats: EarlierRun | None = None,
 ) -> int:
     """Run a transfer, show its progress and its result, and return the exit code."""
     from audiostyle.files.record import to_json
@@ -163,7 +208,7 @@ def run_transfer_command(
         with contextlib.closing(progress):
             result, record = run_transfer(request, config, callback)
         interrupt.stage = "done"
-        for note in record["notes"]:
+        for note in [*record["notes"], *_changed_inputs(record, repeats)]:
             console.echo(note)
         if request.verbose:
             console.echo(", ".join(f"{name} {s:.2f} s" for name, s in result.timings.items()))
@@ -173,14 +218,23 @@ def run_transfer_command(
             f"{request.output.resolve()} ({len(result.history) - 1} iterations{stopped}, "
             f"{seconds:.1f} s)"
         )
-        if as_json:
-            console.publish(to_json(record))
         if page is not None:
             page.end(f"Done: {request.output.resolve()} ({result.stopped})")
     code = interrupt.code if interrupt.signals else 0
     if report is not None:
         code = write_transfer_report(request.output, report, console) or code
+    if as_json:  # at the end: a failure prints a document of its own
+        console.publish(to_json(record))
     return code
+
+
+def _changed_inputs(record: Mapping[str, Any], repeats: EarlierRun | None) -> list[str]:
+    """Name the inputs whose bytes are not those of the run that is repeated."""
+    if repeats is None:
+        return []
+    pairs = zip(input_digests(record), repeats.digests, strict=True)
+    changed = [path for (path, digests), (_, before) in pairs if digests != before]
+    return [f"{path}: is not what it was for {repeats.path}" for path in changed]
 
 
 def _live_page(request: TransferRequest, config: TransferConfig, interrupt: Interrupt) -> LivePage:

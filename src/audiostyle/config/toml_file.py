@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,17 @@ def load_toml(path: str | Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(read_file(path).decode())
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); check its path") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check its path") from None
     except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
-        raise ConfigError(f"{path} is not a TOML file: {error}") from None
+        raise ConfigError(f"{path}: is not a TOML file ({error})") from None
     except RecursionError:
-        raise ConfigError(f"{path} is not a TOML file: it is nested too deeply") from None
+        raise ConfigError(f"{path}: is not a TOML file: it is nested too deeply") from None
+    check_values(path, values)
+    return dict(values)
+
+
+def check_values(path: str | Path, values: Mapping[str, Any]) -> None:
+    """Check the values of a configuration file; raise a `ConfigError` if one is not valid."""
     fields = {field.name: field for field in dataclasses.fields(TransferConfig)}
     for name, value in values.items():
         try:
@@ -37,4 +44,3 @@ def load_toml(path: str | Path) -> dict[str, Any]:
                 coerce(fields[name], value)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
-    return dict(values)

@@ -7,7 +7,9 @@ The command line, TOML files, JSON records and the reference are generated from 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from audiostyle.config.fields import coerce, option
@@ -304,6 +306,18 @@ PRESET_HELP: dict[str, str] = {
     "best": "more iterations",
     "classic": "the algorithm of Gatys et al., without additions",
 }
+
+
+def changed_parameters(parameters: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
+    """Return the parameters, as in a record, that differ from those of a preset."""
+    base = preset_parameters(preset)
+    return {name: value for name, value in parameters.items() if base.get(name) != value}
+
+
+@cache
+def preset_parameters(preset: str | None) -> dict[str, Any]:
+    """Return the parameters of a preset; those of the default if it is not known here."""
+    return TransferConfig.from_preset(preset if preset in PRESETS else "balanced").to_dict()
 
 
 def _check_layer(network: str, spec: NetworkSpec, layer: str) -> None:

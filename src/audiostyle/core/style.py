@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audiostyle.arrays import Array
+from audiostyle.audio.level import to_mono
 from audiostyle.audio.streams import ArraySource, StreamReader
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
@@ -123,11 +124,12 @@ def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> 
         for start, stop in split_frames(stream.n_frames):
             y, D = reader.read(start, stop)
             S = spectrogram.mel_db(spectrogram.channel_power(D), config)
-            statistics.add(analyzer.window_statistics(S))
-            if analyzer.notes is not None:
-                window = measure_levels(analyzer.notes.analyze(y, S))
-                levels = window if levels is None else levels + window
             excerpt.add(S)
+            if S.max() > -config.top_db:  # silence has no style
+                statistics.add(analyzer.window_statistics(S))
+                if analyzer.notes is not None:
+                    window = measure_levels(analyzer.notes.analyze(y, S))
+                    levels = window if levels is None else levels + window
     if excerpt is None:
         raise AudioFileError(f"{style.name}: contains no clip that can be used")
     return AnalyzedStyle(statistics.total(), levels, excerpt.y(), excerpt.S())
@@ -184,7 +186,7 @@ class _Excerpt:
     def y(self) -> Array:
         n = min(self._n, self._stream.n_resampled)
         y = StreamReader(self._stream.normalized_blocks(), self._stream.channels).read(0, n)
-        return np.asarray(y.mean(axis=0, keepdims=True))
+        return to_mono(y)[None]
 
     def S(self) -> Array:
         return np.concatenate(self._S, axis=1)

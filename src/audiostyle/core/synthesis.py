@@ -26,6 +26,7 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import inversion, spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.dsp.preview import SpectrogramPreview
+from audiostyle.dsp.quiet import ChannelBalance, balance, sound_masks
 from audiostyle.dsp.segmentation import fade_in
 
 Listener = Callable[[Array], None]
@@ -67,10 +68,13 @@ def synthesize(
     buffer: AudioBuffer,
     preview: SpectrogramPreview,
     config: TransferConfig,
+    *,
+    float_output: bool = True,
 ) -> tuple[LoudnessMatchedStream, float]:
     """Synthesise segments into a buffer, at the loudness of the content.
 
-    `preview` gets the audio before its loudness is matched.
+    `preview` gets the audio before its loudness is matched. A `float_output` may exceed full scale
+    if the content does.
 
     Returns
     -------
@@ -80,16 +84,31 @@ def synthesize(
         Spectral convergence of the inversion; lower is better.
     """
     synthesizer = Synthesizer(content, config)
-    meter, peak = LoudnessMeter(content.sr), 0.0
+    meter = _Meter(content.sr)
     for block in synthesizer.blocks(segments, preview.add_audio):
         meter.add(block)
-        peak = max(peak, float(np.abs(block).max()))
         buffer.append(block)
     preview.end()
+    blocks, curves = buffer.blocks, synthesizer.balance.curves()
+    if curves is not None:
+        blocks, meter = (lambda: balance(buffer.blocks(), curves)), _Meter(content.sr)
+        for block in blocks():
+            meter.add(block)
+    ceiling = np.inf if float_output and content.peak > 1 else 1.0
     matched = match_loudness_stream(
-        buffer.blocks, content.sr, meter.value(), peak, content.loudness
+        blocks, content.sr, meter.value(), meter.peak, content.loudness, ceiling
     )
     return matched, synthesizer.convergence
+
+
+class _Meter(LoudnessMeter):
+    """Measures the peak, too."""
+
+    peak = 0.0
+
+    def add(self, block: Array) -> None:
+        super().add(block)
+        self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
 
 
 class Synthesizer:
@@ -98,6 +117,7 @@ class Synthesizer:
     def __init__(self, content: NormalizedStream, config: TransferConfig) -> None:
         self._content = content
         self._config = config
+        self.balance = ChannelBalance(content.sr)
         self._inverter = StreamingInverter(content.n_resampled + 2 * content.pad, config)
 
     @property
@@ -113,6 +133,7 @@ class Synthesizer:
         Where nothing changed, the content comes back sample for sample: only the change is
         resampled and added. What the content has above the analysed range follows the gain of the
         octave below it. Plain Griffin-Lim starts from nothing, so it has no such range to keep.
+        Digital silence of the content stays silence.
         `listener` is called with the inverted audio at ``config.sr`` and at the analysis level.
 
         Yields
@@ -130,15 +151,16 @@ class Synthesizer:
         lead = content.lead * content.sr // config.sr
         pad_seconds = content.pad / config.sr
         first = 0
-        for block in content.blocks():
+        for block, mask in sound_masks(content.blocks(), content.sr):
             n = block.shape[1]
             change = reader.read(lead + first, lead + first + n)
-            y = block + change[:channels] if kept else change
             if above:
                 gain = self._inverter.top_gain(pad_seconds + first / content.sr, n, content.sr)
-                y = y + (gain - 1) * (block - change[channels:])
+                change = change[:channels] + (gain - 1) * (block - change[channels:])
+            y = np.asarray((block if kept else 0) + mask * change, np.float32)
+            self.balance.add(block, y)
             first += n
-            yield np.asarray(y, np.float32)
+            yield y
 
     def _changes(
         self,

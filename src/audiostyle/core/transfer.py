@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from audiostyle.arrays import Array
+from audiostyle.audio import writer
 from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.audio.loudness import LoudnessMatchedStream
+from audiostyle.audio.reader import FileSource
 from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.notebook import progress_bar
 from audiostyle.core.style import AnalyzedStyle, Style, analyze_style, analyze_styles, to_styles
 from audiostyle.core.synthesis import synthesize
 from audiostyle.core.windowed import WindowedOptimization
 from audiostyle.dsp.normalized_stream import NormalizedStream, check_frames
 from audiostyle.dsp.preview import PREVIEW_FRAMES, SpectrogramPreview
-from audiostyle.errors import ConfigError
+from audiostyle.errors import ConfigError, OutputError
 from audiostyle.events import Callback, Iteration, Stage, merge_histories
 from audiostyle.nn.device import Device, choose_device, load_tensorflow
+from audiostyle.utils.atomic_files import Staging
 
 if TYPE_CHECKING:
     from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
 
+
+logger = logging.getLogger(__name__)
 
 SPECTROGRAM_BLOCK_FRAMES = 4096  # of the optimised spectrogram, which may go to disk
 
 
 @dataclass
 class TransferResult:
-    """Result of a transfer.
+    """Result of a transfer; a notebook shows it as a player with spectrograms.
 
     Attributes
     ----------
@@ -56,6 +64,8 @@ class TransferResult:
         Spectral convergence of the inversion; lower is better.
     gain : float, in dB
         Applied to match the loudness of the content.
+    lowered : float, in dB
+        By which the loudness stays below that of the content, so that peaks fit below full scale.
     reduction : float, in dB
         Largest reduction by the limiter; 0 if no peak was too high.
     n_windows : int
@@ -66,6 +76,8 @@ class TransferResult:
         Seconds of each stage.
     matched : LoudnessMatchedStream or None
         The audio as a stream, until it is in `y` or in a file.
+    path : Path or None
+        The file that the audio was written to by `audiostyle.transfer_file`.
     """
 
     y: Array | None
@@ -82,10 +94,12 @@ class TransferResult:
     convergence: float
     gain: float
     reduction: float
+    lowered: float = 0.0
     n_windows: int = 1
     fold: int = 1
     timings: dict[str, float] = field(default_factory=dict)
-    matched: LoudnessMatchedStream | None = field(default=None, repr=False)
+    matched: LoudnessMatchedStream | None = None
+    path: Path | None = None
 
     def blocks(self) -> Iterator[Array]:
         """Return the audio in blocks [shape=(channels, n), float32].
@@ -99,6 +113,91 @@ class TransferResult:
             raise ValueError("the result is in y, or was written to its file")
         return self.matched.blocks()
 
+    def save(self, path: str | Path, subtype: str | None = None, *, force: bool = False) -> Path:
+        """Write the audio to a file, in the format of its extension.
+
+        Parameters
+        ----------
+        path : str or Path
+        subtype : str, optional
+            Sample format, as libsndfile names it; by default the deepest that the format has.
+        force : bool
+            Replace a file that exists.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        OutputError, ConfigError
+            If the file exists or cannot be written. Nothing is written then.
+
+        Examples
+        --------
+        >>> transfer(content, style, 22050).save("out.flac")  # doctest: +SKIP
+        """
+        target, sound = Path(path), self._open()
+        if target.exists() and not force:
+            raise OutputError(f"{target}: exists already; use force=True to replace it")
+        size = round(self.seconds * sound.sr) * sound.channels
+        container, subtype = writer.output_format(target, subtype, "FLOAT", size)
+        writer.check_writable(target, sound.sr, sound.channels, container, subtype)
+        with Staging() as staging:
+            part = staging.add(target)
+            form = sound.sr, sound.channels, container, subtype
+            writer.write_stream(part, sound.blocks(), *form, target)
+            staging.publish()
+        return target
+
+    def plot(self, title: str = "") -> Any:
+        """Draw content, style, result and losses.
+
+        Parameters
+        ----------
+        title : str
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A notebook shows it; ``figure.savefig("out.png")`` writes it.
+        """
+        from audiostyle.core import plots
+
+        figure = plots.transfer_figure(self, title)
+        figure._repr_png_ = lambda: plots.transfer_png(self, title)  # also without pyplot
+        return figure
+
+    @property
+    def seconds(self) -> float:
+        """Length of the audio; to a frame, if it is in a file."""
+        if self.y is not None:
+            return float(np.shape(self.y)[-1] / self.sr)
+        hop = self.config.hop_length * self.fold
+        return float(self.S_result.shape[1] * hop / self.config.sr)
+
+    def __repr__(self) -> str:
+        """Return length, iterations, losses and file in one line."""
+        facts = [f"{self.seconds:.1f} s at {self.sr} Hz"]
+        if self.history:
+            first, last = self.history[0].total, self.history[-1].total
+            facts.append(f"{len(self.history) - 1} iterations ({self.stopped})")
+            facts.append(f"loss {first:.4g} to {last:.4g}")
+        facts += [] if self.path is None else [str(self.path)]
+        return f"<TransferResult: {', '.join(facts)}>"
+
+    def _repr_html_(self) -> str:
+        from audiostyle.core.notebook import result_html
+
+        return result_html(self, self._open)
+
+    def _open(self) -> ArraySource | FileSource:
+        if self.y is not None:
+            return ArraySource(self.y, self.sr, "result")
+        if self.path is None:
+            raise ValueError("the result is not complete: it has no audio")
+        return FileSource(self.path)
+
 
 def transfer(
     content: Array,
@@ -109,6 +208,7 @@ def transfer(
     *,
     device: str = "auto",
     threads: int = 0,
+    progress: bool = False,
 ) -> TransferResult:
     """Apply the style of one or more clips to another clip.
 
@@ -130,6 +230,8 @@ def transfer(
     threads : int
         Number of threads, for this and all later transfers of the process; 0 leaves it as it is
         (all cores, unless it was set).
+    progress : bool
+        Show a progress bar, in a notebook or on the terminal.
 
     Returns
     -------
@@ -147,7 +249,8 @@ def transfer(
     OptimizationError
         If the losses are not finite.
     """
-    return StyleTransfer(config, device, threads).transfer(content, style, sr, callback)
+    with progress_bar(callback, progress) as report:
+        return StyleTransfer(config, device, threads).transfer(content, style, sr, report)
 
 
 class StyleTransfer:
@@ -190,7 +293,7 @@ class StyleTransfer:
         """
         optimizer, device = self._load()
         with load_tensorflow().device(device.name):
-            return analyze_style(style, optimizer.analyzer, callback or _ignore)
+            return analyze_style(style, optimizer.analyzer, _logged(callback))
 
     def transfer(
         self, content: Array, style: Any, sr: int, callback: Callback | None = None
@@ -212,6 +315,7 @@ class StyleTransfer:
         callback: Callback | None = None,
         *,
         preview_frames: int | None = PREVIEW_FRAMES,
+        float_output: bool = True,
     ) -> TransferResult:
         """Transfer in memory that does not depend on the length of the content.
 
@@ -226,13 +330,15 @@ class StyleTransfer:
         preview_frames : int or None
             About the largest number of columns of `S_content` and `S_result`; None keeps all
             frames.
+        float_output : bool
+            Whether the result may exceed full scale if the content does, instead of being lowered.
 
         Returns
         -------
         TransferResult
             Without `y`.
         """
-        config, report, timer = self.config, callback or _ignore, _Timer()
+        config, report, timer = self.config, _logged(callback), _Timer()
         optimizer, device = self._load()
         timer.lap("start-up")
 
@@ -251,7 +357,12 @@ class StyleTransfer:
 
             report(Stage("inversion"))
             matched, convergence = synthesize(
-                content, windows.segments(optimized), buffer, S_result, config
+                content,
+                windows.segments(optimized),
+                buffer,
+                S_result,
+                config,
+                float_output=float_output,
             )
         timer.lap("inversion")
 
@@ -271,6 +382,7 @@ class StyleTransfer:
             convergence=convergence,
             gain=matched.gain,
             reduction=matched.reduction,
+            lowered=matched.lowered,
             n_windows=len(windows.windows),
             timings=timer.seconds,
             matched=matched,
@@ -301,5 +413,14 @@ class _Timer:
         self._last = now
 
 
-def _ignore(event: Any) -> None:
-    pass
+def _logged(callback: Callback | None) -> Callback:
+    """Log the events that a callback gets."""
+
+    def report(event: Stage | Iteration) -> Any:
+        if isinstance(event, Stage):
+            logger.info("%s", f"{event.name}: {event.detail}" if event.detail else event.name)
+        else:
+            logger.debug("iteration %d/%d: total %.4g", event.step, event.n_steps, event.total)
+        return callback(event) if callback is not None else None
+
+    return report

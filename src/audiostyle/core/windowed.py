@@ -36,7 +36,7 @@ SOUND_SHARE = 0.15  # time of initialization and inversion, relative to the leng
 class _ContentWindow:
     window: Window
     S: Array
-    initial: InitialSpectrogram
+    initial: InitialSpectrogram | None  # None for digital silence, which is not optimised
 
 
 class WindowedOptimization:
@@ -88,8 +88,10 @@ class WindowedOptimization:
         for i, batch in enumerate(batches, 1):
             contents = [self._read(reader, window) for window in batch]
             self._lap("features")
-            optimized = self._optimize(contents, i, len(batches))
-            for content, S in zip(contents, optimized, strict=True):
+            sounding = [content for content in contents if content.initial is not None]
+            optimized = iter(self._optimize(sounding, i, len(batches)) if sounding else ())
+            for content in contents:
+                S = content.S if content.initial is None else next(optimized)
                 first, last = self._segments[self.windows.index(content.window)]
                 start = content.window.start
                 shown = self._inner(first, last)
@@ -123,6 +125,8 @@ class WindowedOptimization:
     def _read(self, reader: FrameReader, window: Window) -> _ContentWindow:
         y, D = reader.read(window.start, window.stop)
         S = spectrogram.mel_db(spectrogram.channel_power(D), self._config)
+        if S.max() <= -self._config.top_db:
+            return _ContentWindow(window, S, None)
         notes = self._optimizer.analyzer.notes
         with self._on_device():
             clip = notes.analyze(y, S) if notes is not None else None
@@ -132,14 +136,14 @@ class WindowedOptimization:
     def _optimize(self, contents: list[_ContentWindow], number: int, n_batches: int) -> Array:
         """Optimise a batch of windows, and return their spectrograms [shape=(batch, n_mels, t)]."""
         S_content = np.stack([content.S for content in contents])
-        initial = [content.initial for content in contents]
+        initial = [content.initial for content in contents if content.initial is not None]
         if self.stopped == "interrupted":
             return np.stack([start.S for start in initial])
 
         with self._on_device():
             batch = self._optimizer.prepare(S_content, initial, self._style.statistics)
             self._lap("features")
-            if number == 1:
+            if not self.histories:
                 self._announce(batch.seconds * n_batches)
                 self._callback(Stage("optimization", self._device.reason))
             S, optimization = self._optimizer.optimize(batch, self._callback, (number, n_batches))

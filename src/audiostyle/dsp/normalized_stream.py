@@ -40,6 +40,8 @@ class NormalizedStream:
         Of the source.
     n : int, in samples
         Length of the source.
+    peak : float
+        Largest absolute sample, without the DC offset.
     loudness : float, in LUFS
     n_resampled : int, in samples
         Length at ``config.sr``.
@@ -72,7 +74,7 @@ class NormalizedStream:
         for block in resample_stream(blocks, self.sr, config.sr, self.channels):
             level.add(block)
             self.n_resampled += block.shape[1]
-        self._offset, _ = checker.check(self.name)
+        self._offset, self.peak = checker.check(self.name)
         self.n = checker.n
         self.loudness = meter.value(self._offset)
         self.n_frames = 1 + self.n_resampled // config.hop_length

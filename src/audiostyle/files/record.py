@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import numpy as np
 
 import audiostyle
+from audiostyle.audio.folder import summarize_skipped
 from audiostyle.audio.reader import FileSource
+from audiostyle.config.record_file import input_digests
 from audiostyle.config.registry import loss_provenance
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.transfer import TransferResult
@@ -44,6 +47,8 @@ def make_record(
     record = {
         "schema": SCHEMA,
         "audiostyle": audiostyle.__version__,
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": request.command,
         "status": "interrupted" if result.stopped == "interrupted" else "complete",
         "output": output,
         "content": {**clip, "start_sample": source.start},
@@ -67,9 +72,10 @@ def make_record(
         "losses": [asdict(iteration) for iteration in result.history],
         "inversion_convergence_db": result.convergence,
         "loudness_gain_db": result.gain,
+        "lowered_db": result.lowered,
         "limiter_reduction_db": result.reduction,
         "timings": result.timings,
-        "notes": notes + _notes(config.sr, source.sr, styles, result),
+        "notes": notes + _notes(config, source, styles, result),
     }
     return dict(to_json_value(record))
 
@@ -81,9 +87,17 @@ def _style_entry(style: StyleSource) -> dict[str, Any]:
 
 
 def _notes(
-    sr: int, content_sr: int, styles: Sequence[StyleSource], result: TransferResult
+    config: TransferConfig,
+    source: FileSource,
+    styles: Sequence[StyleSource],
+    result: TransferResult,
 ) -> list[str]:
-    notes = []
+    notes, sr, content_sr = [], config.sr, source.sr
+    if config.inversion == "griffinlim" and source.channels > 1:
+        notes.append(
+            f"all {source.channels} channels hold the same sound, as inversion=griffinlim makes it "
+            "from one spectrogram; inversion=content keeps the channels apart"
+        )
     if content_sr != sr:
         notes.append(f"content analysed at {sr} Hz; the output keeps its {content_sr} Hz")
     rates = {clip["sr"] for style in styles for clip in style.used} - {sr}
@@ -92,7 +106,12 @@ def _notes(
         notes.append(f"style resampled from {shown} Hz to {sr} Hz")
     for style in styles:
         notes += style.notes
-        notes += [f"skipped {skipped['reason']}" for skipped in style.skipped]
+        notes += summarize_skipped(style.skipped, str(style.path))
+    if result.lowered > 0:
+        notes.append(
+            f"level lowered by {result.lowered:.2f} dB, so that peaks stay below full scale; a WAV "
+            "file with --subtype FLOAT can hold those of the content"
+        )
     if result.reduction > 0:
         notes.append(f"peaks limited by up to {result.reduction:.2f} dB")
     if result.restarts:
@@ -107,10 +126,7 @@ def record_matches(output: Path, digests: Collection[str], config: TransferConfi
     """
     try:
         record = json.loads(record_path(output).read_bytes())
-        inputs = {record["content"]["sha256"]}
-        for style in record["styles"]:
-            clips = [style] if "sha256" in style else style["clips"]
-            inputs |= {clip["sha256"] for clip in clips}
+        inputs = {digest for _, clips in input_digests(record) for digest in clips}
         same = record["audiostyle"] == audiostyle.__version__ and inputs == set(digests)
         same = same and record["parameters"] == config.to_dict()
         digest = record["output"]["sha256"]

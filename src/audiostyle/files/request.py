@@ -31,6 +31,7 @@ class TransferRequest:
     threads: int = 0  # 0: all cores, or one if deterministic
     deterministic: bool = False
     preset: str | None = None  # for the record only: the values are in the config
+    command: list[str] | None = None  # for the record only: the command line
     verbose: bool = False  # show TensorFlow's messages
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ step holds more than a window of the recording.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.audio.reader import FileSource
 from audiostyle.audio.streams import loudest_excerpt, summarize_stream
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.notebook import progress_bar
 from audiostyle.core.transfer import StyleTransfer, TransferResult
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import ConfigError, OutputError
@@ -24,11 +26,13 @@ from audiostyle.events import Callback
 from audiostyle.files import style_file
 from audiostyle.files.record import make_record, to_json
 from audiostyle.files.request import TransferRequest
-from audiostyle.files.style_source import StyleSource, clips_of
+from audiostyle.files.style_source import StyleSource, find_source
 from audiostyle.nn import device as nn_device
 from audiostyle.nn import weights as nn_weights
 from audiostyle.utils.atomic_files import Staging, file_digest, part_file
 from audiostyle.utils.lazy_imports import load_matplotlib
+
+logger = logging.getLogger(__name__)
 
 
 def transfer_file(
@@ -49,6 +53,7 @@ def transfer_file(
     threads: int = 0,
     deterministic: bool = False,
     preset: str | None = None,
+    progress: bool = False,
 ) -> tuple[TransferResult, dict[str, Any]]:
     """Apply the style of files or folders to a file, and write the result.
 
@@ -88,6 +93,8 @@ def transfer_file(
         Produce the same bytes in each run, which is slower.
     preset : str, optional
         Name of the preset that `config` comes from, for the record.
+    progress : bool
+        Show a progress bar, in a notebook or on the terminal.
 
     Returns
     -------
@@ -122,7 +129,8 @@ def transfer_file(
         deterministic=deterministic,
         preset=preset,
     )
-    return run_transfer(request, config or TransferConfig(), callback)
+    with progress_bar(callback, progress) as report:
+        return run_transfer(request, config or TransferConfig(), report)
 
 
 def run_transfer(
@@ -159,12 +167,13 @@ def run_transfer(
             config, request.device, request.threads, request.deterministic, request.verbose
         )
     with AudioBuffer(file.channels, request.output.parent) as buffer, Staging() as staging:
-        result = style_transfer.run(content, styles, buffer, callback)
+        float_output = subtype in ("FLOAT", "DOUBLE")
+        result = style_transfer.run(content, styles, buffer, callback, float_output=float_output)
         part = staging.add(request.output)
         n_samples = writer.write_stream(
             part, result.blocks(), file.sr, file.channels, container, subtype, request.output
         )
-        result = replace(result, matched=None)  # the stream ends with the buffer
+        result = replace(result, matched=None, path=request.output)  # the stream ends with it
         about = {
             "path": str(request.output),
             "sha256": file_digest(part),
@@ -186,6 +195,8 @@ def run_transfer(
             title = f"{request.content.name} in the style of {names}"
             staging.write(request.plot, plots.transfer_png(result, title))
         staging.publish()
+    for note in record["notes"]:
+        logger.info("%s: %s", request.output, note)
     return result, record
 
 
@@ -231,7 +242,7 @@ def make_style_file(
         raise ConfigError(f"{output}: a style file must end in {style_file.SUFFIX}")
     nn_device.parse_device(device)
     nn_device.check_threads(threads)
-    clips = StyleSource(source, 1.0, clips_of(source))
+    clips = find_source(source)
     _check_output(output, clips.clips, force)
     style = clips.as_style(config)
     style_transfer = _load_transfer(config, device, threads or int(deterministic), deterministic)
@@ -247,7 +258,7 @@ def find_style_source(path: Path, weight: float, config: TransferConfig) -> Styl
         saved = style_file.load_style(path, config)
         used, skipped = saved.about["clips"], saved.about["skipped"]
         return StyleSource(path, weight, [path], used, skipped, [], saved.sha256, saved.restore)
-    return StyleSource(path, weight, clips_of(path))
+    return find_source(path, weight)
 
 
 def _load_transfer(

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from audiostyle.arrays import Array, Tensor
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.audio.level import to_mono
 from audiostyle.audio.resampling import resample
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.level_model import LevelAnalysis, analyze_levels
@@ -53,7 +54,7 @@ class NoteLevels:
         S : np.ndarray [shape=(n_mels, t), dB]
         """
         config = self._config
-        y = resample(y, config.sr, transcription.SAMPLE_RATE)
+        y = resample(to_mono(y)[None], config.sr, transcription.SAMPLE_RATE)
         seconds = transcription.HOP_LENGTH / transcription.SAMPLE_RATE
         note, onset = (
             align_posteriors(p, S.shape[1], seconds, config.hop_length / config.sr)

@@ -75,13 +75,11 @@ def repeat_command(record: Mapping[str, Any]) -> str:
     """Return the command that repeats a run, quoted for a POSIX shell.
 
     That is the recorded one if there is one, else one with every parameter that differs from the
-    preset.
+    preset, as for a pair of a batch.
     """
-    command = record.get("command")
-    if isinstance(command, list):
+    command = as_list(record.get("command"))
+    if command[1:2] == ["transfer"]:
         return shlex.join(map(str, command))
-    if command:
-        return str(command)
     styles = [as_dict(style) for style in as_list(record.get("styles"))]
     words = ["audiostyle", "transfer", str(as_dict(record.get("content")).get("path"))]
     words += [str(style.get("path")) for style in styles]
