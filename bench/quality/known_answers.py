@@ -20,7 +20,7 @@ from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.initialization import Initializer, StyleSamples
 from audiostyle.core.synthesis import SpectrogramSegment, Synthesizer
-from audiostyle.dsp import spectrogram
+from audiostyle.dsp import inversion, spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.evaluation.baselines import make_baselines
 from audiostyle.evaluation.scores import PairEvaluator
@@ -81,8 +81,9 @@ def invert_target(
     content_stream, style_stream, target_stream = (
         NormalizedStream(ArraySource(y, sr, "clip"), config) for y in (content, style, target)
     )
-    D, D_target = (
-        stream.frame_reader().stft(0, stream.n_frames) for stream in (content_stream, target_stream)
+    D, D_style, D_target = (
+        stream.frame_reader().stft(0, stream.n_frames)
+        for stream in (content_stream, style_stream, target_stream)
     )
     S_target = spectrogram.mel_db(spectrogram.channel_power(D_target), config)
     unused = np.zeros((1, 0), np.float32)
@@ -93,7 +94,10 @@ def invert_target(
     segment = SpectrogramSegment(
         S_target, initializer.stft(D, 0), spectrogram.channel_power(D), last=True
     )
-    blocks = Synthesizer(content_stream, config).blocks(iter([segment]))
+    quiet_level = inversion.quiet_level(
+        spectrogram.channel_power(D_style), spectrogram.mel_filters(config), config.top_db
+    )
+    blocks = Synthesizer(content_stream, config, quiet_level).blocks(iter([segment]))
     return np.asarray(np.concatenate(list(blocks), axis=1)[0])
 
 

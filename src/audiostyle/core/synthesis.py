@@ -232,7 +232,7 @@ class StreamingInverter:
                 S = segment.S
                 if self._quiet_level is not None:
                     S = inversion.fill_quiet(
-                        S, power, filters, config.top_db, self._quiet_level
+                        S, power, filters, config.top_db, self._quiet_level, config.strength
                     )
                 fitted = inversion.fit_power(S, power, filters, config.top_db)
             magnitude = np.abs(segment.D) * np.sqrt(fitted / np.maximum(power, 1e-20))

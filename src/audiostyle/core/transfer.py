@@ -17,6 +17,7 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.style import AnalyzedStyle, Style, analyze_style, analyze_styles, to_styles
 from audiostyle.core.synthesis import synthesize
 from audiostyle.core.windowed import WindowedOptimization
+from audiostyle.dsp import inversion, spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream, check_frames
 from audiostyle.dsp.preview import PREVIEW_FRAMES, SpectrogramPreview
 from audiostyle.errors import ConfigError
@@ -250,8 +251,12 @@ class StyleTransfer:
             windows.run(optimized, S_content)
 
             report(Stage("inversion"))
+            quiet_level = inversion.quiet_level(
+                style.samples.frames, spectrogram.mel_filters(config), config.top_db
+            )
+            segments = windows.segments(optimized)
             matched, convergence = synthesize(
-                content, windows.segments(optimized), buffer, S_result, config
+                content, segments, buffer, S_result, config, quiet_level
             )
         timer.lap("inversion")
 

@@ -60,23 +60,31 @@ def quiet_level(P: Array, mel_filters: Array, top_db: float) -> float:
     return float(10 * np.log10(max(below.mean(dtype=np.float64), 10.0 ** (QUIETEST_DB / 10))))
 
 
-def fill_quiet(S: Array, P: Array, mel_filters: Array, top_db: float, level: float) -> Array:
-    """Fill in the levels that the analysis does not tell, those at ``-top_db``.
+def fill_quiet(
+    S: Array, P: Array, mel_filters: Array, top_db: float, level: float, strength: float = 1.0
+) -> Array:
+    """Fill in levels that the analysis does not tell, those at ``-top_db``.
 
     Parameters
     ----------
     S : np.ndarray [shape=(n_mels, t), dB]
     P : np.ndarray [shape=(n_fft // 2 + 1, t), non-negative]
-        Where its bands are digitally silent, they stay so.
+        The start of the inversion.
     mel_filters : np.ndarray [shape=(n_mels, n_fft // 2 + 1), non-negative]
     top_db : float > 0, in dB
     level : float <= -top_db, in dB
+        As by `quiet_level`.
+    strength : float in [0, 1]
+        How far to go from the level of `P`, or from ``-top_db`` where that is higher.
 
     Returns
     -------
-    np.ndarray [shape=(n_mels, t), dB]
+    np.ndarray [shape=(n_mels, t), float32, dB]
     """
-    return np.where(S > -top_db, S, np.float32(level)).astype(np.float32)
+    quietest = REFERENCE_POWER * 10.0 ** (QUIETEST_DB / 10)
+    own = 10 * np.log10(np.maximum(_MelBins(mel_filters).to_mel(P), quietest) / REFERENCE_POWER)
+    filled = (1 - strength) * np.minimum(own, -top_db) + strength * level
+    return np.asarray(np.where(S > -top_db, S, filled), np.float32)
 
 
 def fit_power(S: Array, P: Array, mel_filters: Array, top_db: float, n_iter: int = 60) -> Array:
