@@ -168,9 +168,7 @@ class Synthesizer:
 class StreamingInverter:
     """Griffin-Lim over segments of a spectrogram, each with some of its neighbours as context."""
 
-    def __init__(
-        self, n: int, config: TransferConfig, quiet_level: float | None = None
-    ) -> None:
+    def __init__(self, n: int, config: TransferConfig, quiet_level: float | None = None) -> None:
         """Prepare for `n` samples at ``config.sr`` in all."""
         self._quiet_level = quiet_level
         self._filters = spectrogram.mel_filters(config)
