@@ -18,7 +18,6 @@ import numpy as np
 
 from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core.initialization import Initializer, StyleSamples
 from audiostyle.core.synthesis import SpectrogramSegment, Synthesizer
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream
@@ -73,28 +72,20 @@ def _version() -> str:
 def invert_target(
     content: Array, style: Array, target: Array, sr: int, config: TransferConfig
 ) -> Array:
-    """Invert the target's own mel spectrogram as a transfer does.
-
-    The start is the content with the style's spectral envelope.
-    """
-    config = dataclasses.replace(config, init="envelope")
+    """Invert the target's own mel spectrogram as a transfer does, from the content's STFT."""
     content_stream, style_stream, target_stream = (
         NormalizedStream(ArraySource(y, sr, "clip"), config) for y in (content, style, target)
     )
-    D, D_target = (
+    D, D_style, D_target = (
         stream.frame_reader(padded=True).stft(0, stream.n_frames + 2 * stream.pad_frames)
-        for stream in (content_stream, target_stream)
+        for stream in (content_stream, style_stream, target_stream)
     )
-    S_target = spectrogram.mel_db(spectrogram.channel_power(D_target), config)
-    unused = np.zeros((1, 0), np.float32)
-    samples = StyleSamples(style_stream.mel_mean(), unused, unused)
-    n = content_stream.n_resampled + 2 * content_stream.pad
-    initializer = Initializer(samples, content_stream.mel_mean(), n, config)
-    segment = SpectrogramSegment(
-        S_target, initializer.stft(D, 0), spectrogram.channel_power(D), last=True
-    )
-    blocks = Synthesizer(content_stream, config).blocks(iter([segment]))
-    return np.asarray(np.concatenate(list(blocks), axis=1)[0])
+    P, P_style, P_target = (spectrogram.channel_power(part) for part in (D, D_style, D_target))
+    below = quiet_power(spectrogram.mel_filters(config) @ P_style, config.top_db)
+    segment = SpectrogramSegment(spectrogram.mel_db(P_target, config), D, P, last=True)
+    level = quiet_level(below, config.top_db)
+    synthesizer = Synthesizer(content_stream, config, level)
+    return np.asarray(np.concatenate(list(synthesizer.blocks(iter([segment]))), axis=1)[0])
 
 
 def evaluate_known(

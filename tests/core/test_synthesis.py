@@ -91,6 +91,17 @@ def test_an_untouched_spectrogram_gives_the_content_back(sr: int, edges: list[in
     assert result.reduction == 0.0
 
 
+@pytest.mark.parametrize("edges", [[], [10, 30]])
+@pytest.mark.parametrize("sr", [SR, 44_100])
+def test_strength_0_gives_the_content_back_sample_for_sample(sr: int, edges: list[int]) -> None:
+    config = dataclasses.replace(CONFIG, strength=0.0)
+    recording, D = analysed(stereo(sr), sr, config)
+    S = spectrogram.mel_db(spectrogram.channel_power(D), config)
+    blocks = Synthesizer(recording, config, quiet_level=-100.0).blocks(cut(S, D, edges))
+    found, expected = (np.concatenate(list(y), axis=1) for y in (blocks, recording.blocks()))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_clips_are_analysed_at_one_level_whatever_their_own() -> None:
     y = make_tones()[None]
     loud, soft = (

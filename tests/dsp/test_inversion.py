@@ -239,3 +239,82 @@ def test_silent_bands_with_a_silent_target_are_left_alone() -> None:
         np.testing.assert_allclose(
             inversion.fit_power(S, P, spectrogram.mel_filters(CONFIG), CONFIG.top_db), P, rtol=1e-5
         )
+
+
+def hold_levels(D: np.ndarray, target: np.ndarray, n_iter: int) -> np.ndarray:
+    """Invert an STFT [shape=(1, bins, t)] whose mel levels are those of `target`."""
+    return inversion.griffin_lim(
+        np.sqrt(target),
+        inversion.unit_phase(D),
+        CONFIG.n_fft,
+        CONFIG.hop_length,
+        SR,
+        n_iter=n_iter,
+        momentum=inversion.MEL_MOMENTUM,
+        mel_filters=spectrogram.mel_filters(CONFIG),
+    )
+
+
+def test_held_mel_levels_are_reached() -> None:
+    """The levels of another clip, which some signal has: 1.0 dB after 48 iterations."""
+    D = spectrogram.stft(make_noise()[None], CONFIG.n_fft, CONFIG.hop_length)
+    P = spectrogram.channel_power(D)
+    S = spectrogram.mel_spectrogram(make_tones(), CONFIG)
+    fitted = inversion.fit_power(S, P, spectrogram.mel_filters(CONFIG), CONFIG.top_db)[None]
+    found = [spectrogram.mel_spectrogram(hold_levels(D, fitted, n), CONFIG) for n in (0, 48)]
+    audible = S > -50
+    errors = [np.abs(S_found - S)[audible].mean() for S_found in found]
+    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 1.5  # dB
+
+
+def test_a_signal_that_has_the_levels_is_kept() -> None:
+    y = make_tones()[None]
+    D = spectrogram.stft(y, CONFIG.n_fft, CONFIG.hop_length)
+    first, again = (hold_levels(D, np.abs(D) ** 2, 16) for _ in range(2))
+    np.testing.assert_allclose(first, y, atol=1e-4)
+    np.testing.assert_array_equal(again, first)
+
+
+def test_held_silence_is_finite_and_silent() -> None:
+    D = spectrogram.stft(make_tones()[None], CONFIG.n_fft, CONFIG.hop_length)
+    with np.errstate(divide="raise", invalid="raise"):
+        assert not hold_levels(0 * D, np.abs(0 * D), 8).any()
+    gated = np.abs(D) ** 2
+    gated[:, :, : gated.shape[2] // 2] = 0.0
+    y = hold_levels(D, gated, 16)
+    assert np.isfinite(y).all()
+    n = SR // 2 - 2 * CONFIG.n_fft
+    assert np.sqrt(np.mean(y[0, :n] ** 2)) < 1e-4 * np.sqrt(np.mean(y**2))
+
+
+def test_unknown_levels_are_filled_in_and_known_ones_kept() -> None:
+    filters, top_db = spectrogram.mel_filters(CONFIG), CONFIG.top_db
+    P = spectrum(make_noise())
+    S = np.full((CONFIG.n_mels, P.shape[1]), -20.0, np.float32)
+    S[:, 3:6] = -top_db
+    P[:, 4] = 0.0
+    levels = [
+        inversion.fill_quiet(S, P, filters, top_db, -top_db - 20, strength)
+        for strength in (0.0, 0.5, 1.0)
+    ]
+    for filled in levels:
+        np.testing.assert_array_equal(filled[:, :3], S[:, :3])
+    assert [filled[9, 3] for filled in levels] == [-top_db, -top_db - 10, -top_db - 20]
+    assert levels[0][9, 4] == pytest.approx(inversion.QUIETEST_DB)
+    fitted = inversion.fit_power(levels[2], P, filters, top_db)
+    reached = 10 * np.log10(filters @ fitted[:, [3, 5]] / spectrogram.REFERENCE_POWER)
+    np.testing.assert_allclose(reached, -top_db - 20, atol=0.5)
+    assert not fitted[:, 4].any()
+
+
+@pytest.mark.parametrize("below", [-100.0, -200.0, None])
+def test_the_quiet_level_is_that_of_what_lies_below_the_floor(below: float | None) -> None:
+    top_db = CONFIG.top_db
+    P = np.ones((CONFIG.n_fft // 2 + 1, 4))
+    filters = spectrogram.mel_filters(CONFIG) * 0 + 1 / (CONFIG.n_fft // 2 + 1)
+    P *= spectrogram.REFERENCE_POWER
+    if below is not None:
+        P[:, 2:] *= 10.0 ** (below / 10)
+    expected = -top_db if below is None else max(below, inversion.QUIETEST_DB)
+    assert inversion.quiet_level(P, filters, top_db) == pytest.approx(expected, abs=1e-3)

@@ -189,7 +189,7 @@ class TransferConfig:
         choices=("content", "griffinlim"),
     )
     inversion_iterations: int = option(
-        32, "Inversion", "Iterations of Griffin-Lim.", bounds=(0, 10_000)
+        48, "Inversion", "Iterations of Griffin-Lim.", bounds=(0, 10_000)
     )
 
     def __post_init__(self) -> None:

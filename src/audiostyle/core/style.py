@@ -13,7 +13,7 @@ from audiostyle.audio.level import to_mono
 from audiostyle.audio.streams import ArraySource, StreamReader
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
-from audiostyle.dsp.level_model import LevelStatistics, blend_levels, measure_levels
+from audiostyle.dsp.level_model import LevelStatistics, blend_levels, measure_levels, quiet_power
 from audiostyle.dsp.normalized_stream import NormalizedStream, check_frames
 from audiostyle.dsp.segmentation import split_frames
 from audiostyle.errors import AudioFileError, ConfigError
@@ -123,12 +123,14 @@ def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> 
         reader = stream.frame_reader()
         for start, stop in split_frames(stream.n_frames):
             y, D = reader.read(start, stop)
-            S = spectrogram.mel_db(spectrogram.channel_power(D), config)
+            mel = spectrogram.mel_filters(config) @ spectrogram.channel_power(D)
+            S = spectrogram.power_to_db(mel, config.top_db)
             excerpt.add(S)
             if S.max() > -config.top_db:  # silence has no style
                 statistics.add(analyzer.window_statistics(S))
                 if analyzer.notes is not None:
-                    window = measure_levels(analyzer.notes.analyze(y, S))
+                    analysis = analyzer.notes.analyze(y, S)
+                    window = measure_levels(analysis, quiet_power(mel, config.top_db))
                     levels = window if levels is None else levels + window
     if excerpt is None:
         raise AudioFileError(f"{style.name}: contains no clip that can be used")

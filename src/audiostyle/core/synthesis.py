@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +69,7 @@ def synthesize(
     buffer: AudioBuffer,
     preview: SpectrogramPreview,
     config: TransferConfig,
+    quiet_level: float | None = None,
     *,
     float_output: bool = True,
 ) -> tuple[LoudnessMatchedStream, float]:
@@ -83,7 +85,7 @@ def synthesize(
     convergence : float, in dB
         Spectral convergence of the inversion; lower is better.
     """
-    synthesizer = Synthesizer(content, config)
+    synthesizer = Synthesizer(content, config, quiet_level)
     meter = _Meter(content.sr)
     for block in synthesizer.blocks(segments, preview.add_audio):
         meter.add(block)
@@ -114,11 +116,15 @@ class _Meter(LoudnessMeter):
 class Synthesizer:
     """Turns segments of an optimised spectrogram into audio."""
 
-    def __init__(self, content: NormalizedStream, config: TransferConfig) -> None:
+    def __init__(
+        self, content: NormalizedStream, config: TransferConfig, quiet_level: float | None = None
+    ) -> None:
+        """Prepare; `quiet_level` (dB) is that of bands below the floor, the content's if None."""
         self._content = content
         self._config = config
         self.balance = ChannelBalance(content.sr)
-        self._inverter = StreamingInverter(content.n_resampled + 2 * content.pad, config)
+        n = content.n_resampled + 2 * content.pad
+        self._inverter = StreamingInverter(n, config, quiet_level)
 
     @property
     def convergence(self) -> float:
@@ -185,6 +191,8 @@ class Synthesizer:
             gain = content.gain.at(first, n)
             y = reader.read(first + content.pad, first + content.pad + n) if kept else np.float32(0)
             change = (inverted - y) / gain
+            if kept and self._config.strength == 0:
+                change = np.zeros_like(change)  # what the round trip rounds is not a change
             first += n
             yield np.concatenate([change, y / gain]) if above else change
 
@@ -192,8 +200,10 @@ class Synthesizer:
 class StreamingInverter:
     """Griffin-Lim over segments of a spectrogram, each with some of its neighbours as context."""
 
-    def __init__(self, n: int, config: TransferConfig) -> None:
+    def __init__(self, n: int, config: TransferConfig, quiet_level: float | None = None) -> None:
         """Prepare for `n` samples at ``config.sr`` in all."""
+        self._quiet_level = quiet_level
+        self._filters = spectrogram.mel_filters(config)
         self._n = n
         self._config = config
         self._rng = np.random.default_rng(config.seed)
@@ -245,10 +255,16 @@ class StreamingInverter:
     def _append(self, segment: SpectrogramSegment) -> None:
         """Fit the power of the bins to a segment, and append it to what waits for inversion."""
         config = self._config
-        filters = spectrogram.mel_filters(config)
+        filters = self._filters
         if config.inversion == "content":
-            power = spectrogram.channel_power(segment.D)
-            fitted = inversion.fit_power(segment.S, power, filters, config.top_db)
+            power = fitted = spectrogram.channel_power(segment.D)
+            if config.strength > 0:
+                S = segment.S
+                if self._quiet_level is not None:
+                    S = inversion.fill_quiet(
+                        S, power, filters, config.top_db, self._quiet_level, config.strength
+                    )
+                fitted = inversion.fit_power(S, power, filters, config.top_db)
             magnitude = np.abs(segment.D) * np.sqrt(fitted / np.maximum(power, 1e-20))
             phase = inversion.unit_phase(segment.D)
         else:
@@ -274,6 +290,9 @@ class StreamingInverter:
         until = end if last else end - CONTEXT_FRAMES
         if until <= self._emitted:
             return np.asarray(self._magnitude[:, 0, :0])
+        held: dict[str, Any] = {}
+        if config.inversion == "content":
+            held = {"mel_filters": self._filters, "momentum": inversion.MEL_MOMENTUM}
         base = self._first * hop_length
         length = self._n - base if last else (end - self._first - 1) * hop_length
         y = inversion.griffin_lim(
@@ -283,6 +302,7 @@ class StreamingInverter:
             hop_length,
             length,
             n_iter=config.inversion_iterations,
+            **held,
         )
         self._measure(y, self._emitted - self._first, until - self._first)
         start = self._emitted * hop_length - base
@@ -304,6 +324,8 @@ class StreamingInverter:
         assert self._magnitude is not None
         D = spectrogram.stft(y, self._config.n_fft, self._config.hop_length)
         target, reached = self._magnitude[:, :, first:stop], np.abs(D[:, :, first:stop])
+        if self._config.inversion == "content":  # which holds the levels of bands only
+            target, reached = (np.sqrt(self._filters @ np.square(M)) for M in (target, reached))
         self._error += float(np.sum(np.square(reached - target), dtype=np.float64))
         self._energy += float(np.sum(np.square(target), dtype=np.float64))
 

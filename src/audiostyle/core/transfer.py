@@ -22,6 +22,7 @@ from audiostyle.core.notebook import progress_bar
 from audiostyle.core.style import AnalyzedStyle, Style, analyze_style, analyze_styles, to_styles
 from audiostyle.core.synthesis import synthesize
 from audiostyle.core.windowed import WindowedOptimization
+from audiostyle.dsp.level_model import quiet_level
 from audiostyle.dsp.normalized_stream import NormalizedStream, check_frames
 from audiostyle.dsp.preview import PREVIEW_FRAMES, SpectrogramPreview
 from audiostyle.errors import ConfigError, OutputError
@@ -356,13 +357,11 @@ class StyleTransfer:
             windows.run(optimized, S_content)
 
             report(Stage("inversion"))
+            levels = style.levels
+            quiet = None if levels is None else quiet_level(levels.quiet, config.top_db)
+            segments = windows.segments(optimized)
             matched, convergence = synthesize(
-                content,
-                windows.segments(optimized),
-                buffer,
-                S_result,
-                config,
-                float_output=float_output,
+                content, segments, buffer, S_result, config, quiet, float_output=float_output
             )
         timer.lap("inversion")
 

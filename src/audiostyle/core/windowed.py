@@ -11,7 +11,7 @@ import numpy as np
 from audiostyle.arrays import Array
 from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.audio.streams import StreamReader
-from audiostyle.core.initialization import InitialSpectrogram, Initializer
+from audiostyle.core.initialization import Initializer, InitialSpectrogram
 from audiostyle.core.style import AnalyzedStyle
 from audiostyle.core.synthesis import SpectrogramSegment
 from audiostyle.dsp import spectrogram

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp.notes import NoteRoll, note_features
+from audiostyle.dsp.spectrogram import REFERENCE_POWER
 from audiostyle.utils.lazy_imports import load_librosa
 
 ONSET_CLASSES = (0.0, 0.035, 0.07, 0.128, 0.22, 0.37, 0.6, 0.93, 1.4, 2.1)  # centres, in s
@@ -47,6 +48,8 @@ class LevelStatistics:
     squares : np.ndarray [shape=(n_mels,), dB^2]
     class_weights, class_levels : np.ndarray [shape=(prominences, onsets, n_mels)]
         Weights of the classes, and weighted levels.
+    quiet : np.ndarray [shape=(2,), non-negative]
+        Mel power of bands below the floor of the analysis, and their number.
     """
 
     features: Array
@@ -54,6 +57,7 @@ class LevelStatistics:
     squares: Array
     class_weights: Array
     class_levels: Array
+    quiet: Array
 
     def __add__(self, other: LevelStatistics) -> LevelStatistics:
         names = [field.name for field in fields(self)]
@@ -69,9 +73,7 @@ class LevelStatistics:
         return float(self.features[0, 0, 0])
 
 
-def blend_levels(
-    styles: Sequence[LevelStatistics], weights: Sequence[float]
-) -> LevelStatistics:
+def blend_levels(styles: Sequence[LevelStatistics], weights: Sequence[float]) -> LevelStatistics:
     """Return sums over as many frames as those of all styles, in proportion to the weights."""
     n = sum(style.n_frames for style in styles) / sum(weights)
     first, *others = (
@@ -100,8 +102,8 @@ def analyze_levels(S: Array, roll: NoteRoll, config: TransferConfig) -> LevelAna
     )
 
 
-def measure_levels(clip: LevelAnalysis) -> LevelStatistics:
-    """Sum a clip for the models."""
+def measure_levels(clip: LevelAnalysis, quiet: Array | None = None) -> LevelStatistics:
+    """Sum a clip for the models; `quiet` is that of `quiet_power`."""
     S = clip.S.astype(np.float32)
     X = np.ascontiguousarray(clip.features.transpose(1, 2, 0))  # (n_mels, t, k)
     weights = clip.by_prominence
@@ -112,7 +114,28 @@ def measure_levels(clip: LevelAnalysis) -> LevelStatistics:
         np.sum(np.square(S, dtype=np.float64), axis=1),
         np.asarray((weights @ on).transpose(0, 2, 1), np.float64),
         np.asarray(((weights * S) @ on).transpose(0, 2, 1), np.float64),
+        np.zeros(2) if quiet is None else quiet,
     )
+
+
+def quiet_power(mel: Array, top_db: float) -> Array:
+    """Power of the bands below the floor of the analysis, and their number [shape=(2,)].
+
+    Parameters
+    ----------
+    mel : np.ndarray [shape=(n_mels, t), non-negative]
+    top_db : float > 0, in dB
+    """
+    below = mel[mel < REFERENCE_POWER * 10.0 ** (-top_db / 10)]
+    return np.array([below.sum(dtype=np.float64), below.size])
+
+
+def quiet_level(quiet: Array, top_db: float) -> float:
+    """Mean level of the bands of `quiet_power`, in dB; the floor if there are none."""
+    power, n = quiet
+    floor = REFERENCE_POWER * 10.0 ** (-top_db / 10)
+    mean = np.clip(power / n, REFERENCE_POWER * 1e-16, floor) if n > 0 else floor
+    return float(10 * np.log10(mean / REFERENCE_POWER))
 
 
 def predict_levels(clip: LevelAnalysis, style: LevelStatistics) -> tuple[Array, float]:

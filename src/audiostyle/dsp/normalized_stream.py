@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import numpy as np
-
 from audiostyle.arrays import Array
 from audiostyle.audio.level import ActiveLevelMeter
 from audiostyle.audio.loudness import LoudnessMeter

@@ -20,11 +20,11 @@ import audiostyle
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.style import STATISTICS, AnalyzedStyle
+from audiostyle.dsp.level_model import LevelStatistics
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.files.record import package_versions, to_json_value
 from audiostyle.files.style_file_check import REMEDY, check_arrays
 from audiostyle.files.style_source import StyleSource
-from audiostyle.dsp.level_model import LevelStatistics
 from audiostyle.nn import weights
 from audiostyle.nn.style_statistics import StyleStatistics
 from audiostyle.utils.atomic_files import Staging
@@ -55,9 +55,7 @@ class SavedStyle:
             part[name] = array
         parts["statistics"]["n_frames"] = int(parts["statistics"]["n_frames"])
         levels = LevelStatistics(**parts["levels"]) if parts["levels"] else None
-        return AnalyzedStyle(
-            StyleStatistics(**parts["statistics"]), levels, parts["y"], parts["S"]
-        )
+        return AnalyzedStyle(StyleStatistics(**parts["statistics"]), levels, parts["y"], parts["S"])
 
 
 def is_style_file(path: str | Path) -> bool:

@@ -77,13 +77,17 @@ def _expected_arrays(config: TransferConfig, layers: Mapping[str, int]) -> dict[
         "y": _Expected((exactly(1), range(1, 1 + seconds))),
     }
     if config.init == "notes":
-        k, classes = exactly(N_FEATURES), (exactly(len(PROMINENCE_CLASSES)), exactly(len(ONSET_CLASSES)))
+        k, classes = (
+            exactly(N_FEATURES),
+            (exactly(len(PROMINENCE_CLASSES)), exactly(len(ONSET_CLASSES))),
+        )
         table |= {
             "levels/features": _Expected((mel, k, k), "float64"),
             "levels/levels": _Expected((mel, k), "float64"),
             "levels/squares": _Expected((mel,), "float64", 0.0),
             "levels/class_weights": _Expected((*classes, mel), "float64", 0.0),
             "levels/class_levels": _Expected((*classes, mel), "float64"),
+            "levels/quiet": _Expected((exactly(2),), "float64", 0.0),
         }
     for layer, bands in layers.items():
         few = range(1, bands + 1)  # a layer with few rows has fewer bands

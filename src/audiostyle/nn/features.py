@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from audiostyle.arrays import Array, Tensor
-from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.audio.level import to_mono
 from audiostyle.audio.resampling import resample
+from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.level_model import LevelAnalysis, analyze_levels
 from audiostyle.dsp.notes import align_posteriors, make_roll
