@@ -20,6 +20,7 @@ from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.synthesis import SpectrogramSegment, Synthesizer
 from audiostyle.dsp import spectrogram
+from audiostyle.dsp.level_model import quiet_level, quiet_power
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.evaluation.baselines import make_baselines
 from audiostyle.evaluation.scores import PairEvaluator

@@ -60,10 +60,12 @@ class LevelStatistics:
     quiet: Array
 
     def __add__(self, other: LevelStatistics) -> LevelStatistics:
+        """Add the sums of other frames."""
         names = [field.name for field in fields(self)]
         return LevelStatistics(*(getattr(self, name) + getattr(other, name) for name in names))
 
     def __rmul__(self, factor: float) -> LevelStatistics:
+        """Return the sums over `factor` times as many frames."""
         names = [field.name for field in fields(self)]
         return LevelStatistics(*(factor * getattr(self, name) for name in names))
 
