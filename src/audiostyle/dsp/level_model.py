@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp.notes import NoteRoll, note_features
-from audiostyle.dsp.spectrogram import REFERENCE_POWER
+from audiostyle.dsp.spectrogram import REFERENCE_POWER, db_to_power
 from audiostyle.utils.lazy_imports import load_librosa
 
 ONSET_CLASSES = (0.0, 0.035, 0.07, 0.128, 0.22, 0.37, 0.6, 0.93, 1.4, 2.1)  # centres, in s
@@ -29,6 +29,7 @@ SMOOTH_BANDS = 20 / 256  # deviation of the Gaussian that smooths the models ove
 RIDGE = 10.0  # frames' worth of features without effect
 PRIOR = 3.0  # frames' worth of the mean over time, in classes with few frames
 GAIN_LIMIT_DB = 45.0
+ENVELOPE_BANDS, ENVELOPE_LIMIT_DB = 4 / 256, 30.0  # of the gain that needs no notes
 NOTE_SHARE = 0.7  # of the levels predicted from notes, where these explain both clips
 SCALE_FLOOR = 0.3  # of the deviation of a feature
 EXPLAINED = (0.15, 0.5)  # shares of the variance from which they count, and count fully
@@ -46,6 +47,8 @@ class LevelStatistics:
     levels : np.ndarray [shape=(n_mels, k), dB]
         Products of note features and levels.
     squares : np.ndarray [shape=(n_mels,), dB^2]
+    power : np.ndarray [shape=(n_mels,), non-negative]
+        Mel power.
     class_weights, class_levels : np.ndarray [shape=(prominences, onsets, n_mels)]
         Weights of the classes, and weighted levels.
     quiet : np.ndarray [shape=(2,), non-negative]
@@ -55,6 +58,7 @@ class LevelStatistics:
     features: Array
     levels: Array
     squares: Array
+    power: Array
     class_weights: Array
     class_levels: Array
     quiet: Array
@@ -114,6 +118,7 @@ def measure_levels(clip: LevelAnalysis, quiet: Array | None = None) -> LevelStat
         np.asarray(X.transpose(0, 2, 1) @ X, np.float64),
         np.asarray((X.transpose(0, 2, 1) @ S[:, :, None])[..., 0], np.float64),
         np.sum(np.square(S, dtype=np.float64), axis=1),
+        db_to_power(S).sum(axis=1, dtype=np.float64),
         np.asarray((weights @ on).transpose(0, 2, 1), np.float64),
         np.asarray(((weights * S) @ on).transpose(0, 2, 1), np.float64),
         np.zeros(2) if quiet is None else quiet,
@@ -154,12 +159,14 @@ def predict_levels(clip: LevelAnalysis, style: LevelStatistics) -> tuple[Array, 
     low, high = EXPLAINED
     trust = np.clip((np.array([explained, fit_notes(own)[1]]) - low) / (high - low), 0.0, 1.0)
     confidence = float(trust.prod())
-    S = clip.S + conditional_gain(clip, own, style)
-    share = NOTE_SHARE * confidence
-    if share > 0:
+    S = clip.S + envelope_gain(own, style)[:, None]
+    if confidence > 0:
         X = clip.features.transpose(1, 2, 0)
-        S = (1 - share) * S + share * (X @ coefficients[:, :, None].astype(np.float32))[..., 0]
-    return np.asarray(match_spread(S, style), np.float32), confidence
+        by_note = (X @ coefficients[:, :, None].astype(np.float32))[..., 0]
+        by_class = clip.S + conditional_gain(clip, own, style)
+        informed = match_spread(NOTE_SHARE * by_note + (1 - NOTE_SHARE) * by_class, style)
+        S = (1 - confidence) * S + confidence * informed
+    return np.asarray(S, np.float32), confidence
 
 
 def fit_notes(statistics: LevelStatistics) -> tuple[Array, float]:
@@ -193,6 +200,14 @@ def fit_notes(statistics: LevelStatistics) -> tuple[Array, float]:
         + np.einsum("bk,bkl,bl->b", coefficients, statistics.features, coefficients)
     ).sum()
     return coefficients, float(np.clip(1 - error / max(variance, 1e-9), 0.0, 1.0))
+
+
+def envelope_gain(own: LevelStatistics, style: LevelStatistics) -> Array:
+    """Gain [shape=(n_mels,), dB] from the long-term spectral envelope to that of the style."""
+    means = [np.maximum(one.power / one.n_frames, 1e-6) for one in (own, style)]
+    gain = 10 * np.log10(means[1] / means[0])
+    gain = gaussian_filter1d(gain, ENVELOPE_BANDS * len(gain), mode="nearest")
+    return np.clip(gain, -ENVELOPE_LIMIT_DB, ENVELOPE_LIMIT_DB)
 
 
 def conditional_gain(clip: LevelAnalysis, own: LevelStatistics, style: LevelStatistics) -> Array:

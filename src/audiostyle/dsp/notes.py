@@ -18,7 +18,7 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 
 N_KEYS, LOWEST_KEY = 88, 21  # of a piano; MIDI number of the lowest
-NOTE_THRESHOLD, ONSET_THRESHOLD = 0.4, 0.6  # of the posteriors
+NOTE_THRESHOLD, ONSET_THRESHOLD = 0.3, 0.6  # of the posteriors
 VELOCITY_PARTIALS, VELOCITY_SECONDS = 3, 0.1  # whose power after the onset is the velocity
 N_PARTIALS = 40
 DECAYS_SECONDS = (0.1, 0.4, 1.5)  # after the onset, while the note sounds

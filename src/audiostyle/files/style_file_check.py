@@ -84,6 +84,7 @@ def _expected_arrays(config: TransferConfig, layers: Mapping[str, int]) -> dict[
         table |= {
             "levels/features": _Expected((mel, k, k), "float64"),
             "levels/levels": _Expected((mel, k), "float64"),
+            "levels/power": _Expected((mel,), "float64", 0.0),
             "levels/squares": _Expected((mel,), "float64", 0.0),
             "levels/class_weights": _Expected((*classes, mel), "float64", 0.0),
             "levels/class_levels": _Expected((*classes, mel), "float64"),

@@ -26,6 +26,9 @@ Axes = dict[str, tuple[Array, Array, Array]]
 Layers = dict[str, Tensor]  # activations, or the gradients by them, by the name of the layer
 Distances = dict[str, style_losses.StyleDistance]
 
+# Statistics over all frames mix what notes tell apart: where the levels at the notes are known, they
+# would undo them. Share of each term that is given up at full confidence.
+YIELD = {"style": 0.75, "music": 0.75, "texture": 1.0}
 MIN_PAIR_DISTANCE = 0.02  # content and style closer than this are not scaled up
 
 
@@ -61,8 +64,7 @@ class StyleObjective:
 
         `S_content`, `S_init` and `S_target` have the shape (batch, n_mels, t), in dB. `features`
         holds the statistics of `S_content` and the content features of `S_target`, which is so far
-        from the content towards `S_init` as `confidence` [shape=(batch,)] says. So far, texture is
-        left as it is: it would undo what is known of notes.
+        from the content towards `S_init` as `confidence` [shape=(batch,)] says.
 
         Where ``strength < 1``, the target statistics lie on the straight line from the content's
         own (strength 0) to those of the style (strength 1), so that at strength 0 the content
@@ -82,7 +84,8 @@ class StyleObjective:
                 distance = np.maximum(distances.numpy(), MIN_PAIR_DISTANCE)
                 scale[:, TERMS.index(name)] = 1.0 / distance
             scale[:, n_terms:] = scale[:, [TERMS.index("style")]]
-        scale[:, TERMS.index("texture")] *= 1 - confidence
+        for term, share in YIELD.items():
+            scale[:, TERMS.index(term)] *= 1 - share * confidence
         data["scale"] = tf.constant(scale)
         if config.strength < 1:
             s = config.strength
@@ -154,10 +157,11 @@ class StyleObjective:
         return total, (direct + through_networks) * self.config.top_db, scaled
 
     def _content_data(self, S_content: Array, S_target: Array, content: NetworkFeatures) -> Data:
-        S = tf.constant(S_content)
-        data = {f"target/{name}": loss.target(S) for name, loss in self._content_losses.items()}
-        if "pitch" in self._content_losses:  # attacks and rhythm stay those of the content
-            data["target/pitch"] = self._content_losses["pitch"].target(tf.constant(S_target))
+        S, shipped = tf.constant(S_content), tf.constant(S_target)
+        data = {
+            f"target/{name}": loss.target(shipped if name in loss_registry.SHIPPED else S)
+            for name, loss in self._content_losses.items()
+        }
         for name, A in content.features.items():
             data[f"features/{name}"] = A
             energy = tf.reduce_sum(tf.square(tf.cast(A, tf.float32)), axis=(1, 2, 3))
