@@ -51,7 +51,7 @@ class TransferConfig:
         "Amount of style, from the unchanged content (0) to the full style (1).",
         bounds=(0.0, 1.0),
     )
-    content_weight: float = _weight(1.0, "Weight alpha of the content loss.")
+    content_weight: float = _weight(0.3, "Weight alpha of the content loss.")
     style_weight: float = _weight(1.0, "Weight beta of the style loss.")
     style_norm: str = option(
         "pair",
@@ -62,7 +62,7 @@ class TransferConfig:
         choices=("pair", "target"),
     )
     texture_weight: float = _weight(
-        0.5,
+        1.5,
         "Weight of the texture loss: how the levels of broad bands vary together and over time.",
     )
     music_weight: float = _weight(
@@ -286,6 +286,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {},
     "best": {"iterations": 40},
     "classic": {
+        "content_weight": 1.0,
         "style_norm": "target",
         **{f"{term}_weight": 0.0 for term in TERMS[2:]},
         "style_statistic": "gram",

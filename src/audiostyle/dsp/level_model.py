@@ -32,7 +32,7 @@ GAIN_LIMIT_DB = 45.0
 ENVELOPE_BANDS, ENVELOPE_LIMIT_DB = 4 / 256, 30.0  # of the gain that needs no notes
 NOTE_SHARE = 0.7  # of the levels predicted from notes, where these explain both clips
 SCALE_FLOOR = 0.3  # of the deviation of a feature
-EXPLAINED = (0.15, 0.5)  # shares of the variance from which they count, and count fully
+EXPLAINED = (0.25, 0.55)  # shares of the variance from which they count, and count fully
 SPREAD_LIMIT = 1.3  # factor
 
 
