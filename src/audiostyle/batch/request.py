@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from audiostyle.errors import ConfigError
 from audiostyle.files.request import TransferRequest
@@ -30,6 +31,9 @@ class BatchRequest:
     limit: int | None = None
     shuffle: bool = False
     name: str = "{content}__{style}.wav"
+    vary: dict[str, list[Any]] = field(default_factory=dict)  # values by parameter, or "preset"
+    # Given apart from the preset; None: those in which the configuration differs from it.
+    overrides: dict[str, Any] | None = None
     start: float = 0.0
     duration: float | None = None
     preview: float | None = None
@@ -52,9 +56,11 @@ class BatchRequest:
         if self.deterministic and not self.threads:
             self.threads = 1
 
-    def transfer_request(self, content: Path, style: Path, output: Path) -> TransferRequest:
+    def transfer_request(
+        self, content: Path, style: Path, output: Path, preset: str | None
+    ) -> TransferRequest:
         """Return the request of a single transfer; the plan checks what it may replace."""
-        options = {name: getattr(self, name) for name in SHARED_OPTIONS}
+        options = {**{name: getattr(self, name) for name in SHARED_OPTIONS}, "preset": preset}
         return TransferRequest(content, [style], output, [1.0], force=True, **options)
 
     def check(self) -> None:

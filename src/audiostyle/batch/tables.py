@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from audiostyle.config.transfer_config import preset_parameters
+from audiostyle.config.variants import format_parameter
 from audiostyle.evaluation.intervals import bootstrap_interval
 
 Row = Mapping[str, Any]
@@ -54,13 +55,6 @@ class Settings:
         if name in row["parameters"]:
             return format_parameter(row["parameters"][name])
         return format_parameter(preset_parameters(row["preset"]).get(name))
-
-
-def format_parameter(value: Any) -> str:
-    """Write the value of a parameter as its option takes it."""
-    if isinstance(value, dict):
-        return ",".join(f"{name}={weight:g}" for name, weight in value.items())
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class ResultsTable:

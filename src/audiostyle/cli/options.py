@@ -275,6 +275,12 @@ def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
 
     Returns the preset and the configuration.
     """
+    preset, values = take_parameters(options)
+    return preset, TransferConfig.from_preset(preset, **values)
+
+
+def take_parameters(options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Do the same as `take_config`, but return the preset and the parameters that were given."""
     plugins = options.pop("plugins")
     if plugins:
         from audiostyle.config.plugins import load_plugin
@@ -283,13 +289,21 @@ def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
             load_plugin(plugin)
     names = {field.name for field in dataclasses.fields(TransferConfig)}
     parameters = {name: options.pop(name) for name in list(options) if name in names}
-    return build_config(options.pop("preset"), options.pop("config_file"), parameters)
+    return merge_parameters(options.pop("preset"), options.pop("config_file"), parameters)
 
 
 def build_config(
     preset: str | None, config_file: str | None, options: dict[str, Any]
 ) -> tuple[str, TransferConfig]:
-    """Return preset and configuration: `options` override the file, the file the preset.
+    """Return preset and configuration; see `merge_parameters`."""
+    chosen, values = merge_parameters(preset, config_file, options)
+    return chosen, TransferConfig.from_preset(chosen, **values)
+
+
+def merge_parameters(
+    preset: str | None, config_file: str | None, options: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return preset and parameters: `options` override the file, the file the preset.
 
     An option of None was not given.
     """
@@ -299,8 +313,7 @@ def build_config(
             load_record(config_file).values if is_record(config_file) else load_toml(config_file)
         )
     from_file = values.pop("preset", "balanced")
-    chosen = preset or from_file
     values.update({name: value for name, value in options.items() if value is not None})
     if "network" in values:
         find_network(values["network"])
-    return chosen, TransferConfig.from_preset(chosen, **values)
+    return preset or from_file, values

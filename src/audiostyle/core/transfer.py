@@ -18,6 +18,7 @@ from audiostyle.audio.loudness import LoudnessMatchedStream
 from audiostyle.audio.reader import FileSource
 from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.config.variants import networks_key
 from audiostyle.core.notebook import progress_bar
 from audiostyle.core.style import AnalyzedStyle, Style, analyze_style, analyze_styles, to_styles
 from audiostyle.core.synthesis import synthesize
@@ -273,6 +274,23 @@ class StyleTransfer:
         self.config = config or TransferConfig()
         self._device_options = device, threads
         self._loaded: tuple[SpectrogramOptimizer, Device] | None = None
+
+    def with_config(self, config: TransferConfig) -> StyleTransfer:
+        """Return a transfer with other parameters, which shares the networks if they are the same.
+
+        Parameters
+        ----------
+        config : TransferConfig
+
+        Returns
+        -------
+        StyleTransfer
+        """
+        other = StyleTransfer(config, *self._device_options)
+        if networks_key(config) == networks_key(self.config):
+            optimizer, device = self._load()
+            other._loaded = optimizer.with_config(config), device
+        return other
 
     def analyze_style(self, style: Style, callback: Callback | None = None) -> AnalyzedStyle:
         """Analyse a style once, to use it in several transfers as `Style.analyzed`.
