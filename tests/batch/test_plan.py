@@ -40,18 +40,6 @@ def test_only_missing_or_changed_pairs_are_computed_again(gtzan_folder: Path) ->
     assert {name for name in first if first[name] != second[name]} == changed
 
 
-def test_a_changed_parameter_recomputes_all_pairs(
-    gtzan_folder: Path,
-) -> None:
-    assert run() == 0
-    first = sounds(Path("out"))
-    assert run("--strength", "0.5") == 0
-    assert len(computed()) == 18
-    second = sounds(Path("out"))
-    assert first.keys() == second.keys()
-    assert not [name for name in first if first[name] == second[name]]
-
-
 def test_every_kind_of_bad_input_costs_only_its_pairs(gtzan_folder: Path) -> None:
     jazz = Path("genres/jazz")
     sf.write(jazz / "short.wav", make_tones(0.3, GTZAN_SR), GTZAN_SR)

@@ -11,8 +11,8 @@ import pytest
 import soundfile as sf
 
 from audiostyle.batch import worker
-from audiostyle.core import sweep
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core import sweep
 from audiostyle.errors import DeviceError
 from tests.conftest import make_tones
 from tests.support.fakes import GTZAN_SR, journal_lines, rows, run, sounds

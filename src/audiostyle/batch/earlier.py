@@ -40,7 +40,8 @@ def find_difference(
     """
     if not output.exists():
         return None
-    new = {"preset": variant.preset, "parameters": variant.config.to_dict()}
+    old: dict[str, Any]
+    new: dict[str, Any] = {"preset": variant.preset, "parameters": variant.config.to_dict()}
     try:
         record = json.loads(record_path(output).read_bytes())
         used = {digest for _, clips in input_digests(record) for digest in clips}

@@ -19,9 +19,11 @@ from pathlib import Path
 
 from audiostyle.audio.folder import (
     OUTPUT,
+    OWN,
     STYLE,
     FolderFiles,
     SkippedFile,
+    is_own_output,
     list_folder,
     no_clips_error,
     reason_to_skip,
@@ -220,7 +222,8 @@ def _expand_glob(pattern: str, exclude: Path | None) -> FolderFiles:
     tail = ["**", *filter(None, below[0].split("/"))] if below else ["**"]
     for path in map(Path, sorted(glob.glob(before)) if before else [""]):
         if not os.path.isdir(path):
-            files.add(path, reason_to_skip(path.name), named=True)
+            reason = reason_to_skip(path.name) or (OWN if is_own_output(path) else "")
+            files.add(path, reason, named=True)
             continue
         found = list_folder(path, exclude)
         listed = [(clip, "") for clip in found.clips]

@@ -57,7 +57,7 @@ class BatchRequest:
             self.threads = 1
 
     def transfer_request(
-        self, content: Path, style: Path, output: Path, preset: str | None
+        self, content: Path, style: Path, output: Path, preset: str | None = None
     ) -> TransferRequest:
         """Return the request of a single transfer; the plan checks what it may replace."""
         options = {**{name: getattr(self, name) for name in SHARED_OPTIONS}, "preset": preset}

@@ -108,13 +108,13 @@ def run_batch(
         Where the pairs are computed; by default in this process.
     **options
         Fields of `audiostyle.batch.request.BatchRequest`: ``pair`` (``product``, ``zip``,
-        ``random:N`` or ``csv:FILE``), ``by`` (``clip``, or ``genre`` to make one style of all clips
-        of a genre), ``content_genre``, ``style_genre``, ``exclude`` (patterns), ``limit``,
-        ``shuffle``, ``name`` (template of the output names), ``vary`` (values of parameters or of
-        ``preset``, by name: every pair is computed with all combinations), ``evaluate``, ``allow_failed``,
-        ``retry_failed``, ``force``, ``shard`` (such as ``2/8``), ``verbose``; and as for
-        `transfer_file` ``start``, ``duration``, ``preview``, ``subtype``, ``device``, ``threads``,
-        ``deterministic`` and ``preset``.
+        ``random:N`` or ``csv:FILE``), ``vary`` (values by the name of a parameter, or of
+        ``preset``: all their combinations are computed), ``by`` (``clip``, or ``genre`` to make one
+        style of all clips of a genre), ``content_genre``, ``style_genre``, ``exclude`` (patterns),
+        ``limit``, ``shuffle``, ``name`` (template of the output names), ``evaluate``,
+        ``allow_failed``, ``retry_failed``, ``force``, ``shard`` (such as ``2/8``), ``verbose``; and
+        as for `transfer_file` ``start``, ``duration``, ``preview``, ``subtype``, ``device``,
+        ``threads``, ``deterministic`` and ``preset``.
 
     Returns
     -------
@@ -224,9 +224,7 @@ def _write_results(journal: Journal, plan: BatchPlan, rows: results.ResultRows) 
         results.write_skipped(folder, plan.skipped)
 
 
-def _make_engine(
-    engine: Engine | Cluster | None, request: BatchRequest, plan: BatchPlan
-) -> Engine:
+def _make_engine(engine: Engine | Cluster | None, request: BatchRequest, plan: BatchPlan) -> Engine:
     if isinstance(engine, Cluster):
         from audiostyle.batch.ray.engine import RayEngine
 

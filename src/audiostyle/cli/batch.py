@@ -59,11 +59,12 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     paths, one per line, relative to the list) or a file; STYLE may also be a style file. The layout
     of GTZAN is supported: --content-genre jazz --style-genre classical. All inputs are checked
     first, and a broken one affects only its own pairs. FOLDER/journal.jsonl records which pairs are
-    done: the next run processes only what is missing, has failed, or whose input changed. Outputs
-    that were made with other parameters are kept unless --force is given. FOLDER/results.csv and FOLDER/results.jsonl hold one row per pair. Exit codes: 0 all
-    done; 1 some pairs failed or were kept; 2 usage error; 3 no pair succeeded; 4 disk full, device missing,
-    cluster unusable, or folder in use (nothing is lost); 130 and 143 after a signal: the first
-    signal stops the current pair cleanly, the second at once.
+    done: the next run processes only what is missing, has failed, or whose input changed; an output
+    that was made with other parameters is kept unless --force is given. FOLDER/results.csv and
+    FOLDER/results.jsonl hold one row per pair. Exit codes: 0 all done; 1 some pairs failed, or some
+    outputs were kept; 2 usage error; 3 no pair succeeded; 4 disk full, device missing, cluster
+    unusable, or folder in use (nothing is lost); 130 and 143 after a signal: the first signal stops
+    the current pair cleanly, the second at once.
     """,
 )
 @click.argument("content", type=INPUT)
@@ -273,7 +274,9 @@ def _run(
                 progress.close()
             counts = {}
             for result in results:
-                counts = {name: result.count(name) for name in ("done", "failed", "pending", "kept")}
+                counts = {
+                    name: result.count(name) for name in ("done", "failed", "pending", "kept")
+                }
                 _echo_result(result, counts, console)
         publish({**counts, "event": "end", "exit_code": code})
     return code
@@ -296,15 +299,18 @@ def _echo_result(result: BatchResult, counts: dict[str, int], console: Console) 
 
 def _render_plan(plan: dict[str, Any]) -> str:
     """Write the event ``plan`` for people."""
+    from audiostyle.batch.earlier import kept_line
+
     more = f", {plan['to_evaluate']} to evaluate" if plan["to_evaluate"] else ""
-    kept = f"{len(plan['kept'])} kept as they are, " if plan["kept"] else ""
+    kept = Counter((entry["made_with"], entry["asked"]) for entry in plan["kept"])
+    stay = f"{len(plan['kept'])} kept as they are, " if kept else ""
     lines = [
         *plan["names"],
         *(f"cannot be done: {f['pair']} ({f['kind']}: {f['reason']})" for f in plan["failed"]),
         *plan["notes"],
-        *plan["kept_lines"],
+        *(kept_line(number, which) for which, number in kept.items()),
         f"{plan['pairs']} pairs: {plan['done']} done, {plan['to_compute']} to compute, "
-        f"{kept}{len(plan['failed'])} that cannot be done{more}",
+        f"{stay}{len(plan['failed'])} that cannot be done{more}",
         f"disk: about {plan['bytes_needed'] / 1e6:.1f} MB needed, "
         f"{plan['bytes_free'] / 1e6:.0f} MB free",
     ]
@@ -389,7 +395,6 @@ def _plan_event(plan: BatchPlan, names: bool) -> dict[str, Any]:
             {"pair": pair, "made_with": made, "asked": asked}
             for pair, (made, asked) in plan.kept.items()
         ],
-        "kept_lines": plan.kept_lines,
         "failed": plan.failed,
         "notes": plan.notes,
         "left_out": dict(Counter(entry["reason"] for entry in plan.skipped)),
