@@ -96,8 +96,8 @@ def is_own_output(path: Path) -> bool:
     """Tell whether a clip was made by an earlier run, whose record lies beside it."""
     try:
         record = json.loads(safe_read.read_file(path.with_name(path.name + ".json")))
-        return {"audiostyle", "output", "parameters"} <= record.keys()
-    except (OSError, ValueError, AttributeError, RecursionError):
+        return isinstance(record, dict) and {"audiostyle", "output", "parameters"} <= {*record}
+    except (OSError, ValueError, RecursionError):
         return False
 
 

@@ -70,12 +70,14 @@ def sweep(
 
     Parameters
     ----------
-    content, style, sr, callback, device, threads, progress
-        As for `audiostyle.transfer`; `progress` shows a bar for each take.
+    content, style, sr
+        As for `audiostyle.transfer`.
     vary : dict of str to sequence
         Values by the name of a field of `TransferConfig`, or of ``preset``.
     config : TransferConfig, optional
         All other parameters.
+    callback, device, threads, progress
+        As for `audiostyle.transfer`; `progress` shows a bar for each take.
 
     Yields
     ------
