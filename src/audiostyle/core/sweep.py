@@ -14,7 +14,7 @@ from audiostyle.core.style import AnalyzedStyle, Style, to_styles
 from audiostyle.core.transfer import StyleTransfer, TransferResult
 from audiostyle.events import Callback
 
-MAX_NETWORKS = 4  # that stay loaded; each needs about 100 MB and its own traces
+MAX_NETWORKS = 4  # that stay loaded; each needs about 70 MB and its own traces
 
 
 class TransferCache:
