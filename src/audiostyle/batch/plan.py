@@ -120,16 +120,17 @@ def make_batch_plan(
     pairs = [pair for pair in selected.pairs if shard is None or shard.contains(pair.id)]
     plan = BatchPlan(pairs, whole=selected.pairs, skipped=selected.skipped)
     infos, digests = _probe_inputs(pairs, state, plan)
-    variants = {pair.variant: result_parameters(request, pair.variant.config) for pair in pairs}
-    settings = {one: settings_hash(request, variants[one]) for one in variants}
+    variants = dict.fromkeys(pair.variant for pair in pairs)
+    parameters = {one: result_parameters(request, one.config) for one in variants}
+    settings = {one: settings_hash(request, parameters[one]) for one in variants}
     crashed: list[Job] = []
     notes = dict.fromkeys(selected.notes)  # in order, without repetitions
     for pair in pairs:
         usable, left_out = _skip_bad_clips(pair, infos)
         notes |= dict.fromkeys(left_out)
         inputs = [digests[path] for path in usable.style.clips]
-        parameters = variants[pair.variant]
-        fingerprint = journal.fingerprint(parameters, digests[pair.content.path], inputs)
+        made_with = parameters[pair.variant], digests[pair.content.path], inputs
+        fingerprint = journal.fingerprint(*made_with)
         known = state.pairs.get(pair.id, PairState())
         fault = _input_fault(usable, infos) or _lasting_failure(known, fingerprint, request)
         if fault:
@@ -139,21 +140,21 @@ def make_batch_plan(
         is_current = (known.status, known.fingerprint) == ("done", fingerprint)
         compute = request.force or not (is_current and output_exists(known, output))
         evaluate = request.evaluate and (compute or known.scores is None)
-        own = {os.path.abspath(path): digests[path] for path in usable.inputs}
-        if compute and not request.force:
-            seen = state.pairs.get(pair.id)
-            other = find_difference(output, seen, [*own.values()], request, pair.variant)
-            if other is not None:
-                plan.kept[pair.id] = other
-                continue
-        if not compute:
-            plan.done.append(pair.id)
         if compute or evaluate:
+            own = {os.path.abspath(path): digests[path] for path in usable.inputs}
+            if compute and not request.force:
+                seen = state.pairs.get(pair.id)
+                other = find_difference(output, seen, [*own.values()], request, pair.variant)
+                if other is not None:
+                    plan.kept[pair.id] = other
+                    continue
             size = _output_size(infos[pair.content.path], request)
             which = settings[pair.variant]
             job = Job(usable, output, fingerprint, own, compute, evaluate, *size, which)
             # A pair that may have crashed the process comes after all others.
             (crashed if known.starts else plan.jobs).append(job)
+        if not compute:
+            plan.done.append(pair.id)
     plan.jobs += crashed
     plan.notes += notes
     if not request.force:

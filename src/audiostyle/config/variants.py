@@ -81,11 +81,19 @@ class Variants:
             self._vary[name] = [values] if isinstance(values, (str, int, float)) else [*values]
             if not self._vary[name]:
                 raise ConfigError(f"vary {name}: names no value")
+        # A table may have 100,000 rows: their variants are made once, and are one object each.
+        self._rows: dict[tuple[tuple[str, Any], ...], list[Variant]] = {}
         self._made: dict[tuple[tuple[str, str], ...], Variant] = {}
         self.all = self.make({})
 
     def make(self, row: Mapping[str, Any]) -> list[Variant]:
         """Make the variants with the parameters of a row of a table; an empty cell changes none."""
+        key = tuple(row.items())
+        if key not in self._rows:
+            self._rows[key] = self._make(row)
+        return self._rows[key]
+
+    def _make(self, row: Mapping[str, Any]) -> list[Variant]:
         for name in row.keys() & self._vary.keys():
             raise ConfigError(f"{name} is a column and varies too: omit one")
         given = {name: value for name, value in row.items() if value != ""}
@@ -108,7 +116,6 @@ class Variants:
             config = TransferConfig.from_preset(str(base), **parameters)
         variant = Variant(config, preset)
         values = tuple((name, format_parameter(variant.parameters[name])) for name in names)
-        # One object each: there may be 100,000 pairs.
         return self._made.setdefault(values, replace(variant, values=values))
 
 
