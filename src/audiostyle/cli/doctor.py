@@ -27,8 +27,8 @@ NOT_USABLE = 4  # as `audiostyle batch` exits if a device, disk space or a packa
     "--json",
     help="""Check whether audiostyle works on this machine, and why it uses no GPU.
 
-    Checks Python and packages against the supported versions, threads, memory, disk, formats, the
-    digests of the weights, TensorFlow, its devices and its precision, and transfers the style of
+    Checks Python and packages against the supported versions, threads, memory, folders, formats,
+    figures, the digests of the weights, TensorFlow, its devices and its precision, and transfers the style of
     one second of sound. Each check is ok, a note (something could be better), absent (an optional
     package is not installed), or a fault. Exit codes: 0 audiostyle can be used; 4 it cannot.
     """,
