@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     help="""Apply the style of STYLE... to CONTENT.
 
     CONTENT is any file with sound that libsndfile or FFmpeg reads (WAV, FLAC, OGG, MP3, M4A, WebM
-    and others), at any sample rate, at least half a second long. Each STYLE is such a file, a folder whose clips together are one style
-    (a genre), or a style file (.style.npz) written by audiostyle style. The output keeps the
-    sample rate, channels, length and loudness of the content. OUTPUT.json records inputs,
-    parameters, versions and losses.
+    and others), at any sample rate, at least half a second long. Each STYLE is such a file, a
+    folder whose clips together are one style (a genre), or a style file (.style.npz) written by
+    audiostyle style. The output keeps the sample rate, channels, length and loudness of the
+    content. OUTPUT.json records inputs, parameters, versions and losses.
     """,
 )
 @click.argument("content", type=PATH)
