@@ -82,14 +82,14 @@ def invert_target(
         NormalizedStream(ArraySource(y, sr, "clip"), config) for y in (content, style, target)
     )
     D, D_target = (
-        stream.frame_reader().stft(0, stream.n_frames) for stream in (content_stream, target_stream)
+        stream.frame_reader(padded=True).stft(0, stream.n_frames + 2 * stream.pad_frames)
+        for stream in (content_stream, target_stream)
     )
     S_target = spectrogram.mel_db(spectrogram.channel_power(D_target), config)
     unused = np.zeros((1, 0), np.float32)
     samples = StyleSamples(style_stream.mel_mean(), unused, unused)
-    initializer = Initializer(
-        samples, content_stream.mel_mean(), content_stream.n_resampled, config
-    )
+    n = content_stream.n_resampled + 2 * content_stream.pad
+    initializer = Initializer(samples, content_stream.mel_mean(), n, config)
     segment = SpectrogramSegment(
         S_target, initializer.stft(D, 0), spectrogram.channel_power(D), last=True
     )

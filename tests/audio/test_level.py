@@ -141,3 +141,20 @@ def test_blocks_are_views_of_the_array() -> None:
     sizes = [block.shape[1] for block in audio_level.split_blocks(y)]
     assert sizes == [audio_level.BLOCK_SAMPLES, audio_level.BLOCK_SAMPLES, 1]
     assert all(block.base is y for block in audio_level.split_blocks(y))
+
+
+def test_mono_is_the_mean_unless_the_channels_cancel() -> None:
+    tones, noise = make_tones(), make_noise()
+    stereo = np.stack([tones, noise]).astype(np.float32)
+    np.testing.assert_array_equal(audio_level.to_mono(stereo), stereo.mean(axis=0))
+    np.testing.assert_array_equal(audio_level.to_mono(tones), tones.astype(np.float32))
+    np.testing.assert_array_equal(audio_level.to_mono(stereo[:1]), stereo[0])
+    silent = np.stack([tones, 0 * tones]).astype(np.float32)
+    np.testing.assert_array_equal(audio_level.to_mono(silent), silent.mean(axis=0))
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.2])
+def test_mono_of_channels_that_cancel_keeps_the_power(offset: float) -> None:
+    tones = make_tones()
+    y = np.stack([tones, -1.1 * tones]).astype(np.float32) + np.float32(offset)
+    np.testing.assert_array_equal(audio_level.to_mono(y), y[1])

@@ -133,30 +133,6 @@ def test_many_channels_keep_their_order(write_wav: Callable[..., Path]) -> None:
     np.testing.assert_allclose(reader.load_audio(write_wav("a.wav", y)).y, y, atol=LOSSLESS_ERROR)
 
 
-def test_find_clips_sorts_recurses_and_skips_hidden_files(tmp_path: Path) -> None:
-    names = ["b.wav", "a.FLAC", "sub/deep/c.mp3", "z.aif"]
-    others = ["._b.wav", ".hidden.wav", ".git/d.wav", "notes.txt", "wav", "o.wav.json"]
-    for name in names + others:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "folder.wav").mkdir()
-    found = reader.find_clips(tmp_path)
-    assert found == sorted(tmp_path / name for name in names)
-
-
-def test_find_clips_takes_a_hidden_folder_by_name(tmp_path: Path) -> None:
-    folder = tmp_path / ".clips"
-    folder.mkdir()
-    (folder / "a.wav").touch()
-    assert reader.find_clips(folder) == [folder / "a.wav"]
-
-
-def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").touch()
-    with pytest.raises(AudioFileError, match=r"holds no audio files \(\.3g2, .*\.wav"):
-        reader.find_clips(tmp_path)
-
-
 @pytest.mark.parametrize("extension", [".wav", ".flac", ".ogg", ".mp3"])
 @pytest.mark.parametrize(("start", "duration"), [(0.0, None), (0.1, 0.25), (0.1, 99.0)])
 def test_blocks_of_a_file_equal_the_loaded_array_on_every_pass(

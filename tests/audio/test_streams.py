@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from audiostyle.audio import level, loudness, streams
-from audiostyle.audio.streams import check_clip
+from audiostyle.audio.streams import check_clip, crop_stream, extend_stream
 from audiostyle.config.transfer_config import MAX_CHANNELS
 from audiostyle.errors import AudioFileError
 from tests.audio.test_level import cut
@@ -20,6 +21,15 @@ TOO_MANY = f"{MAX_CHANNELS + 1} channels; from 1 to {MAX_CHANNELS} are supported
 
 def clip(seconds: float = 1.0, sr: int = SR) -> Array:
     return np.stack([make_tones(seconds, sr), make_noise(seconds, sr)])
+
+
+def in_blocks(y: Array, sizes: list[int]) -> Iterator[Array]:
+    first = 0
+    for size in itertools.cycle(sizes):
+        if first >= y.shape[1]:
+            return
+        yield y[:, first : first + size]
+        first += size
 
 
 class Cut(streams.ArraySource):
@@ -121,3 +131,51 @@ def test_the_loudest_excerpt_equals_brute_force(seconds: float, offset: float) -
 
 def test_the_first_of_equal_excerpts_is_taken() -> None:
     assert streams.loudest_excerpt(Cut(np.zeros(SR), SR, "a"), 0.1) == (0, 2205)
+
+
+@pytest.mark.parametrize("sizes", [[100_000], [700, 5000], [1]])
+def test_a_sine_goes_on_beyond_both_ends_of_its_stream(sizes: list[int]) -> None:
+    n, pad, before = 5000, 1500, 2000
+    t = np.arange(-before, n + before)
+    y = (0.25 * np.stack([np.sin(0.125 * t + 0.7), np.cos(0.5 * t)])).astype(np.float32)
+    inner = y[:, before:-before]
+    extended = np.concatenate(list(extend_stream(in_blocks(inner, sizes), before, pad)), axis=1)
+    assert extended.shape == y.shape
+    np.testing.assert_array_equal(extended[:, before : before + n], inner)
+    fade = np.cos(0.5 * np.pi * (np.arange(pad) + 1) / (pad + 1)) ** 2
+    after = extended[:, before + n :]
+    np.testing.assert_allclose(after[:, :pad], fade * y[:, before + n :][:, :pad], atol=0.01)
+    np.testing.assert_allclose(
+        extended[:, before - pad : before],
+        (fade * y[:, :before][:, ::-1][:, :pad])[:, ::-1],
+        atol=0.01,
+    )
+    assert not extended[:, : before - pad].any() and not after[:, pad:].any()
+
+
+def test_silence_goes_on_as_silence_and_noise_gets_no_louder() -> None:
+    noise = np.random.default_rng(0).standard_normal((1, 4000)).astype(np.float32)
+    y = np.concatenate([np.zeros((1, 2000), np.float32), noise], axis=1)
+    extended = np.concatenate(list(extend_stream([y], 1000, 1000)), axis=1)
+    assert not extended[:, :3000].any()
+    assert 0 < np.abs(extended[:, -1000:]).max() <= np.abs(noise).max()
+    short = np.concatenate(list(extend_stream([y[:, 1990:2010]], 50, 50)), axis=1)
+    assert short.shape == (1, 120) and np.isfinite(short).all()
+    assert list(extend_stream([], 10, 10)) == []
+
+
+@pytest.mark.parametrize("sizes", [[100], [3], [1, 7]])
+def test_a_stream_is_cropped_to_the_sample(sizes: list[int]) -> None:
+    y = np.arange(40, dtype=np.float32).reshape(2, 20)
+    for first, n in ((0, 20), (3, 9), (0, 1), (19, 1)):
+        blocks = list(crop_stream(in_blocks(y, sizes), first, n))
+        np.testing.assert_array_equal(np.concatenate(blocks, axis=1), y[:, first : first + n])
+
+
+def test_samples_that_would_overflow_are_refused_in_one_line() -> None:
+    y = clip()
+    streams.check_clip(y * np.float32(1e9), SR, "loud")
+    with pytest.raises(
+        AudioFileError, match=r"huge: holds samples up to .*e\+3\d times full scale"
+    ):
+        streams.check_clip(y / np.abs(y).max() * np.float32(1e38), SR, "huge")

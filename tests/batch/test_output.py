@@ -57,7 +57,10 @@ def test_progress_is_one_line_per_pair_and_quiet_prints_nothing(
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert lines[0] == "3 pairs: 0 done before, 3 to compute, 0 that cannot be done"
+    assert [line.partition(" (")[0] for line in lines[:2]] == [
+        f"genres/{genre}: left out 3 files: 3 hidden" for genre in ("jazz", "classical")
+    ]
+    assert lines[2] == "3 pairs: 0 done before, 3 to compute, 0 that cannot be done"
     assert [line.split()[0] for line in lines if line.startswith("[")] == [
         f"[{i}/3]" for i in (1, 2, 3)
     ]

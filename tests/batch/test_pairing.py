@@ -6,13 +6,15 @@ import csv
 import itertools
 import os
 import random
+import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from audiostyle.batch import pairing
 from audiostyle.batch.inputs import BatchInput
-from audiostyle.errors import ConfigError, OutputError
+from audiostyle.errors import AudioFileError, ConfigError, OutputError
 
 TEMPLATE = "{content}__{style}.wav"
 
@@ -27,6 +29,13 @@ def touch(root: Path, *names: str) -> None:
 def source(key: str) -> BatchInput:
     path = Path("/inputs") / key
     return BatchInput(path.stem, path.parent.name, key, path, (path,))
+
+
+def name_pairs(pairs: list[pairing.InputPair], template: str = TEMPLATE) -> list[pairing.Pair]:
+    contents = {content.key: content for content, _ in pairs}
+    styles = {style.key: style for _, style in pairs}
+    names = pairing.OutputNames(template, [*contents.values()], [*styles.values()])
+    return pairing.name_pairs(pairs, names)
 
 
 def test_pairing_laws_hold_for_random_inputs() -> None:
@@ -51,18 +60,23 @@ def test_names_do_not_depend_on_order_and_limits_are_nested() -> None:
     contents = [source(f"jazz/j{i}.wav") for i in range(5)]
     styles = [source(f"classical/c{i}.wav") for i in range(4)]
     matched = pairing.pair_inputs(contents, styles, "product")
-    pairs = pairing.name_pairs(matched, TEMPLATE)
+    pairs = name_pairs(matched, TEMPLATE)
     for seed in range(5):
         shuffled = random.Random(seed).sample(matched, len(matched))
-        assert pairing.name_pairs(shuffled, TEMPLATE) == pairs
-        taken = [
-            {p.id for p in pairing.select_pairs(pairs, n, shuffle, seed)}
-            for shuffle in (False, True)
-            for n in range(1, 21)
-        ]
-        for smaller, larger in itertools.pairwise(taken):
-            assert smaller < larger or len(larger) == 1
-    assert pairing.select_pairs(pairs, 99, False, 0) == pairs
+        assert name_pairs(shuffled, TEMPLATE) == pairs
+    for how in ("product", "random:3"):
+        whole = pairing.pair_inputs(contents, styles, how)
+        for shuffle in (False, True):
+            taken = [
+                pairing.pair_inputs(contents, styles, how, 0, n, shuffle)
+                for n in range(1, len(whole) + 1)
+            ]
+            for n, (smaller, larger) in enumerate(itertools.pairwise(taken), 1):
+                assert len(smaller) == n and smaller == larger[:n]
+            assert {(c.key, s.key) for c, s in taken[-1]} == {(c.key, s.key) for c, s in whole}
+            assert shuffle or taken[-1] == whole
+    drawn = pairing.pair_inputs(contents, styles, "product", 0, 10, True)
+    assert drawn != pairing.pair_inputs(contents, styles, "product", 1, 10, True)
     in_order = [p.style.key for p in pairs]
     assert in_order == sorted(in_order)  # so that each style is analysed once
 
@@ -87,19 +101,55 @@ def test_pairs_from_a_table(tmp_path: Path) -> None:
         return [(c.key, s.key) for c, s in found]
 
     assert read_pairs(("b", "c.wav"), ("rock/a.wav", "x/c.wav"), ("jazz\\a.wav", "c")) == [
+        ("jazz/a.wav", "x/c.wav"),
         ("jazz/b.wav", "x/c.wav"),
         ("rock/a.wav", "x/c.wav"),
-        ("jazz/a.wav", "x/c.wav"),
     ]
     with pytest.raises(ConfigError, match=r"row 2: 'a' matches jazz/a.wav and rock/a.wav"):
         read_pairs(("a", "c"))
     with pytest.raises(ConfigError, match=r"row 3: clip 'z' is not known"):
         read_pairs(("b", "c"), ("z", "c"))
-    with pytest.raises(ConfigError, match="lists no pairs"):
+    with pytest.raises(ConfigError, match="row 3: content or style is empty"):
+        read_pairs(("b", "c"), ("b", ""))
+    with pytest.raises(AudioFileError, match="lists no pairs"):
         read_pairs()
     table.write_text("a,b\n")
     with pytest.raises(ConfigError, match="must name the columns content and style"):
         pairing.pair_inputs(contents, styles, f"csv:{table}")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", ", ", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_tables_as_spreadsheets_write_them(
+    delimiter: str, encoding: str, end: str, tmp_path: Path
+) -> None:
+    contents = [source("jazz/caf\u00e9.wav"), source("jazz/a;b.wav"), source("jazz/b.wav")]
+    styles = [source("x/c.wav")]
+    rows = [
+        ["Nr", " Style", "CONTENT "],
+        ["1", "c.wav", "caf\u00e9"],
+        [],
+        ["", "", ""],
+        ["2", "x/c.wav", '"a;b.wav"'],
+        ["3", str(styles[0].path), str(contents[2].path)],
+        ["4", "C", "Jazz/B.wav"],
+    ]
+    table = tmp_path / "pairs.csv"
+    table.write_bytes("".join(delimiter.join(row) + end for row in rows).encode(encoding))
+    found = pairing.pair_inputs(contents, styles, f"csv:{table}")
+    assert [c.key for c, _ in found] == ["jazz/a;b.wav", *["jazz/b.wav"] * 2, "jazz/caf\u00e9.wav"]
+    table.write_bytes(f"sep=;{end}content;style{end}b;c{end}".encode(encoding))
+    assert len(pairing.pair_inputs(contents, styles, f"csv:{table}")) == 1
+
+
+def test_cells_may_be_relative_to_the_table(tmp_path: Path) -> None:
+    touch(tmp_path, "songs/a.wav")
+    clip = tmp_path / "songs/a.wav"
+    contents = [BatchInput("a", "songs", "a.wav", clip, (clip,)), source("b/a.wav")]
+    (tmp_path / "pairs.csv").write_text("content,style\nsongs/a.wav,c\n")
+    how = f"csv:{tmp_path / 'pairs.csv'}"
+    assert pairing.pair_inputs(contents, [source("x/c.wav")], how)[0][0] is contents[0]
 
 
 @pytest.mark.parametrize(
@@ -140,21 +190,58 @@ def test_invalid_templates_are_refused(template: str, message: str) -> None:
     ("first", "second"),
     [("a/x.wav", "b/x.wav"), ("a/x.wav", "a/X.wav"), ("a/\u00e9.wav", "a/e\u0301.wav")],
 )
-def test_equal_names_are_refused_on_any_file_system(first: str, second: str) -> None:
-    matched = [(source(first), source("s/s.wav")), (source(second), source("s/s.wav"))]
-    with pytest.raises(OutputError, match=r"would be written for .* tell them apart with --name"):
-        pairing.name_pairs(matched, TEMPLATE)
+def test_inputs_of_one_name_get_an_id_on_any_file_system(first: str, second: str) -> None:
+    contents, style = [source(first), source(second), source("a/other.wav")], source("s/s.wav")
+    pairs = name_pairs([(content, style) for content in contents])
+    ids = {pair.content.key: pair.id for pair in pairs}
+    assert ids["a/other.wav"] == "other__s.wav"
+    for content in contents[:2]:
+        assert re.fullmatch(f"{content.name}-[0-9a-f]{{10}}__s\\.wav", ids[content.key])
+    names = pairing.OutputNames(TEMPLATE, contents, [style])
+    (note,) = names.notes
+    assert note.startswith("2 contents share their names") and ids[first][:-7] in note
+    # A name depends on all inputs, and not on the pairs that are selected.
+    assert [p.id for p in pairing.name_pairs([(contents[1], style)], names)] == [ids[second]]
+
+
+def test_every_collision_has_a_way_out_that_its_message_names() -> None:
+    ambiguous = [
+        (source("a/x__y.wav"), source("s/z.wav")),
+        (source("a/x.wav"), source("s/y__z.wav")),
+    ]
+    same = [(source("a/x.wav"), source("s/s.wav")), (source("a/y.wav"), source("s/s.wav"))]
+    for matched, template in ((ambiguous, TEMPLATE), (same, "{style}.flac"), (same, "one.wav")):
+        with pytest.raises(OutputError, match=r"would be written for .* tell them") as error:
+            name_pairs(matched, template)
+        (advice,) = re.findall(r'--name "(.*)"', str(error.value))
+        pairing.check_template(advice)
+        assert len({pair.id for pair in name_pairs(matched, advice)}) == 2
+    hidden = [(source("a/.x.wav"), source("s/s.wav"))]
+    with pytest.raises(OutputError, match="hidden or empty") as error:
+        name_pairs(hidden)
+    (advice,) = re.findall(r'--name "(.*)"', str(error.value))
+    assert [pair.id for pair in name_pairs(hidden, advice)] == ["_.x__s.wav"]
 
 
 def test_folders_in_a_template_distinguish_pairs() -> None:
     matched = [(source(f"{g}/x.wav"), source("s/s.wav")) for g in ("a", "b")]
-    pairs = pairing.name_pairs(matched, "{content_genre}/{content}__{style_genre}.flac")
+    pairs = name_pairs(matched, "{content_genre}/{content}__{style_genre}.flac")
     assert [p.id for p in pairs] == ["a/x__s.flac", "b/x__s.flac"]
 
 
-def test_long_names_are_refused() -> None:
-    with pytest.raises(OutputError, match="longer than 240 bytes"):
-        pairing.name_pairs([(source("a/" + "ä" * 120 + ".wav"), source("b/s.wav"))], TEMPLATE)
+@pytest.mark.parametrize("letter", ["x", "ä", "音", "\udcff"])
+def test_long_names_are_shortened_and_stay_distinct(letter: str) -> None:
+    n = 230 // len(os.fsencode(letter))
+    styles = [source(f"b/{letter * n}{i}.wav") for i in range(3)]
+    matched = [(source(f"a/{letter * n}.wav"), style) for style in styles]
+    names = [pair.id for pair in name_pairs(matched)]
+    assert len(set(names)) == 3
+    for name in names:
+        assert 230 < len(os.fsencode(name)) <= 240
+        assert name.endswith(".wav") and re.search("~[0-9a-f]{10}~", name)
+    assert name_pairs(matched[:1])[0].id == names[0]
+    (folder,) = name_pairs(matched[:1], "{content}{style}/{content_genre}.wav")
+    assert len(os.fsencode(folder.id.partition("/")[0])) <= 240 and folder.id.endswith("/a.wav")
 
 
 @pytest.mark.parametrize("link", ["same", "symbolic", "hard"])
@@ -166,7 +253,7 @@ def test_an_output_is_never_an_input(link: str, tmp_path: Path) -> None:
         BatchInput(n, "in", f"{n}.wav", tmp_path / f"in/{n}.wav", (tmp_path / f"in/{n}.wav",))
         for n in ("x", "s")
     )
-    pairs = pairing.name_pairs([(clip, style)], "{content}.wav")
+    pairs = name_pairs([(clip, style)], "{content}.wav")
     pairing.check_output_paths(pairs, out)
     if link == "same":
         out = tmp_path / "in"
@@ -179,8 +266,34 @@ def test_an_output_is_never_an_input(link: str, tmp_path: Path) -> None:
 
 
 def test_a_limit_is_positive_and_shuffle_needs_one() -> None:
-    pairs = pairing.name_pairs([(source("a/0.wav"), source("b/0.wav"))], TEMPLATE)
+    sides = [source("a/0.wav")], [source("b/0.wav")]
     with pytest.raises(ConfigError, match="limit=0 must be at least 1"):
-        pairing.select_pairs(pairs, 0, False, 0)
+        pairing.pair_inputs(*sides, "product", limit=0)
     with pytest.raises(ConfigError, match="give --limit too"):
-        pairing.select_pairs(pairs, None, True, 0)
+        pairing.pair_inputs(*sides, "product", shuffle=True)
+
+
+def test_a_limit_makes_no_more_pairs_than_it_takes() -> None:
+    """The inputs are so many that all of their pairs would fill the memory."""
+    clips = [source(f"a/{i}.wav") for i in range(20_000)]
+    for shuffle in (False, True):
+        tracemalloc.start()
+        pairs = pairing.pair_inputs(clips, clips, "product", 0, 5, shuffle)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(pairs) == 5 and all(c != s for c, s in pairs)
+        assert peak < 20e6  # a list of all pairs takes 25 GB
+
+
+def test_random_styles_are_those_of_a_draw_from_the_others() -> None:
+    """The draw is that of a list without the clip itself, which is not made."""
+    clips = [source(f"a/{i}.wav") for i in range(9)]
+    for content, style in pairing.pair_inputs(clips, clips, "random:1", 4):
+        others = [clip for clip in clips if clip != content]
+        assert style == random.Random(f"4/{content.key}").sample(others, 1)[0]
+
+
+def test_a_clip_and_itself_leave_no_pair() -> None:
+    clips = [source("a/0.wav")]
+    for how in ("product", "random:1"):
+        assert pairing.pair_inputs(clips, clips, how) == []

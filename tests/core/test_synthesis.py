@@ -51,7 +51,8 @@ def cut(S: np.ndarray, D: np.ndarray, edges: list[int]) -> Iterator[SpectrogramS
 
 def analysed(y: np.ndarray, sr: int, config: TransferConfig) -> tuple[NormalizedStream, np.ndarray]:
     recording = NormalizedStream(ArraySource(y, sr, "y"), config)
-    return recording, recording.frame_reader().stft(0, recording.n_frames)
+    n_frames = recording.n_frames + 2 * recording.pad_frames
+    return recording, recording.frame_reader(padded=True).stft(0, n_frames)
 
 
 def synthesize(
@@ -136,11 +137,11 @@ def test_the_loudness_of_the_content_is_kept() -> None:
 
 
 def test_peaks_are_limited_and_the_reduction_is_reported() -> None:
-    y = 8 * stereo(SR)
+    y = stereo(SR)
+    y *= np.float32(1.3 / np.abs(y).max())
     result = synthesize(y, SR)
-    assert np.abs(y).max() > 1
     assert np.abs(result.y).max() <= 1.0
-    assert result.reduction == pytest.approx(20 * np.log10(np.abs(y).max()), abs=0.1)
+    assert result.reduction == pytest.approx(20 * np.log10(1.3), abs=0.1)
 
 
 def test_equal_channels_stay_equal_and_silent_ones_stay_silent() -> None:
@@ -167,11 +168,12 @@ def inverted(config: TransferConfig, edges: list[int]) -> tuple[np.ndarray, floa
     y = make_music(n_frames * config.hop_length / SR)[None, : (n_frames - 1) * config.hop_length]
     recording, D = analysed(y, SR, config)
     S = spectrogram.mel_db(spectrogram.channel_power(D), config)
-    bands, frames = np.arange(len(S))[:, None], np.arange(n_frames)
+    bands, frames = np.arange(len(S))[:, None], np.arange(S.shape[1])
     S = np.asarray(S + 6 * np.sin(bands / 5) * np.cos(frames / 40), np.float32)
-    inverter = StreamingInverter(recording.n_resampled, config)
+    n = recording.n_resampled + 2 * recording.pad
+    inverter = StreamingInverter(n, config)
     blocks = list(inverter.run(cut(S, D, edges)))
-    assert sum(block.shape[1] for block in blocks) == recording.n_resampled
+    assert sum(block.shape[1] for block in blocks) == n
     return np.concatenate(blocks, axis=1), inverter.convergence
 
 

@@ -16,6 +16,7 @@ import pytest
 import audiostyle
 from audiostyle.doctor import checks
 from audiostyle.doctor.checks import CheckResult
+from audiostyle.errors import OutputError
 from audiostyle.nn import weights
 from tests.support.fakes import call
 
@@ -165,7 +166,6 @@ def test_extras_may_be_absent_and_developer_extras_are_skipped(
 ) -> None:
     found = installed(
         'ray<3,>=2; extra == "ray"',
-        'tensorflow[and-cuda]>=2; extra == "cuda"',
         'pytest; extra == "dev"',
         'audiostyle[ray]; extra == "dev"',
         "tomli; python_version < '3'",
@@ -173,8 +173,22 @@ def test_extras_may_be_absent_and_developer_extras_are_skipped(
     )
     assert found["ray (ray)"].state == "absent"
     assert found["ray (ray)"].remedy == "pip install 'audiostyle[ray]'"
-    assert found["tensorflow[and-cuda] (cuda)"].state == "ok"
-    assert set(found) == {"audiostyle", "python", "ray (ray)", "tensorflow[and-cuda] (cuda)"}
+    assert set(found) == {"audiostyle", "python", "ray (ray)"}
+
+
+def test_an_extra_of_a_package_is_there_if_all_that_it_adds_is(
+    installed: Callable[..., dict[str, CheckResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = {
+        "audiostyle": ['tensorflow[and-cuda]>=2; extra == "cuda"'],
+        "tensorflow": ["absl", 'cublas; extra == "and-cuda"', 'cudnn; extra == "and-cuda"'],
+    }
+    for more, state in (((), "absent"), (("cublas",), "absent"), (("cublas", "cudnn"), "ok")):
+        installed(tensorflow="2.16", **dict.fromkeys(more, "1"))
+        monkeypatch.setattr(checks, "requires", lines.__getitem__)
+        result = by_name(checks.check_packages())["tensorflow[and-cuda] (cuda)"]
+        assert (result.state, "cudnn" in result.text) == (state, state == "absent")
+        assert result.remedy == ("" if state == "ok" else "pip install 'audiostyle[cuda]'")
 
 
 def test_a_python_out_of_range_is_a_fault(installed: Callable[..., dict[str, CheckResult]]) -> None:
@@ -261,13 +275,17 @@ def test_a_full_or_unwritable_folder_is_reported(
     assert "No such file" in found["this folder"].text
 
 
-def test_folders_that_are_not_there_are_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_are_not_there_are_notes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail() -> str:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     monkeypatch.setattr(checks.tempfile, "gettempdir", fail)
     monkeypatch.setattr(checks.os, "getcwd", fail)
-    monkeypatch.setenv("HOME", "/nonexistent")
+    # Nobody can create a folder below a file, not even root.
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file" / "home"))
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     found = by_name(checks.check_resources())
     for name, remedy in (("temporary files", "TMPDIR"), ("this folder", "write"), ("home", "HOME")):
@@ -306,6 +324,27 @@ def test_ffmpeg_and_its_decoders_are_checked(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "av", None)
     result = by_name(checks.check_formats())["FFmpeg"]
     assert (result.state, result.remedy) == ("fault", "pip install --force-reinstall av")
+
+
+def test_figures_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = checks.check_figures()
+    assert (result.name, result.state) == ("figures", "ok")
+
+    def fail() -> None:
+        raise OutputError("figures cannot be drawn: no folder")
+
+    monkeypatch.setattr(checks, "load_matplotlib", fail)
+    result = checks.check_figures()
+    assert (result.state, "--plot" in result.remedy) == ("note", True)
+
+
+def test_an_interpreter_that_cannot_be_started_is_one_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks.sys, "executable", str(tmp_path / "none"))
+    (result,) = checks.run_selftest()
+    assert (result.name, result.state) == ("TensorFlow", "fault")
+    assert result.text == f"cannot start {tmp_path / 'none'} (No such file or directory)"
 
 
 def test_a_missing_libsndfile_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

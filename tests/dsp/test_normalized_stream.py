@@ -92,6 +92,22 @@ def test_frames_of_windows_equal_those_of_the_whole(
             np.testing.assert_array_equal(reader.stft(start, stop), whole[:, :, start:stop])
 
 
+@pytest.mark.parametrize("sr", [8000, SR, 44_100, 44_056, 48_000])
+def test_frames_of_the_clip_are_centred_as_those_of_librosa(sr: int) -> None:
+    y = np.stack([make_tones(1.0, sr), make_noise(1.0, sr)])
+    recording = NormalizedStream(ArraySource(y, sr, "y"), CONFIG)
+    whole, pad = everything(recording), recording.pad_frames
+    centred = spectrogram.stft(whole, CONFIG.n_fft, CONFIG.hop_length)
+    D = recording.frame_reader().stft(0, recording.n_frames)
+    padded = recording.frame_reader(padded=True).stft(0, recording.n_frames + 2 * pad)
+    assert D.shape == centred.shape
+    np.testing.assert_array_equal(D[:, :, 2:-4], centred[:, :, 2:-4])
+    np.testing.assert_array_equal(padded[:, :, pad:-pad], D)
+    blocks = np.concatenate(list(recording.padded_blocks()), axis=1)
+    np.testing.assert_array_equal(blocks[:, recording.pad : -recording.pad], whole)
+    assert whole.shape[1] == recording.n_resampled == blocks.shape[1] - 2 * recording.pad
+
+
 def everything(recording: NormalizedStream) -> Array:
     return np.concatenate(list(recording.normalized_blocks()), axis=1)
 
@@ -171,9 +187,7 @@ def test_the_mean_over_windows_equals_that_of_the_whole(
 ) -> None:
     small_windows(160, 48)
     recording = NormalizedStream(ArraySource(make_tones(seconds, sr), sr, "y"), CONFIG)
-    power = spectrogram.channel_power(
-        spectrogram.stft(everything(recording), CONFIG.n_fft, CONFIG.hop_length)
-    )
+    power = spectrogram.channel_power(recording.frame_reader().stft(0, recording.n_frames))
     mean = (spectrogram.mel_filters(CONFIG) @ power).mean(axis=1)
     np.testing.assert_allclose(recording.mel_mean(), mean, rtol=1e-4)
 

@@ -35,12 +35,13 @@ def tiny_transfer(tiny: TransferConfig) -> StyleTransfer:
 
 @pytest.fixture(scope="session")
 def genre(tmp_path_factory: pytest.TempPathFactory, tiny: TransferConfig) -> Path:
-    """Save the style of a folder of three clips, one of them broken, beside two contents."""
+    """Save the style of a folder of three clips, one of them broken, and a text."""
     root = tmp_path_factory.mktemp("style")
     (root / "genre").mkdir()
     sf.write(root / "genre" / "a.wav", make_noise(1.2), SR)
     sf.write(root / "genre" / "b.wav", make_noise(0.8, 16_000, seed=1), 16_000)
     (root / "genre" / "c.wav").write_text("no sound")
+    (root / "genre" / "notes.txt").touch()
     for i, base in enumerate((220.0, 330.0)):
         sf.write(root / f"content{i}.wav", make_tones(1.0, base=base), SR)
     make_style_file(root / "genre", root / "genre.style.npz", tiny)

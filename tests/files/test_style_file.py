@@ -33,7 +33,8 @@ def test_a_style_file_gives_the_same_result_as_its_folder(
     clips = [[Path(c["path"]).name for c in r["styles"][0]["clips"]] for r in records]
     assert clips == [["a.wav", "b.wav"]] * 2
     skipped = records[1]["styles"][0]["skipped"]
-    assert [c["path"] for c in skipped] == [str(genre / "genre" / "c.wav")]
+    assert skipped == records[0]["styles"][0]["skipped"]
+    assert [Path(c["path"]).name for c in skipped] == ["notes.txt", "c.wav"]
     assert len(records[1]["styles"][0]["sha256"]) == 64
 
 
@@ -133,7 +134,9 @@ def test_the_command_writes_the_file_once(
     out, err = capsys.readouterr()
     about = json.loads(out)
     assert [Path(c["path"]).name for c in about["clips"]] == ["a.wav", "b.wav"]
-    assert "skipped" in err and f"{tmp_path / 'g.style.npz'} (2 clips, 2 s, " in err
+    assert "genre: left out 1 file: 1 unknown format (notes.txt)\nskipped " in err
+    assert about["skipped"][0]["reason"] == "unknown format"
+    assert f"{tmp_path / 'g.style.npz'} (2 clips, 2 s, " in err
     assert call(*arguments) == 1
     assert "exists already; use --force" in capsys.readouterr().err
     assert call("style", str(genre / "genre"), "-o", str(tmp_path / "g.npz"), *TINY_OPTIONS) == 2

@@ -43,12 +43,16 @@ class FakeStyleTransfer:
     styles: ClassVar[list[list[Array]]] = []
     weights: ClassVar[list[float]] = []
     changes: ClassVar[dict[str, Any]] = {}
+    float_output: ClassVar[bool | None] = None
 
     def __init__(self, config: TransferConfig, device: str, threads: int) -> None:
         self.config = config
 
-    def run(self, content: Any, styles: Any, buffer: Any, callback: Any) -> TransferResult:
+    def run(
+        self, content: Any, styles: Any, buffer: Any, callback: Any, *, float_output: bool
+    ) -> TransferResult:
         kind = type(self)
+        kind.float_output = float_output
         kind.content = samples(content)
         kind.styles = [[samples(clip) for clip in style.clips] for style in styles]
         kind.weights = [style.weight for style in styles]
@@ -146,15 +150,41 @@ def test_notes_name_what_was_resampled_limited_and_repaired(
     sf.write("style.wav", make_noise(1.0, 8000), 8000)
     data = Path("style.wav").read_bytes()
     Path("style.wav").write_bytes(data[:-2000])
-    fake.changes = {"reduction": 1.234, "restarts": 1}
+    fake.changes = {"reduction": 1.234, "lowered": 5.678, "restarts": 1}
     _, record = transfer_file("content.wav", "style.wav", "o.wav")
     assert record["notes"] == [
         "content analysed at 22050 Hz; the output keeps its 44100 Hz",
         "style resampled from 8000 Hz to 22050 Hz",
         "style.wav: was cut off: its header claims 16000 bytes of audio, it holds 14000",
+        "level lowered by 5.68 dB, so that peaks stay below full scale; a WAV file with --subtype "
+        "FLOAT can hold those of the content",
         "peaks limited by up to 1.23 dB",
         "a loss was not finite; the optimisation was restarted with smaller steps",
     ]
+
+
+@pytest.mark.parametrize(
+    ("inversion", "channels"), [("griffinlim", 2), ("griffinlim", 1), ("content", 2)]
+)
+def test_griffin_lim_says_that_channels_become_one(
+    inversion: str, channels: int, folder: Path, fake: type[FakeStyleTransfer]
+) -> None:
+    sf.write("content.wav", np.stack([make_tones()] * channels, axis=1), SR)
+    config = TransferConfig(inversion=inversion)
+    _, record = transfer_file("content.wav", "style.wav", "o.wav", config)
+    found = [note for note in record["notes"] if "hold the same sound" in note]
+    assert len(found) == (inversion == "griffinlim" and channels == 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "expected"),
+    [("o.wav", None, True), ("o.wav", "PCM_16", False), ("o.flac", None, False)],
+)
+def test_only_files_in_floating_point_may_exceed_full_scale(
+    name: str, subtype: str | None, expected: bool, folder: Path, fake: type[FakeStyleTransfer]
+) -> None:
+    transfer_file("content.wav", "style.wav", name, subtype=subtype)
+    assert fake.float_output is expected
 
 
 def test_start_and_duration_reach_the_transfer(folder: Path, fake: type[FakeStyleTransfer]) -> None:
@@ -203,13 +233,17 @@ def test_a_broken_clip_in_a_folder_is_skipped_and_noted(
     sf.write("genre/b.wav", make_noise(seed=1), SR)
     sf.write("genre/c.wav", make_noise(0.3), SR)
     sf.write("genre/sub/d.wav", make_noise(seed=2), SR)
+    Path("genre/sub/cover.jpg").touch()
     _, record = transfer_file("content.wav", "genre", "o.wav")
     (style,) = record["styles"]
     assert [clip["path"] for clip in style["clips"]] == ["genre/b.wav", "genre/sub/d.wav"]
-    assert [clip["path"] for clip in style["skipped"]] == ["genre/a.wav", "genre/c.wav"]
+    skipped = [clip["path"] for clip in style["skipped"]]
+    assert skipped == ["genre/sub/cover.jpg", "genre/a.wav", "genre/c.wav"]
+    assert style["skipped"][0]["reason"] == "unknown format"
     assert [len(clips) for clips in fake.styles] == [2]
-    assert record["notes"][0].startswith("skipped genre/a.wav: is not an audio file")
-    assert record["notes"][1].startswith("skipped genre/c.wav: 0.3 s is too short")
+    assert record["notes"][0] == "genre: left out 1 file: 1 unknown format (cover.jpg)"
+    assert record["notes"][1].startswith("skipped genre/a.wav: is not an audio file")
+    assert record["notes"][2].startswith("skipped genre/c.wav: 0.3 s is too short")
 
 
 def test_several_styles_are_blended_in_their_order(

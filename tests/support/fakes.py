@@ -89,7 +89,15 @@ class FakeStyleTransfer:
         levels = [float(np.abs(samples(recording)).mean()) for recording in style.clips]
         return SimpleNamespace(level=round(float(np.mean(levels)), 3))
 
-    def run(self, recording: Any, styles: Any, buffer: Any, callback: Any) -> TransferResult:
+    def run(
+        self,
+        recording: Any,
+        styles: Any,
+        buffer: Any,
+        callback: Any,
+        *,
+        float_output: bool = True,
+    ) -> TransferResult:
         (analyzed,) = (self.analyze_style(style, callback) for style in styles)
         callback(Stage("optimization", "no device"))
         content = samples(recording)
@@ -123,7 +131,7 @@ def make_result(sr: int, config: TransferConfig, buffer: Any, **changes: Any) ->
         **dict(precision="float32", convergence=-9.0, gain=0.0, reduction=0.0),
         **dict(
             timings={"optimization": 0.0},
-            matched=LoudnessMatchedStream(buffer.blocks, sr, 0.0, 0.0),
+            matched=LoudnessMatchedStream(buffer.blocks, sr, 0.0, 0.0, 0.0),
         ),
     }
     return TransferResult(**{**values, **changes})

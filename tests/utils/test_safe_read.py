@@ -228,3 +228,22 @@ def test_every_reader_of_arrays_forbids_pickles() -> None:
     words = ("import pickle", "cPickle", "joblib", "dill", "allow_pickle=True")
     text = "".join(path.read_text() for path in root.rglob("*.py"))
     assert not [word for word in words if word in text]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_text_is_read_in_every_encoding_of_unicode(encoding: str, tmp_path: Path) -> None:
+    text = "caf\u00e9 \u97f3\u2028.wav\r\nx\x85y\r"
+    (tmp_path / "list.txt").write_bytes(text.encode(encoding))
+    assert safe_read.read_text(tmp_path / "list.txt") == text
+
+
+def test_other_bytes_keep_their_names_and_windows_is_a_guess(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("caf\u00e9 \u20ac".encode("cp1252"))
+    text = safe_read.read_text(tmp_path / "list.txt")
+    assert safe_read.readings(text) == ("caf\udce9 \udc80", "caf\u00e9 \u20ac")
+    assert safe_read.readings("caf\u00e9") == ("caf\u00e9",)
+    (tmp_path / "list.txt").write_bytes(b"odd\0")
+    assert isinstance(safe_read.read_text(tmp_path / "list.txt"), str)
+    (tmp_path / "list.txt").write_bytes(b"a\0odd")
+    with pytest.raises(ValueError):
+        safe_read.read_text(tmp_path / "list.txt")

@@ -25,6 +25,7 @@ from audiostyle.audio.sections import (
     find_mpeg_streams,
     find_ogg_streams,
 )
+from audiostyle.audio.speakers import from_file_order
 from audiostyle.errors import AudioFileError, MissingPackageError
 from audiostyle.utils.safe_read import system_name
 from audiostyle.utils.stderr_capture import CapturedStderr, capture_stderr
@@ -269,7 +270,7 @@ class SndfileDecoder:
         with self._captured():
             block = self._file.read(n, dtype="float32", always_2d=True)
         self._position += len(block)
-        return np.asarray(block.T)
+        return from_file_order(np.asarray(block.T), self.subtype)
 
     def skip(self, n: int) -> int:
         """Skip samples; see `Decoder.skip`."""

@@ -16,6 +16,7 @@ BLOCK_SAMPLES = 1 << 18  # processed at a time
 GATE_DB = -20.0  # blocks further below the mean are pauses, and are left out
 OFFSET_THRESHOLD = 0.003  # of full scale (-50 dB): a larger mean is a DC offset, not sound
 QUIET_PART_DB = 30.0  # maximum gain of a part above that of the whole: noise stays noise
+CANCELLATION_DB = 10.0  # channels whose mean is further below their own power cancel
 SILENCE_DB = -90.0  # dBFS; audio with a lower peak is silent (one step of 16 bits)
 
 
@@ -23,6 +24,22 @@ def split_blocks(y: Array) -> Iterator[Array]:
     """Split audio [shape=(channels, n)] into views of at most `BLOCK_SAMPLES` samples."""
     for first in range(0, y.shape[-1], BLOCK_SAMPLES):
         yield y[:, first : first + BLOCK_SAMPLES]
+
+
+def to_mono(y: Array) -> Array:
+    """Reduce a clip [shape=(n,) or (channels, n)] to one channel [shape=(n,), float32].
+
+    That is the mean of the channels, unless they cancel (as ``L = -R`` does): then it is the one
+    with the most power.
+    """
+    y = np.asarray(y, np.float32)
+    if y.ndim == 1 or len(y) == 1:
+        return np.asarray(y.reshape(-1))
+    mono = np.asarray(y.mean(axis=0))
+    power = np.var(y, axis=1, dtype=np.float64)
+    if np.var(mono, dtype=np.float64) < power.mean() * 10 ** (-CANCELLATION_DB / 10):
+        return np.asarray(y[np.argmax(power)])
+    return mono
 
 
 def active_level(y: Array, sr: int) -> float:

@@ -13,9 +13,9 @@ from audiostyle.audio.level import power_to_db, split_blocks
 from audiostyle.audio.limiter import Limiter
 
 BLOCK_SECONDS = 1 / 3  # approximately: the blocks of the meter are a power of two
-LOUDNESS_PASSES = 4
 LOUDNESS_TOLERANCE_DB = 0.01
 MAX_GAIN_DB = 60.0
+MAX_REDUCTION_DB = 3.0  # by the limiter; what exceeds full scale by more lowers the whole stream
 
 
 def k_weighting(frequencies: Array) -> Array:
@@ -125,7 +125,8 @@ class LoudnessMatchedStream:
 
     source: Callable[[], Iterator[Array]]  # yields the original stream from the beginning
     sr: int  # Hz
-    gain: float  # dB
+    gain: float  # dB, after it was lowered
+    lowered: float  # dB below the target loudness, so that the limiter has little to do
     reduction: float  # largest reduction by the limiter in dB; 0 if nothing is limited
 
     def blocks(self) -> Iterator[Array]:
@@ -135,38 +136,30 @@ class LoudnessMatchedStream:
 
 
 def match_loudness_stream(
-    blocks: Callable[[], Iterator[Array]], sr: int, loudness: float, peak: float, target: float
+    blocks: Callable[[], Iterator[Array]],
+    sr: int,
+    loudness: float,
+    peak: float,
+    target: float,
+    ceiling: float = 1.0,
 ) -> LoudnessMatchedStream:
-    """Bring a stream to a target loudness, with peaks limited to full scale.
+    """Bring a stream to a target loudness, with peaks at most at a ceiling.
 
-    Limiting lowers the loudness, so the gain is raised again, up to `LOUDNESS_PASSES` times; a
-    stream with extreme peaks stays a little below the target. The stream is read only if something
-    is limited.
+    A limiter takes at most `MAX_REDUCTION_DB` off the peaks; where that is too little, the whole
+    stream stays below the target. What the limiter takes is not made up for.
 
     Each call of `blocks` yields the stream [shape=(channels, n)] from the beginning; `loudness` and
     `target` are in LUFS, and `peak` is the largest absolute sample of the stream.
     """
     missing = target - loudness
-    gain = 0.0 if abs(missing) < LOUDNESS_TOLERANCE_DB else _bound_gain(missing)
-    reduction = 0.0
-    for i in range(LOUDNESS_PASSES):
-        if peak * float(_gain_factor(gain)) <= 1.0:
-            reduction = 0.0
-            break
-        meter, limiter = LoudnessMeter(sr), Limiter(sr)
-        for block in limiter.run(_amplify(blocks(), gain)):
-            meter.add(block)
-        reduction = limiter.reduction
-        missing = target - meter.value()
-        # Where no gain was needed, the loudness that the limiter took is not made up for.
-        if gain == 0.0 or abs(missing) < LOUDNESS_TOLERANCE_DB or i == LOUDNESS_PASSES - 1:
-            break
-        gain = _bound_gain(gain + missing)
-    return LoudnessMatchedStream(blocks, sr, gain, reduction)
-
-
-def _bound_gain(gain: float) -> float:
-    return min(max(gain, -MAX_GAIN_DB), MAX_GAIN_DB)
+    gain = float(np.clip(missing, -MAX_GAIN_DB, MAX_GAIN_DB))
+    if abs(missing) < LOUDNESS_TOLERANCE_DB:
+        gain = 0.0
+    highest = peak * float(_gain_factor(gain))
+    over = 20 * np.log10(highest / ceiling) if highest > ceiling else 0.0
+    reduction = min(over, MAX_REDUCTION_DB)
+    lowered = over - reduction
+    return LoudnessMatchedStream(blocks, sr, gain - lowered, lowered, reduction)
 
 
 def _gain_factor(gain: float) -> Any:

@@ -1,4 +1,4 @@
-"""Reading of audio files, whole or in blocks, and the files of folders."""
+"""Reading of audio files, whole or in blocks."""
 
 from __future__ import annotations
 
@@ -149,29 +149,3 @@ def _suggest(path: Path) -> str:
         return f"; there is no folder {path.parent} either"
     close = difflib.get_close_matches(path.name, names, n=1)
     return f"; did you mean {path.parent / close[0]}?" if close else "; check the name"
-
-
-def find_clips(folder: str | Path) -> list[Path]:
-    """List all audio files in a folder and its subfolders, sorted, without hidden ones.
-
-    Raises an `AudioFileError` if there are none.
-    """
-    folder = Path(folder)
-    extensions = CLIP_EXTENSIONS
-    clips = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in extensions
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and _may_be_clip(path)
-    )
-    if not clips:
-        raise AudioFileError(f"{folder}: holds no audio files ({', '.join(sorted(extensions))})")
-    return clips
-
-
-def _may_be_clip(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except PermissionError:
-        return True  # not skipped silently: reading it reports the error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,10 @@ from audiostyle.audio.level import OFFSET_THRESHOLD, SILENCE_DB, split_blocks
 from audiostyle.audio.loudness import LoudnessMeter
 from audiostyle.config.transfer_config import MAX_CHANNELS, MIN_SECONDS
 from audiostyle.errors import AudioFileError
+
+MAX_PEAK = 1e12  # of full scale: beyond it, sums and filters of float32 overflow
+PREDICTION_ORDER = 32  # of the linear prediction that continues a stream beyond its ends
+PREDICTION_CONTEXT = 2048  # samples that it is estimated from
 
 
 class AudioSource(Protocol):
@@ -122,6 +126,12 @@ class StreamChecker:
         if np.abs(offset).max() <= OFFSET_THRESHOLD:
             offset = np.zeros_like(offset)
         peak = float(max((self._high - offset).max(), (offset - self._low).max()))
+        if peak > MAX_PEAK:
+            raise AudioFileError(
+                f"{name}: holds samples up to {peak:.3g} times full scale, which are no sound; "
+                "repair or re-export it",
+                kind="not_finite",
+            )
         if peak < 10 ** (SILENCE_DB / 20):
             raise AudioFileError(
                 f"{name}: is silent (peak below {SILENCE_DB:g} dBFS)", kind="silent"
@@ -169,6 +179,79 @@ def loudest_excerpt(
     gained = np.concatenate(ends)
     gained -= np.concatenate(starts)[: len(gained)]
     return step * int(np.argmax(gained)), n
+
+
+def extend_stream(blocks: Iterable[Array], n: int, n_predicted: int) -> Iterator[Array]:
+    """Yield a stream [shape=(channels, n)] with `n` more samples before and after it.
+
+    The `n_predicted` samples next to it continue it by linear prediction and fade out; so a clip
+    that begins or ends in the middle of a sound has no edge there. Silence continues as silence.
+    """
+    n_predicted = min(n, n_predicted)
+    held: Array | None = None  # the end of what was yielded, or what is too short to begin with
+    begun = False
+    for block in blocks:
+        held = block if held is None else np.concatenate([held, block], axis=1)
+        if not begun and held.shape[1] >= PREDICTION_CONTEXT:
+            yield _lead(held, n, n_predicted)
+            yield held
+            begun = True
+        elif begun:
+            yield block
+        if begun:
+            held = held[:, -PREDICTION_CONTEXT:].copy()
+    if held is None:
+        return
+    if not begun:
+        yield _lead(held, n, n_predicted)
+        yield held
+    yield np.pad(_predict(held, n_predicted), ((0, 0), (0, n - n_predicted)))
+
+
+def _lead(y: Array, n: int, n_predicted: int) -> Array:
+    before = _predict(y[:, ::-1], n_predicted)
+    return np.pad(before, ((0, 0), (0, n - n_predicted)))[:, ::-1]
+
+
+def _predict(y: Array, n: int) -> Array:
+    """Continue the end of `y` [shape=(channels, m)] by `n` samples that fade out."""
+    from scipy.signal import lfilter, lfiltic
+
+    fade = np.cos(0.5 * np.pi * (np.arange(n) + 1) / (n + 1)) ** 2
+    out = np.zeros((len(y), n), np.float32)
+    ends = np.array(y[:, -PREDICTION_CONTEXT:], np.float64, order="C")
+    for channel, end in zip(out, ends, strict=True):
+        a = _burg(end, min(PREDICTION_ORDER, len(end) - 1))
+        state = lfiltic([1.0], a, end[: -len(a) : -1])
+        predicted, _ = lfilter([1.0], a, np.zeros(n), zi=state)
+        peak = np.abs(end).max()
+        channel[:] = fade * np.clip(predicted, -peak, peak)
+    return out
+
+
+def _burg(y: Array, order: int) -> Array:
+    """Coefficients of a stable prediction filter [shape=(order + 1,)], by Burg's method."""
+    a = np.ones(1)
+    forward, backward = y[1:], y[:-1]
+    for _ in range(order):
+        energy = forward @ forward + backward @ backward
+        k = -2 * (backward @ forward) / energy if energy > 1e-20 * len(y) else 0.0
+        a = np.append(a, 0.0)
+        a = a + k * a[::-1]
+        forward, backward = (forward + k * backward)[1:], (backward + k * forward)[:-1]
+    return a
+
+
+def crop_stream(blocks: Iterable[Array], first: int, n: int) -> Iterator[Array]:
+    """Yield `n` samples of a stream [shape=(channels, n)], from sample `first` on."""
+    position = -first
+    for block in blocks:
+        kept = block[:, max(0, -position) : max(0, n - position)]
+        position += block.shape[1]
+        if kept.shape[1]:
+            yield kept
+        if position >= n:
+            break
 
 
 class StreamReader:

@@ -14,6 +14,7 @@ from audiostyle.arrays import Array
 from audiostyle.audio.level import BLOCK_SAMPLES, split_blocks
 from audiostyle.audio.reader import FORMATS
 from audiostyle.audio.resampling import resample_stream
+from audiostyle.audio.speakers import set_channel_mask, to_file_order
 from audiostyle.errors import ConfigError, OutputError
 from audiostyle.utils.atomic_files import part_file, write_error
 from audiostyle.utils.safe_read import system_name
@@ -69,8 +70,7 @@ def check_writable(path: str | Path, sr: int, channels: int, container: str, sub
         except OSError as error:
             raise write_error(path, error, path.parent, TRIAL_BYTES) from None
         try:
-            name = system_name(part)
-            with sf.SoundFile(name, "w", sr, channels, subtype, format=container) as file:
+            with _create(part, sr, channels, container, subtype) as file:
                 file.write(np.zeros((1, channels), np.float32))
         except (sf.LibsndfileError, ValueError, TypeError):
             raise OutputError(
@@ -95,17 +95,25 @@ def write_stream(
     """
     n = n_bytes = 0
     try:
-        target = system_name(part)
-        with sf.SoundFile(target, "w", sr, channels, subtype, format=container) as file:
+        with _create(part, sr, channels, container, subtype) as file:
             for block in blocks:
                 for part_block in split_blocks(block):
                     n_bytes = MAX_SAMPLE_BYTES * part_block.size
-                    file.write(part_block.T)
+                    file.write(to_file_order(part_block, subtype).T)
                     n += part_block.shape[1]
+        if container in ("WAV", "RF64") and channels > 2:
+            set_channel_mask(part, channels)
         _verify(part, name, n, channels, sr)
     except (sf.LibsndfileError, OSError) as error:
         raise write_error(Path(name), error, part.parent, n_bytes) from None
     return n
+
+
+def _create(part: Path, sr: int, channels: int, container: str, subtype: str) -> sf.SoundFile:
+    """Open a file for writing; WAV of more than two channels gets a header with their speakers."""
+    if container == "WAV" and channels > 2 and sf.check_format("WAVEX", subtype):
+        container = "WAVEX"
+    return sf.SoundFile(system_name(part), "w", sr, channels, subtype, format=container)
 
 
 def _verify(part: Path, path: str | Path, n: int, channels: int, sr: int) -> None:

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
+import hashlib
 import io
+import itertools
 import os
 import random
 import string
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from audiostyle.audio.reader import FORMATS
-from audiostyle.batch.inputs import BatchInput, match_input, real_path
-from audiostyle.errors import ConfigError, OutputError
+from audiostyle.batch.inputs import BatchInput, InputIndex, fold, real_path
+from audiostyle.errors import AudioFileError, ConfigError, OutputError
 from audiostyle.utils import safe_read
 from audiostyle.utils.suggestions import check_choice
 
-FIELDS = ("content", "style", "content_genre", "style_genre")
+FIELDS = ("content", "style", "content_genre", "style_genre", "content_id", "style_id")
 MAX_NAME_BYTES = 240  # most file systems take 255, and ".json" is appended
 
 InputPair = tuple[BatchInput, BatchInput]  # content, style
@@ -45,32 +47,74 @@ class Pair:
 
 
 def pair_inputs(
-    contents: Sequence[BatchInput], styles: Sequence[BatchInput], how: str, seed: int = 0
+    contents: Sequence[BatchInput],
+    styles: Sequence[BatchInput],
+    how: str,
+    seed: int = 0,
+    limit: int | None = None,
+    shuffle: bool = False,
 ) -> list[InputPair]:
-    """Pair contents with styles, which are sorted, as ``--pair`` says.
+    """Pair contents with styles, which are sorted, as ``--pair`` says; at most `limit` pairs.
 
     ``product`` and ``random`` pair no clip with itself. The styles that ``random:N`` draws for a
-    content do not depend on the other contents.
+    content do not depend on the other contents. A limit takes the first pairs in the order in
+    which they are computed, or random ones if `shuffle`; a larger one keeps those of a smaller.
     """
+    if limit is None and shuffle:
+        raise ConfigError("shuffle selects the pairs of a limit: give --limit too")
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit={limit} must be at least 1")
     kind, _, value = how.partition(":")
+    pairs: list[InputPair] = []
     if check_choice("pair", kind, ("product", "zip", "random", "csv")) == "csv":
-        return _read_pairs(Path(value), contents, styles)
-    if kind == "random":
-        return _draw_pairs(contents, styles, how, seed)
-    if value:
+        pairs = _read_pairs(Path(value), contents, styles)
+    elif kind == "random":
+        pairs = _draw_pairs(contents, styles, how, seed)
+    elif value:
         raise ConfigError(f"pair={how!r}: {kind} takes no value")
-    if kind == "product":
-        return [(c, s) for c in contents for s in styles if not _is_same(c, s)]
-    if len(contents) != len(styles):
-        raise ConfigError(
-            f"pair=zip: {len(contents)} contents do not fit {len(styles)} styles; use product, or "
-            "lists of equal length"
-        )
-    return list(zip(contents, styles, strict=True))
+    elif kind == "zip":
+        if len(contents) != len(styles):
+            raise ConfigError(
+                f"pair=zip: {len(contents)} contents do not fit {len(styles)} styles; use product, "
+                "or lists of equal length"
+            )
+        pairs = list(zip(contents, styles, strict=True))
+    if kind == "product":  # made one by one: a limit costs no more than its pairs
+        n, found = len(contents) * len(styles), _product(contents, styles)
+    else:
+        pairs.sort(key=lambda pair: (pair[1].key, pair[0].key))
+        n, found = len(pairs), lambda i: pairs[i]
+    order = _shuffled(n, seed) if shuffle else range(n)
+    usable = (pair for pair in map(found, order) if pair is not None)
+    return list(itertools.islice(usable, limit))
 
 
-def _is_same(content: BatchInput, style: BatchInput) -> bool:
-    return os.path.abspath(content.path) == os.path.abspath(style.path)
+def _product(
+    contents: Sequence[BatchInput], styles: Sequence[BatchInput]
+) -> Callable[[int], InputPair | None]:
+    """Return a function that makes one of all pairs by number; None for a clip with itself."""
+    paths = [*map(_absolute, contents)], [*map(_absolute, styles)]
+
+    def make(i: int) -> InputPair | None:
+        style, content = divmod(i, len(contents))
+        same = paths[0][content] == paths[1][style]
+        return None if same else (contents[content], styles[style])
+
+    return make
+
+
+def _absolute(found: BatchInput) -> str:
+    return os.path.abspath(found.path)
+
+
+def _shuffled(n: int, seed: int) -> Iterator[int]:
+    """Yield the numbers below `n` in random order, with memory only for those that were taken."""
+    rng = random.Random(seed)
+    moved: dict[int, int] = {}
+    for i in range(n):
+        j = rng.randrange(i, n)
+        yield moved.get(j, j)
+        moved[j] = moved.pop(i, i)
 
 
 def _draw_pairs(
@@ -81,67 +125,149 @@ def _draw_pairs(
         raise ConfigError(
             f"pair={how!r} must give the number of styles per content, such as random:3"
         )
+    positions = {_absolute(style): i for i, style in enumerate(styles)}
+    if set(map(_absolute, contents)) == set(positions) and len(styles) == 1:
+        return []  # a clip and itself
     pairs = []
     for content in contents:
-        others = [style for style in styles if not _is_same(content, style)]
-        if int(number) > len(others):
-            raise ConfigError(f"pair={how!r}: only {len(others)} styles for {content.key}")
-        drawn = random.Random(f"{seed}/{content.key}").sample(others, int(number))
-        pairs += [(content, style) for style in drawn]
+        own = positions.get(_absolute(content), len(styles))
+        n_others = len(styles) - (own < len(styles))
+        if int(number) > n_others:
+            raise ConfigError(f"pair={how!r}: only {n_others} styles for {content.key}")
+        drawn = random.Random(f"{seed}/{content.key}").sample(range(n_others), int(number))
+        pairs += [(content, styles[i + (i >= own)]) for i in drawn]
     return pairs
 
 
 def _read_pairs(
     file: Path, contents: Sequence[BatchInput], styles: Sequence[BatchInput]
 ) -> list[InputPair]:
-    try:
-        text = safe_read.read_file(file).decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"pair=csv:{file}: cannot be read ({reason})") from None
-    if not {"content", "style"} <= set(reader.fieldnames or ()):
-        raise ConfigError(f"{file}: its first line must name the columns content and style")
+    rows = _read_table(file)
+    content_index, style_index = InputIndex(contents), InputIndex(styles)
     pairs = [
-        (
-            match_input(contents, row["content"] or "", f"{file}, row {number}"),
-            match_input(styles, row["style"] or "", f"{file}, row {number}"),
-        )
-        for number, row in enumerate(rows, 2)
+        (content_index.find(content, file, row), style_index.find(style, file, row))
+        for row, content, style in rows
     ]
     if not pairs:
-        raise ConfigError(f"{file}: lists no pairs")
+        raise AudioFileError(f"{file}: lists no pairs")
     return pairs
 
 
-def name_pairs(pairs: Sequence[InputPair], template: str) -> list[Pair]:
+def _read_table(file: Path) -> list[tuple[int, str, str]]:
+    """Read row, content and style from a table with the delimiter of any spreadsheet."""
+    try:
+        text = safe_read.read_text(file)
+        for delimiter in ",;\t|":
+            lines = csv.reader(
+                io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
+            )
+            rows = [
+                (number, row) for number, row in enumerate(lines, 1) if any(map(str.strip, row))
+            ]
+            if rows and "".join(rows[0][1]).lower().startswith("sep="):  # for Excel
+                del rows[0]
+            header = [name.strip().casefold() for name in rows[0][1]] if rows else []
+            if {"content", "style"} <= set(header):
+                columns = header.index("content"), header.index("style")
+                padded = [(number, [*row, *[""] * len(header)]) for number, row in rows[1:]]
+                return [(number, row[columns[0]], row[columns[1]]) for number, row in padded]
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"pair=csv:{file}: cannot be read ({reason})") from None
+    raise ConfigError(
+        f"{file}: its first line must name the columns content and style, separated by a comma, "
+        "semicolon or tab"
+    )
+
+
+class OutputNames:
+    """Names of outputs by a template.
+
+    Inputs whose names, as far as the template shows them, are the same get an id, which depends on
+    their paths alone: a name does not depend on which pairs are selected. `notes` say so.
+    """
+
+    def __init__(
+        self, template: str, contents: Sequence[BatchInput], styles: Sequence[BatchInput]
+    ) -> None:
+        self.notes: list[str] = []
+        self.template = template
+        used = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+        self._contents = self._fields("content", contents, used)
+        self._styles = self._fields("style", styles, used)
+
+    def make(self, content: BatchInput, style: BatchInput) -> str:
+        """Make the name of an output."""
+        name = self.template.format(**self._contents[content.key], **self._styles[style.key])
+        return name if len(name) < MAX_NAME_BYTES // 4 else _shorten(name)
+
+    def _fields(
+        self, side: str, inputs: Sequence[BatchInput], used: set[str]
+    ) -> dict[str, dict[str, str]]:
+        """Return the fields of the template by the keys of inputs."""
+        fields = {found.key: {side: found.name, f"{side}_genre": found.genre} for found in inputs}
+        groups: dict[tuple[str, ...], list[BatchInput]] = {}
+        if side in used and f"{side}_id" not in used:
+            for found in inputs:
+                values = (value for name, value in fields[found.key].items() if name in used)
+                groups.setdefault(tuple(map(fold, values)), []).append(found)
+        shared = [found for group in groups.values() if len(group) > 1 for found in group]
+        for found in shared:
+            fields[found.key][side] = f"{found.name}-{_make_id(found)}"
+        if f"{side}_id" in used:
+            for found in inputs:
+                fields[found.key][f"{side}_id"] = _make_id(found)
+        if shared:
+            shown = ", ".join(f"{fields[f.key][side]} is {f.key}" for f in shared[:3])
+            self.notes.append(
+                f"{len(shared)} {side}s share their names with others, so outputs have an id: "
+                f"{shown}{', ...' if len(shared) > 3 else ''}"
+            )
+        return fields
+
+
+def _make_id(found: BatchInput) -> str:
+    """Hash the path of an input, and its name: a folder may hold several genres."""
+    path = os.fsencode(f"{_absolute(found)}\0{found.name}")
+    return hashlib.sha256(path).hexdigest()[:10]
+
+
+def _shorten(name: str) -> str:
+    """Replace the middle of parts that are longer than file systems allow by a digest."""
+    mark = f"~{hashlib.sha256(os.fsencode(name)).hexdigest()[:10]}~"
+    parts = []
+    for part in name.split("/"):
+        if len(os.fsencode(part)) <= MAX_NAME_BYTES:
+            parts.append(part)
+            continue
+        left, right = part[: len(part) // 2], part[len(part) // 2 :]
+        while len(os.fsencode(left + mark + right)) > MAX_NAME_BYTES:
+            left, right = left[:-1], right[1:]
+        parts.append(left + mark + right)
+    return "/".join(parts)
+
+
+def name_pairs(pairs: Iterable[InputPair], names: OutputNames) -> list[Pair]:
     """Name the outputs; sort by style, so that each style is analysed once, then by content.
 
     Raises an `OutputError` if two pairs would have one output, on any file system.
     """
     named: dict[str, Pair] = {}
     for content, style in pairs:
-        name = template.format(
-            content=content.name,
-            style=style.name,
-            content_genre=content.genre,
-            style_genre=style.genre,
-        )
-        for part in name.split("/"):
-            if not part or part.startswith(".") or len(os.fsencode(part)) > MAX_NAME_BYTES:
-                raise OutputError(
-                    f"{name}: is not a name for an output (hidden, empty, or longer than "
-                    f"{MAX_NAME_BYTES} bytes); change --name, or rename the clip"
-                )
+        name = names.make(content, style)
+        if name.startswith((".", "/")) or "/." in name or "//" in name:
+            raise OutputError(
+                f"{name}: is not a name for an output, as a part of it is hidden or empty; use "
+                f'--name "_{{content}}__{{style}}{PurePosixPath(name).suffix}"'
+            )
         pair = Pair(name, content, style)
         # Some file systems ignore case, some normalise Unicode.
-        other = named.setdefault(unicodedata.normalize("NFC", name).casefold(), pair)
-        if other != pair:
+        other = named.setdefault(fold(name), pair)
+        if other is not pair and other != pair:
             raise OutputError(
                 f"{name}: would be written for {content.key} with {style.key} and for "
-                f"{other.content.key} with {other.style.key}; tell them apart with --name, such as "
-                '"{content_genre}/{content}__{style_genre}-{style}.wav"'
+                f"{other.content.key} with {other.style.key}; tell them apart with --name "
+                f'"{{content}}-{{content_id}}__{{style}}-{{style_id}}{PurePosixPath(name).suffix}"'
             )
     return sorted(named.values(), key=lambda pair: (pair.style.key, pair.content.key, pair.id))
 
@@ -166,25 +292,6 @@ def check_template(template: str) -> None:
         raise ConfigError(f"name={template!r} must stay below the output folder")
 
 
-def select_pairs(pairs: Sequence[Pair], limit: int | None, shuffle: bool, seed: int) -> list[Pair]:
-    """Return at most `limit` pairs in their order: the first, or random ones if `shuffle`.
-
-    A larger limit keeps all pairs that a smaller one selects.
-    """
-    if limit is None:
-        if shuffle:
-            raise ConfigError("shuffle selects the pairs of a limit: give --limit too")
-        return list(pairs)
-    if limit < 1:
-        raise ConfigError(f"limit={limit} must be at least 1")
-    if not shuffle:
-        return list(pairs[:limit])
-    ids = sorted(pair.id for pair in pairs)
-    random.Random(seed).shuffle(ids)
-    selected = set(ids[:limit])
-    return [pair for pair in pairs if pair.id in selected]
-
-
 def check_output_paths(pairs: Sequence[Pair], folder: Path, sources: Sequence[str] = ()) -> None:
     """Raise an `OutputError` if an output is an input, by any link, or would become one.
 
@@ -192,21 +299,26 @@ def check_output_paths(pairs: Sequence[Pair], folder: Path, sources: Sequence[st
     """
     paths = {path for pair in pairs for path in pair.inputs}
     inputs = {identity: path for path in paths for identity in _identities(path)}
+    real_folder = functools.cache(os.path.realpath)
     for pair in pairs:
-        output = folder / pair.id
-        for identity in _identities(output):
-            if identity in inputs:
-                raise OutputError(
-                    f"{output}: is the same file as the input {inputs[identity]}; choose another "
-                    "folder or --name"
-                )
+        output = os.path.join(folder, pair.id)
+        parent, name = os.path.split(output)
+        identities: set[object] = {os.path.join(real_folder(parent), name)}
+        if os.path.lexists(output):
+            identities |= _identities(Path(output))
+        for identity in identities & inputs.keys():
+            raise OutputError(
+                f"{output}: is the same file as the input {inputs[identity]}; choose another "
+                "folder or --name"
+            )
     out_dir = real_path(folder)
+    below = {os.path.dirname(pair.id): pair.id for pair in reversed(pairs)}  # the first of each
     for source in filter(os.path.isdir, sources):
         root = real_path(source)
-        among = [pair for pair in pairs if root in (out_dir / pair.id).parents]
+        among = [one for one in below.values() if root in (out_dir / one).parents]
         if among and root not in out_dir.parents:
             raise OutputError(
-                f"{folder / among[0].id}: would lie among the inputs of {source} and be an input "
+                f"{folder / among[-1]}: would lie among the inputs of {source} and be an input "
                 "of the next run; choose another output folder"
             )
 

@@ -8,18 +8,24 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import audiostyle
+from audiostyle.audio.folder import SkippedFile, summarize_skipped
 from audiostyle.audio.probe import ClipInfo, probe_clip
 from audiostyle.batch import journal
 from audiostyle.batch.inputs import exclude_inputs, find_inputs, join_genres
 from audiostyle.batch.journal import JournalState, PairState
-from audiostyle.batch.pairing import Pair, check_output_paths, name_pairs, pair_inputs, select_pairs
+from audiostyle.batch.pairing import (
+    OutputNames,
+    Pair,
+    check_output_paths,
+    name_pairs,
+    pair_inputs,
+)
 from audiostyle.batch.request import BatchRequest
 from audiostyle.batch.shards import parse_shard
 from audiostyle.config.registry import loss_digests
@@ -54,6 +60,15 @@ class Job:
     n_bytes: int  # rough size of the output
 
 
+@dataclass(frozen=True)
+class SelectedPairs:
+    """The pairs of a request, before anything is known about them."""
+
+    pairs: list[Pair]
+    skipped: list[SkippedFile]  # files of CONTENT and STYLE that are not used
+    notes: list[str]
+
+
 @dataclass
 class BatchPlan:
     """The pairs of a batch, or of a shard: done, impossible, and left to do."""
@@ -70,6 +85,7 @@ class BatchPlan:
     measured: bool = False  # whether that is based on times of this folder
     free_bytes: int = 0  # on the disk of the outputs
     whole: list[Pair] = field(default_factory=list)  # the pairs of all shards
+    skipped: list[SkippedFile] = field(default_factory=list)
 
     @property
     def n_bytes(self) -> int:
@@ -81,21 +97,21 @@ def make_batch_plan(
     request: BatchRequest,
     config: TransferConfig,
     state: JournalState,
-    planned: tuple[list[Pair], list[str]] | None = None,
+    selected: SelectedPairs | None = None,
 ) -> BatchPlan:
-    """Plan a batch, and find out what is left to do; `planned` is the result of `plan_pairs`.
+    """Plan a batch, and find out what is left to do; `selected` is the result of `plan_pairs`.
 
     Raises an `OutputError` if an output would replace a file that the batch did not write, and a
     `DiskError` if the disk is too small for what is left.
     """
-    whole, notes_on_inputs = planned or plan_pairs(request, config)
+    selected = selected or plan_pairs(request, config)
     shard = parse_shard(request.shard)
-    pairs = [pair for pair in whole if shard is None or shard.contains(pair.id)]
-    plan = BatchPlan(pairs, whole=whole, notes=notes_on_inputs)
+    pairs = [pair for pair in selected.pairs if shard is None or shard.contains(pair.id)]
+    plan = BatchPlan(pairs, whole=selected.pairs, skipped=selected.skipped)
     infos, digests = _probe_inputs(pairs, config, state, plan)
     parameters = result_parameters(request, config)
     crashed: list[Job] = []
-    notes: dict[str, None] = {}  # in order, without repetitions
+    notes = dict.fromkeys(selected.notes)  # in order, without repetitions
     for pair in pairs:
         usable, left_out = _skip_bad_clips(pair, infos)
         notes |= dict.fromkeys(left_out)
@@ -126,29 +142,41 @@ def make_batch_plan(
     return plan
 
 
-def plan_pairs(request: BatchRequest, config: TransferConfig) -> tuple[list[Pair], list[str]]:
-    """Check a request, find its inputs, pair them, and name the outputs; also return notes.
+def plan_pairs(request: BatchRequest, config: TransferConfig) -> SelectedPairs:
+    """Check a request, find its inputs, pair them, and name the outputs.
 
     Raises a `ConfigError` if a value is not valid, an `AudioFileError` if CONTENT or STYLE holds no
-    clips, and an `OutputError` if outputs collide or are inputs.
+    clips or no pair is left, and an `OutputError` if outputs collide or are inputs.
     """
     request.check()
     out_dir = request.out_dir
     if not _existing_folder(out_dir).is_dir():
         raise OutputError(f"{out_dir}: is a file, or lies below one; name a folder")
-    contents = find_inputs(request.content, genre=request.content_genre, exclude=out_dir)
-    styles = find_inputs(request.style, styles=True, genre=request.style_genre, exclude=out_dir)
-    notes: list[str] = []
-    if request.exclude:
-        contents, excluded = exclude_inputs(contents, request.exclude, request.content)
-        styles, more = exclude_inputs(styles, request.exclude, request.style)
-        counts = Counter((excluded | more).values())
-        notes = [f"--exclude {one!r}: leaves out {counts[one]}" for one in request.exclude]
+    contents, skipped = find_inputs(request.content, genre=request.content_genre, exclude=out_dir)
+    styles, others = find_inputs(
+        request.style, styles=True, genre=request.style_genre, exclude=out_dir
+    )
+    contents, unused = exclude_inputs(contents, request.exclude, request.content, skipped)
+    styles, unused_too = exclude_inputs(styles, request.exclude, request.style, others)
+    notes = summarize_skipped(skipped, request.content)
+    if request.style != request.content:
+        notes += summarize_skipped(others, request.style)
+    notes += [f"--exclude {one!r}: matches no file" for one in unused if one in unused_too]
     if request.by == "genre":
-        styles = join_genres(styles)
-    pairs = name_pairs(pair_inputs(contents, styles, request.pair, config.seed), request.name)
+        styles = join_genres(styles, others)
+    chosen = pair_inputs(
+        contents, styles, request.pair, config.seed, request.limit, request.shuffle
+    )
+    if not chosen:
+        raise AudioFileError(
+            f"no pair is left: {request.content} and {request.style} hold only the same file, "
+            f"{contents[0].key}, and {request.pair} pairs no clip with itself; name another style"
+        )
+    names = OutputNames(request.name, contents, styles)
+    pairs = name_pairs(chosen, names)
     check_output_paths(pairs, out_dir, (request.content, request.style))
-    return select_pairs(pairs, request.limit, request.shuffle, config.seed), notes
+    by_path = {entry["path"]: entry for entry in (*others, *skipped)}
+    return SelectedPairs(pairs, list(by_path.values()), notes + names.notes)
 
 
 def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str, Any]:

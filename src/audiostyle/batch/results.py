@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from audiostyle.audio.folder import SkippedFile
 from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import Pair
 from audiostyle.batch.tables import ResultsTable
@@ -19,6 +20,7 @@ from audiostyle.utils import atomic_files
 JSONL_NAME = "results.jsonl"
 CSV_NAME = "results.csv"
 SUMMARY_NAME = "summary.csv"
+SKIPPED_NAME = "skipped.csv"
 ENDS = ("done", "failed")  # statuses of a pair that is not pending
 _UNKNOWN = PairState()
 _JOURNAL_ONLY = ("size", "settings", "inputs")  # facts that are not among the results
@@ -109,6 +111,19 @@ def write_results(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         for name, cells in ((CSV_NAME, (table.columns, *table)), (SUMMARY_NAME, (columns, *lines))):
             with _open(staging, folder / name) as stream:
                 csv.writer(stream, lineterminator="\n").writerows(cells)
+        staging.publish()
+
+
+def write_skipped(folder: Path, skipped: Sequence[SkippedFile]) -> None:
+    """Write ``skipped.csv``, the files that are not used, if there are or were any."""
+    path = folder / SKIPPED_NAME
+    if not skipped and not path.exists():
+        return
+    with atomic_files.Staging() as staging:
+        with _open(staging, path) as stream:
+            writer = csv.DictWriter(stream, ("path", "reason"), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(skipped)
         staging.publish()
 
 

@@ -213,6 +213,7 @@ def _write_results(journal: Journal, plan: BatchPlan, rows: results.ResultRows) 
         if len(plan.whole) > len(plan.pairs):
             rows = results.ResultRows(plan.whole, read(folder))
         results.write_results(folder, rows)
+        results.write_skipped(folder, plan.skipped)
 
 
 def _make_engine(

@@ -82,7 +82,8 @@ class PairWorker:
             if is_style_file(clips[0]):
                 source = transfer.find_style_source(clips[0], 1.0, self._config)
             else:
-                source = StyleSource(job.pair.style.path, 1.0, list(clips))
+                style = job.pair.style
+                source = StyleSource(style.path, 1.0, list(clips), skipped=list(style.skipped))
             analyzed = style_transfer.analyze_style(source.as_style(self._config), callback)
             self._styles[clips] = replace(source, analyzed=lambda: analyzed)
         return self._styles[clips]

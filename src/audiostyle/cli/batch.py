@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +75,8 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     ),
     option(
         "--name",
-        "Name the outputs by this template of {content}, {style}, {content_genre} and "
-        "{style_genre}; / makes folders.  [default: {content}__{style}.wav]",
+        "Name the outputs by this template of {content}, {style}, {content_genre}, {style_genre}, "
+        "{content_id} and {style_id}; / makes folders.  [default: {content}__{style}.wav]",
         "TEMPLATE",
         default="{content}__{style}.wav",
     ),
@@ -353,6 +354,8 @@ def _plan_event(plan: BatchPlan, names: bool) -> dict[str, Any]:
         "to_evaluate": sum(job.evaluate for job in plan.jobs),
         "failed": plan.failed,
         "notes": plan.notes,
+        "left_out": dict(Counter(entry["reason"] for entry in plan.skipped)),
+        "skipped": plan.skipped,
         "bytes_needed": plan.n_bytes,
         "bytes_free": plan.free_bytes,
         "seconds": plan.seconds,

@@ -50,6 +50,7 @@ def style_command(
     """Run ``audiostyle style``."""
     _, config = take_config(options)
 
+    from audiostyle.audio.folder import summarize_skipped
     from audiostyle.files.record import to_json
     from audiostyle.files.transfer import make_style_file
 
@@ -63,8 +64,8 @@ def style_command(
         metadata = make_style_file(source, output, config, callback, **options)
     for note in metadata["notes"]:
         console.echo(note)
-    for clip in metadata["skipped"]:
-        console.echo(f"skipped {clip['reason']}")
+    for line in summarize_skipped(metadata["skipped"], str(source)):
+        console.echo(line)
     console.echo(
         f"{output.resolve()} ({len(metadata['clips'])} clips, {metadata['seconds']:.0f} s, "
         f"{output.stat().st_size / 1e6:.1f} MB)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audiostyle.arrays import Array
+from audiostyle.audio.level import to_mono
 from audiostyle.audio.streams import ArraySource, StreamReader
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.initialization import StyleSamples
@@ -113,9 +114,10 @@ def analyze_style(style: Style, analyzer: FeatureAnalyzer, report: Callback) -> 
         for start, stop in split_frames(stream.n_frames):
             power = spectrogram.channel_power(reader.stft(start, stop))
             S = spectrogram.mel_db(power, config)
-            frames.add(power)
-            statistics.add(analyzer.window_statistics(S))
             excerpt.add(S)
+            if S.max() > -config.top_db:  # silence has no style
+                frames.add(power)
+                statistics.add(analyzer.window_statistics(S))
     if excerpt is None:
         raise AudioFileError(f"{style.name}: contains no clip that can be used")
     total = statistics.total()
@@ -178,7 +180,7 @@ class _Excerpt:
     def y(self) -> Array:
         n = min(self._n, self._stream.n_resampled)
         y = StreamReader(self._stream.normalized_blocks(), self._stream.channels).read(0, n)
-        return np.asarray(y.mean(axis=0, keepdims=True))
+        return to_mono(y)[None]
 
     def S(self) -> Array:
         return np.concatenate(self._S, axis=1)

@@ -26,6 +26,7 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import inversion, spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.dsp.preview import SpectrogramPreview
+from audiostyle.dsp.quiet import ChannelBalance, balance, sound_masks
 from audiostyle.dsp.segmentation import fade_in
 
 Listener = Callable[[Array], None]
@@ -41,6 +42,8 @@ FLAT_FIT_ITERATIONS = 200  # of `fit_power` from a flat spectrum, for plain Grif
 @dataclass
 class SpectrogramSegment:
     """Consecutive frames of the optimised spectrogram, and of the STFT to start from.
+
+    The frames are those of the padded content, from the first of its padding on.
 
     Attributes
     ----------
@@ -65,10 +68,13 @@ def synthesize(
     buffer: AudioBuffer,
     preview: SpectrogramPreview,
     config: TransferConfig,
+    *,
+    float_output: bool = True,
 ) -> tuple[LoudnessMatchedStream, float]:
     """Synthesise segments into a buffer, at the loudness of the content.
 
-    `preview` gets the audio before its loudness is matched.
+    `preview` gets the audio before its loudness is matched. A `float_output` may exceed full scale
+    if the content does.
 
     Returns
     -------
@@ -78,16 +84,31 @@ def synthesize(
         Spectral convergence of the inversion; lower is better.
     """
     synthesizer = Synthesizer(content, config)
-    meter, peak = LoudnessMeter(content.sr), 0.0
+    meter = _Meter(content.sr)
     for block in synthesizer.blocks(segments, preview.add_audio):
         meter.add(block)
-        peak = max(peak, float(np.abs(block).max()))
         buffer.append(block)
     preview.end()
+    blocks, curves = buffer.blocks, synthesizer.balance.curves()
+    if curves is not None:
+        blocks, meter = (lambda: balance(buffer.blocks(), curves)), _Meter(content.sr)
+        for block in blocks():
+            meter.add(block)
+    ceiling = np.inf if float_output and content.peak > 1 else 1.0
     matched = match_loudness_stream(
-        buffer.blocks, content.sr, meter.value(), peak, content.loudness
+        blocks, content.sr, meter.value(), meter.peak, content.loudness, ceiling
     )
     return matched, synthesizer.convergence
+
+
+class _Meter(LoudnessMeter):
+    """Measures the peak, too."""
+
+    peak = 0.0
+
+    def add(self, block: Array) -> None:
+        super().add(block)
+        self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
 
 
 class Synthesizer:
@@ -96,7 +117,8 @@ class Synthesizer:
     def __init__(self, content: NormalizedStream, config: TransferConfig) -> None:
         self._content = content
         self._config = config
-        self._inverter = StreamingInverter(content.n_resampled, config)
+        self.balance = ChannelBalance(content.sr)
+        self._inverter = StreamingInverter(content.n_resampled + 2 * content.pad, config)
 
     @property
     def convergence(self) -> float:
@@ -111,6 +133,7 @@ class Synthesizer:
         Where nothing changed, the content comes back sample for sample: only the change is
         resampled and added. What the content has above the analysed range follows the gain of the
         octave below it. Plain Griffin-Lim starts from nothing, so it has no such range to keep.
+        Digital silence of the content stays silence.
         `listener` is called with the inverted audio at ``config.sr`` and at the analysis level.
 
         Yields
@@ -125,16 +148,19 @@ class Synthesizer:
             self._changes(segments, listener, kept, above), config.sr, content.sr, n_streams
         )
         reader = StreamReader(changes, n_streams)
+        lead = content.lead * content.sr // config.sr
+        pad_seconds = content.pad / config.sr
         first = 0
-        for block in content.blocks():
+        for block, mask in sound_masks(content.blocks(), content.sr):
             n = block.shape[1]
-            change = reader.read(first, first + n)
-            y = block + change[:channels] if kept else change
+            change = reader.read(lead + first, lead + first + n)
             if above:
-                gain = self._inverter.top_gain(first / content.sr, n, content.sr)
-                y = y + (gain - 1) * (block - change[channels:])
+                gain = self._inverter.top_gain(pad_seconds + first / content.sr, n, content.sr)
+                change = change[:channels] + (gain - 1) * (block - change[channels:])
+            y = np.asarray((block if kept else 0) + mask * change, np.float32)
+            self.balance.add(block, y)
             first += n
-            yield np.asarray(y, np.float32)
+            yield y
 
     def _changes(
         self,
@@ -143,16 +169,21 @@ class Synthesizer:
         kept: bool,
         above: bool,
     ) -> Iterator[Array]:
-        """Yield the difference to the content and, if needed, the analysed part of the content."""
+        """Yield the difference to the content and, if needed, the analysed part of the content.
+
+        They begin ``content.lead`` samples before the content, and reach beyond its end.
+        """
         content = self._content
-        reader = StreamReader(content.normalized_blocks(), content.channels)
-        first = 0
+        n_streams = (2 if above else 1) * content.channels
+        yield np.zeros((n_streams, content.lead - content.pad), np.float32)
+        reader = StreamReader(content.padded_blocks(), content.channels)
+        first = -content.pad
         for inverted in self._inverter.run(segments):
             n = inverted.shape[1]
             if listener is not None:
-                listener(inverted)
+                listener(inverted[:, max(0, -first) : max(0, content.n_resampled - first)])
             gain = content.gain.at(first, n)
-            y = reader.read(first, first + n) if kept else np.float32(0)
+            y = reader.read(first + content.pad, first + content.pad + n) if kept else np.float32(0)
             change = (inverted - y) / gain
             first += n
             yield np.concatenate([change, y / gain]) if above else change

@@ -64,6 +64,8 @@ class TransferResult:
         Spectral convergence of the inversion; lower is better.
     gain : float, in dB
         Applied to match the loudness of the content.
+    lowered : float, in dB
+        By which the loudness stays below that of the content, so that peaks fit below full scale.
     reduction : float, in dB
         Largest reduction by the limiter; 0 if no peak was too high.
     n_windows : int
@@ -92,6 +94,7 @@ class TransferResult:
     convergence: float
     gain: float
     reduction: float
+    lowered: float = 0.0
     n_windows: int = 1
     fold: int = 1
     timings: dict[str, float] = field(default_factory=dict)
@@ -312,6 +315,7 @@ class StyleTransfer:
         callback: Callback | None = None,
         *,
         preview_frames: int | None = PREVIEW_FRAMES,
+        float_output: bool = True,
     ) -> TransferResult:
         """Transfer in memory that does not depend on the length of the content.
 
@@ -326,6 +330,8 @@ class StyleTransfer:
         preview_frames : int or None
             About the largest number of columns of `S_content` and `S_result`; None keeps all
             frames.
+        float_output : bool
+            Whether the result may exceed full scale if the content does, instead of being lowered.
 
         Returns
         -------
@@ -351,7 +357,12 @@ class StyleTransfer:
 
             report(Stage("inversion"))
             matched, convergence = synthesize(
-                content, windows.segments(optimized), buffer, S_result, config
+                content,
+                windows.segments(optimized),
+                buffer,
+                S_result,
+                config,
+                float_output=float_output,
             )
         timer.lap("inversion")
 
@@ -371,6 +382,7 @@ class StyleTransfer:
             convergence=convergence,
             gain=matched.gain,
             reduction=matched.reduction,
+            lowered=matched.lowered,
             n_windows=len(windows.windows),
             timings=timer.seconds,
             matched=matched,

@@ -36,7 +36,7 @@ SOUND_SHARE = 0.15  # time of initialization and inversion, relative to the leng
 class _ContentWindow:
     window: Window
     S: Array
-    S_init: Array
+    S_init: Array | None  # None for digital silence, which is not optimised
 
 
 class WindowedOptimization:
@@ -69,7 +69,8 @@ class WindowedOptimization:
         self._callback = callback
         self._lap = lap
         self._config = optimizer.config
-        self.windows = plan_windows(content.n_frames)
+        self._n_frames = content.n_frames + 2 * content.pad_frames
+        self.windows = plan_windows(self._n_frames)
         self._segments = segment_bounds(self.windows)
         self._initializer: Initializer | None = None
         self.histories: list[list[Iteration]] = []
@@ -79,24 +80,27 @@ class WindowedOptimization:
     def run(self, result: AudioBuffer, preview: SpectrogramPreview) -> None:
         """Append the optimised spectrogram to `result`, and that of the content to `preview`."""
         self._callback(Stage("features"))
-        reader = self._content.frame_reader()
+        reader = self._content.frame_reader(padded=True)
         size = BATCH_WINDOWS["GPU" if self._device.is_gpu else "CPU"]
         batches = [self.windows[i : i + size] for i in range(0, len(self.windows), size)]
         tail: Array | None = None  # of the window before, to be crossfaded with the next
         for i, batch in enumerate(batches, 1):
             contents = [self._read(reader, window) for window in batch]
             self._lap("features")
-            optimized = self._optimize(contents, i, len(batches))
-            for content, S in zip(contents, optimized, strict=True):
+            sounding = [content for content in contents if content.S_init is not None]
+            optimized = iter(self._optimize(sounding, i, len(batches)) if sounding else ())
+            for content in contents:
+                S = content.S if content.S_init is None else next(optimized)
                 first, last = self._segments[self.windows.index(content.window)]
                 start = content.window.start
-                preview.add(content.S[:, first - start : last - start])
+                shown = self._inner(first, last)
+                preview.add(content.S[:, shown.start - start : shown.stop - start])
                 S, tail = self._crossfade(content.window, S, tail, last)
                 result.append(S)
 
     def segments(self, result: AudioBuffer) -> Iterator[SpectrogramSegment]:
         """Yield the optimised spectrogram with the STFT of the content, for the synthesis."""
-        reader = self._content.frame_reader()
+        reader = self._content.frame_reader(padded=True)
         optimized = StreamReader(result.blocks(), self._config.n_mels)
         for window, (first, last) in zip(self.windows, self._segments, strict=True):
             D = reader.stft(window.start, window.stop)
@@ -108,26 +112,34 @@ class WindowedOptimization:
                 last=last == self.windows[-1].stop,
             )
 
+    def _inner(self, first: int, last: int) -> slice:
+        """Return the frames from `first` to `last` that belong to the clip, not to its padding."""
+        pad = self._content.pad_frames
+        inner = np.clip([first, last], pad, self._n_frames - pad)
+        return slice(int(inner[0]), int(inner[1]))
+
     def _on_device(self) -> Any:
         return load_tensorflow().device(self._device.name)
 
     def _initial(self, D: Array) -> Initializer:
         """Return the initializer; a short content is averaged from `D`, its only window."""
         if self._initializer is None:
-            config = self._config
+            config, content = self._config, self._content
             if len(self.windows) == 1:
-                power = spectrogram.channel_power(D)
-                mel_mean = (spectrogram.mel_filters(config) @ power).mean(axis=1)
+                power = spectrogram.channel_power(D[:, :, self._inner(0, self._n_frames)])
+                mel = spectrogram.mel_filters(config) @ power
+                mel_mean = mel.sum(axis=1) / max(1, np.count_nonzero(power.any(axis=0)))
             else:
-                mel_mean = self._content.mel_mean()
-            self._initializer = Initializer(
-                self._style.samples, mel_mean, self._content.n_resampled, config
-            )
+                mel_mean = content.mel_mean()
+            n = content.n_resampled + 2 * content.pad
+            self._initializer = Initializer(self._style.samples, mel_mean, n, config)
         return self._initializer
 
     def _read(self, reader: FrameReader, window: Window) -> _ContentWindow:
         D = reader.stft(window.start, window.stop)
         S = spectrogram.mel_db(spectrogram.channel_power(D), self._config)
+        if S.max() <= -self._config.top_db:
+            return _ContentWindow(window, S, None)
         initializer = self._initial(D)
         with self._on_device():  # which multiplies the matrices of the mosaic
             D_init = initializer.stft(D, window.start)
@@ -136,14 +148,14 @@ class WindowedOptimization:
     def _optimize(self, contents: list[_ContentWindow], number: int, n_batches: int) -> Array:
         """Optimise a batch of windows, and return their spectrograms [shape=(batch, n_mels, t)]."""
         S_content = np.stack([content.S for content in contents])
-        S_init = np.stack([content.S_init for content in contents])
+        S_init = np.stack([content.S_init for content in contents if content.S_init is not None])
         if self.stopped == "interrupted":
             return S_init
 
         with self._on_device():
             batch = self._optimizer.prepare(S_content, S_init, self._style.statistics)
             self._lap("features")
-            if number == 1:
+            if not self.histories:
                 self._announce(batch.seconds * n_batches)
                 self._callback(Stage("optimization", self._device.reason))
             S, optimization = self._optimizer.optimize(batch, self._callback, (number, n_batches))

@@ -26,6 +26,7 @@ import audiostyle
 from audiostyle.errors import DeviceError, WeightsError
 from audiostyle.nn import device
 from audiostyle.utils import memory
+from audiostyle.utils.lazy_imports import load_matplotlib
 
 PACKAGE = "audiostyle"
 DEVELOPER_EXTRAS = ("dev", "gpu-step")
@@ -65,6 +66,7 @@ def run_checks(self_test: bool = True) -> list[CheckResult]:
         *check_system(),
         *check_resources(),
         *check_formats(),
+        check_figures(),
         *check_weights(),
         *run_selftest(self_test),
     ]
@@ -118,11 +120,29 @@ def _check_requirement(requirement: Any, extra: str | None) -> CheckResult:
             return CheckResult("packages", label, "absent", f"for {extra}", remedy)
         return CheckResult("packages", label, "fault", "not installed", remedy)
     text = _version_text(found, ranges)
-    # Whether the libraries of tensorflow[and-cuda] work is the result of the device check.
+    missing = _missing_of_extras(requirement)
+    if missing:  # whether those that are there work is the result of the device check
+        return CheckResult("packages", label, "absent", f"without {', '.join(missing)}", remedy)
     optional = requirement.extras and extra is not None
     if optional or requirement.specifier.contains(found, prereleases=True):
         return CheckResult("packages", label, "ok", text)
     return CheckResult("packages", label, "note", text, remedy)  # untested, but it may work
+
+
+def _missing_of_extras(requirement: Any) -> list[str]:
+    """Return what the extras of an installed package, such as tensorflow[and-cuda], lack."""
+    missing = []
+    for line in requires(requirement.name) or [] if requirement.extras else []:
+        needed = type(requirement)(line)
+        marker = needed.marker
+        if marker is None or marker.evaluate({"extra": ""}):
+            continue
+        if any(marker.evaluate({"extra": extra}) for extra in requirement.extras):
+            try:
+                version(needed.name)
+            except PackageNotFoundError:
+                missing.append(needed.name)
+    return missing
 
 
 def _version_text(found: str, ranges: str) -> str:
@@ -263,6 +283,17 @@ def _try_format(soundfile: Any, name: str) -> str:
     return ""
 
 
+def check_figures() -> CheckResult:
+    """Draw a small figure as ``--plot`` does."""
+    try:
+        matplotlib = load_matplotlib()
+        matplotlib.figure.Figure().savefig(io.BytesIO(), format="png")
+    except Exception as error:  # of a broken installation or configuration
+        remedy = "pip install --force-reinstall matplotlib; without it, --plot fails"
+        return CheckResult("formats", "figures", "note", describe_error(error), remedy)
+    return CheckResult("formats", "figures", "ok", f"drawn by Matplotlib {matplotlib.__version__}")
+
+
 def check_weights() -> Iterator[CheckResult]:
     """Compare the weights files with their published digests."""
     try:
@@ -298,6 +329,8 @@ def run_selftest(self_test: bool = True, seconds: float | None = None) -> list[C
         elif done.returncode > 0:
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [""]
             text = f"ended its process with code {done.returncode} ({last[0]})"
+    except OSError as error:  # no interpreter, or one that this user may not start
+        output, text = b"", f"cannot start {sys.executable or 'Python'} ({error.strerror})"
     except subprocess.TimeoutExpired as error:
         output = error.stdout or b""
         text = f"did not end within {seconds:g} s"

@@ -8,6 +8,7 @@ stereo in memory would take more than a gigabyte.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,7 +17,14 @@ from audiostyle.arrays import Array
 from audiostyle.audio.level import ActiveLevelMeter
 from audiostyle.audio.loudness import LoudnessMeter
 from audiostyle.audio.resampling import resample_stream
-from audiostyle.audio.streams import AudioSource, StreamChecker, StreamReader, check_channels
+from audiostyle.audio.streams import (
+    AudioSource,
+    StreamChecker,
+    StreamReader,
+    check_channels,
+    crop_stream,
+    extend_stream,
+)
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.segmentation import WINDOW_FRAMES, split_frames
@@ -32,10 +40,17 @@ class NormalizedStream:
         Of the source.
     n : int, in samples
         Length of the source.
+    peak : float
+        Largest absolute sample, without the DC offset.
     loudness : float, in LUFS
     n_resampled : int, in samples
         Length at ``config.sr``.
     n_frames : int
+    pad_frames : int
+        Frames of the padding at either end, where the sound is continued beyond the clip and fades
+        out. Frame k of the clip is frame ``k + pad_frames`` of the padded clip.
+    pad : int, in samples
+        Of the padding at ``config.sr``.
     gain : GainCurve
         Factor that the samples at ``config.sr`` are multiplied by. A recording longer than a window
         gets a gain that varies with time, so that a quiet movement is not treated as silence.
@@ -54,21 +69,23 @@ class NormalizedStream:
         window = WINDOW_FRAMES * config.hop_length
         checker, meter = StreamChecker(self.sr, self.channels), LoudnessMeter(self.sr)
         level = ActiveLevelMeter(config.sr)
-        self.n_resampled, kept = 0, []
+        self.n_resampled = 0
         blocks = self._measured_blocks(checker, meter)
         for block in resample_stream(blocks, self.sr, config.sr, self.channels):
             level.add(block)
             self.n_resampled += block.shape[1]
-            if self.n_resampled < window:
-                kept.append(block)
-        self._offset, _ = checker.check(self.name)
+        self._offset, self.peak = checker.check(self.name)
         self.n = checker.n
         self.loudness = meter.value(self._offset)
         self.n_frames = 1 + self.n_resampled // config.hop_length
         self.gain = level.gain_curve(self._offset, window / config.sr)
-        self._resampled: Array | None = None  # a short recording is resampled only once
-        if self.n_resampled < window and not self._offset.any():
-            self._resampled = np.concatenate(kept, axis=1)
+        self.pad_frames = -(-config.n_fft // config.hop_length)
+        self.pad = self.pad_frames * config.hop_length
+        # The source is extended before it is resampled, by whole samples at both rates.
+        step = config.sr // math.gcd(config.sr, self.sr)
+        self.lead = -(-self.pad // step) * step
+        self._short = self.n_resampled < window
+        self._extended: list[Array] | None = None  # a short recording is resampled only once
 
     def _measured_blocks(self, checker: StreamChecker, meter: LoudnessMeter) -> Iterator[Array]:
         for block in self._source.blocks():
@@ -87,37 +104,65 @@ class NormalizedStream:
 
     def normalized_blocks(self) -> Iterator[Array]:
         """Yield the recording [shape=(channels, n)] at ``config.sr`` and at the analysis level."""
-        resampled = (
-            iter([self._resampled])
-            if self._resampled is not None
-            else resample_stream(self.blocks(), self.sr, self._config.sr, self.channels)
-        )
-        first = 0
-        for block in resampled:
+        return crop_stream(self._normalized_extended(), self.lead, self.n_resampled)
+
+    def padded_blocks(self) -> Iterator[Array]:
+        """Yield the same with `pad` more samples at either end."""
+        n = self.n_resampled + 2 * self.pad
+        return crop_stream(self._normalized_extended(), self.lead - self.pad, n)
+
+    def _normalized_extended(self) -> Iterator[Array]:
+        first = -self.lead
+        for block in self._resampled_extended():
             yield block * self.gain.at(first, block.shape[1])
             first += block.shape[1]
 
-    def frame_reader(self) -> FrameReader:
-        """Return a reader of the frames, from the first on."""
-        config = self._config
-        return FrameReader(self.normalized_blocks(), self.channels, config.n_fft, config.hop_length)
+    def _resampled_extended(self) -> Iterator[Array]:
+        if self._extended is not None:
+            return iter(self._extended)
+        lead = self.lead * self.sr // self._config.sr
+        n_predicted = self.pad * self.sr // self._config.sr
+        extended = extend_stream(self.blocks(), lead, n_predicted)
+        resampled = resample_stream(extended, self.sr, self._config.sr, self.channels)
+        if self._short:
+            self._extended = list(resampled)
+            return iter(self._extended)
+        return resampled
+
+    def frame_reader(self, *, padded: bool = False) -> FrameReader:
+        """Return a reader of the frames, from the first on, or from the first of the padding on."""
+        config, origin = self._config, self.lead - (self.pad if padded else 0)
+        blocks = self._normalized_extended()
+        return FrameReader(blocks, self.channels, config.n_fft, config.hop_length, origin)
 
     def mel_mean(self) -> Array:
-        """Mean mel power over time [shape=(n_mels,), non-negative], computed in one more pass."""
+        """Mean mel power over time [shape=(n_mels,), non-negative], computed in one more pass.
+
+        Digital silence does not count.
+        """
         total: Array = np.zeros(self._config.n_mels)
+        n = 0
         filters, reader = spectrogram.mel_filters(self._config), self.frame_reader()
         for start, stop in split_frames(self.n_frames):
             power = spectrogram.channel_power(reader.stft(start, stop))
             total += (filters @ power).sum(axis=1, dtype=np.float64)
-        return total / self.n_frames
+            n += np.count_nonzero(power.any(axis=0))
+        return total / max(1, n)
 
 
 class FrameReader:
-    """Reads frames of the STFT of a stream, in order."""
+    """Reads frames of the STFT of a stream, in order; frame 0 is centred on sample `origin`."""
 
-    def __init__(self, blocks: Iterator[Array], channels: int, n_fft: int, hop_length: int) -> None:
+    def __init__(
+        self,
+        blocks: Iterator[Array],
+        channels: int,
+        n_fft: int,
+        hop_length: int,
+        origin: int = 0,
+    ) -> None:
         self._reader = StreamReader(blocks, channels)
-        self._n_fft, self._hop_length = n_fft, hop_length
+        self._n_fft, self._hop_length, self._origin = n_fft, hop_length, origin
 
     def stft(self, start: int, stop: int) -> Array:
         """Transform frames `start` to `stop`; `start` must not lie before that of the last call.
@@ -125,10 +170,11 @@ class FrameReader:
         Returns
         -------
         np.ndarray [shape=(channels, n_fft // 2 + 1, stop - start), complex64]
-            The same frames as in `audiostyle.dsp.spectrogram.stft` of the whole stream.
+            The same frames as in `audiostyle.dsp.spectrogram.stft` of the whole stream from
+            `origin` on, except for those that reach beyond that.
         """
         n_fft, hop_length = self._n_fft, self._hop_length
-        first = start * hop_length - n_fft // 2
+        first = self._origin + start * hop_length - n_fft // 2
         y = self._reader.read(first, first + (stop - start - 1) * hop_length + n_fft)
         return spectrogram.stft(y, n_fft, hop_length, center=False)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from audiostyle.arrays import Array
+from audiostyle.audio.level import to_mono
 from audiostyle.utils.lazy_imports import load_librosa
 
 # IEC 61260-1, base two: 25 Hz to 20 kHz.
@@ -62,12 +63,6 @@ def match_third_octaves(content: Array, style: Array, sr: float) -> Array:
     curve = np.interp(np.log2(frequencies), np.log2(centres), gains)
     equalized = spectrum * 10.0 ** (curve[:, None] / 20.0)
     return np.asarray(librosa.istft(equalized, n_fft=N_FFT, length=content.size))
-
-
-def to_mono(y: Array) -> Array:
-    """Average the channels of a clip [shape=(n,) or (channels, n)] to float32 [shape=(n,)]."""
-    y = np.asarray(y, np.float32)
-    return y if y.ndim == 1 else np.asarray(y.mean(axis=0))
 
 
 def _rms(y: Array) -> float:

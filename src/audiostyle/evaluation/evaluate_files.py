@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from audiostyle.arrays import Array
+from audiostyle.audio.folder import summarize_skipped
+from audiostyle.audio.level import to_mono
 from audiostyle.audio.reader import Audio, load_audio
 from audiostyle.audio.resampling import resample
 from audiostyle.audio.streams import check_clip
@@ -23,9 +25,9 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import AudioFileError
 from audiostyle.evaluation import content_metrics, scores
-from audiostyle.evaluation.baselines import make_baselines, to_mono
+from audiostyle.evaluation.baselines import make_baselines
 from audiostyle.evaluation.types import EvaluationReport, EvaluationRequest, Excerpt, OutputScores
-from audiostyle.files.style_source import StyleSource, clips_of, describe_clip, open_clips
+from audiostyle.files.style_source import StyleSource, describe_clip, find_source, open_clips
 from audiostyle.nn import device
 from audiostyle.utils.atomic_files import record_path
 
@@ -104,7 +106,7 @@ def run_evaluation(
     request.check()
     content_metrics.require_mir_eval()
     content = _load(request.content, *request.excerpt)
-    source = StyleSource(request.style, 1.0, clips_of(request.style))
+    source = find_source(request.style)
     clips = open_clips(source, TransferConfig())
     about = _describe(request.content, content)
     report = EvaluationReport({key: about[key] for key in ("path", "sha256", "sr", "channels")}, {})
@@ -175,8 +177,9 @@ def _load_style(
         total += part.size
         if total >= limit:
             break
-    unread = len(source.clips) - len(source.used) - len(source.skipped)
-    notes = [*source.notes, *(f"skipped {clip['reason']}" for clip in source.skipped)]
+    known = {entry["path"] for entry in (*source.used, *source.skipped)}
+    unread = len({str(clip) for clip in source.clips} - known)
+    notes = [*source.notes, *summarize_skipped(source.skipped, str(source.path))]
     if total > limit or unread:
         of = f" ({len(source.used)} of {len(source.clips)} clips)" if len(source.clips) > 1 else ""
         notes.insert(0, f"{source.path}: only its first {STYLE_SECONDS:g} s count{of}")

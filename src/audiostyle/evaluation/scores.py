@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from audiostyle.arrays import Array
+from audiostyle.audio.level import to_mono
 from audiostyle.audio.loudness import loudness
 from audiostyle.evaluation import content_metrics, style_metrics, tagger
-from audiostyle.evaluation.baselines import make_baselines, match_third_octaves, to_mono
+from audiostyle.evaluation.baselines import make_baselines, match_third_octaves
 
 __all__ = ["PairEvaluator", "evaluate", "joint_score", "make_baselines"]
 

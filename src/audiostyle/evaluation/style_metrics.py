@@ -20,6 +20,7 @@ from functools import lru_cache
 import numpy as np
 
 from audiostyle.arrays import Array
+from audiostyle.audio.level import to_mono
 from audiostyle.errors import AudioFileError, ConfigError
 from audiostyle.utils.lazy_imports import load_librosa
 
@@ -54,7 +55,7 @@ def prepare(y: Array, sr: float, name: str = "audio") -> Array:
         raise AudioFileError(
             f"{name} has {y.ndim} dimensions, must have 1 or 2; pass (channels, n)"
         )
-    mono = y if y.ndim == 1 else y.mean(axis=0)
+    mono = to_mono(y)
     if mono.size < 0.5 * sr:
         raise AudioFileError(f"{name} lasts {mono.size / sr:.2f} s, at least 0.5 s are needed")
     if not np.isfinite(mono).all():

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import audiostyle
+from audiostyle.audio.folder import summarize_skipped
 from audiostyle.audio.reader import FileSource
 from audiostyle.config.record_file import input_digests
 from audiostyle.config.registry import loss_provenance
@@ -71,9 +72,10 @@ def make_record(
         "losses": [asdict(iteration) for iteration in result.history],
         "inversion_convergence_db": result.convergence,
         "loudness_gain_db": result.gain,
+        "lowered_db": result.lowered,
         "limiter_reduction_db": result.reduction,
         "timings": result.timings,
-        "notes": notes + _notes(config.sr, source.sr, styles, result),
+        "notes": notes + _notes(config, source, styles, result),
     }
     return dict(to_json_value(record))
 
@@ -85,9 +87,17 @@ def _style_entry(style: StyleSource) -> dict[str, Any]:
 
 
 def _notes(
-    sr: int, content_sr: int, styles: Sequence[StyleSource], result: TransferResult
+    config: TransferConfig,
+    source: FileSource,
+    styles: Sequence[StyleSource],
+    result: TransferResult,
 ) -> list[str]:
-    notes = []
+    notes, sr, content_sr = [], config.sr, source.sr
+    if config.inversion == "griffinlim" and source.channels > 1:
+        notes.append(
+            f"all {source.channels} channels hold the same sound, as inversion=griffinlim makes it "
+            "from one spectrogram; inversion=content keeps the channels apart"
+        )
     if content_sr != sr:
         notes.append(f"content analysed at {sr} Hz; the output keeps its {content_sr} Hz")
     rates = {clip["sr"] for style in styles for clip in style.used} - {sr}
@@ -96,7 +106,12 @@ def _notes(
         notes.append(f"style resampled from {shown} Hz to {sr} Hz")
     for style in styles:
         notes += style.notes
-        notes += [f"skipped {skipped['reason']}" for skipped in style.skipped]
+        notes += summarize_skipped(style.skipped, str(style.path))
+    if result.lowered > 0:
+        notes.append(
+            f"level lowered by {result.lowered:.2f} dB, so that peaks stay below full scale; a WAV "
+            "file with --subtype FLOAT can hold those of the content"
+        )
     if result.reduction > 0:
         notes.append(f"peaks limited by up to {result.reduction:.2f} dB")
     if result.restarts:

@@ -155,6 +155,8 @@ def _check_clips(about: dict[str, Any]) -> None:
     for clip in (*about["clips"], *about["skipped"]):
         if not isinstance(clip["path"], str):
             raise TypeError("path is not a string")
+    if not all(isinstance(clip["reason"], str) for clip in about["skipped"]):
+        raise TypeError("reason is not a string")
     if not all(isinstance(clip["sr"], int) and clip["sr"] > 0 for clip in about["clips"]):
         raise ValueError("sr is not a rate")
     _ = about["audiostyle"]

@@ -9,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from audiostyle.audio.reader import FileSource, find_clips
+from audiostyle.audio.folder import SkippedFile, find_clips
+from audiostyle.audio.reader import FileSource
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.style import AnalyzedStyle, Style
 from audiostyle.dsp.normalized_stream import NormalizedStream
@@ -26,7 +27,7 @@ class StyleSource:
     clips: list[Path]
     # Filled by `read_clips`, or known from a style file:
     used: list[dict[str, Any]] = field(default_factory=list)  # as from `describe_clip`
-    skipped: list[dict[str, str]] = field(default_factory=list)  # path and reason
+    skipped: list[SkippedFile] = field(default_factory=list)  # also files that are no clips
     notes: list[str] = field(default_factory=list)
     sha256: str | None = None  # of a style file
     analyzed: Callable[[], AnalyzedStyle] | None = None  # then no clip is read
@@ -37,9 +38,12 @@ class StyleSource:
         return Style(clips, self.weight, str(self.path), self.analyzed)
 
 
-def clips_of(path: Path) -> list[Path]:
-    """Return the clips below a folder, or the one clip that `path` is."""
-    return find_clips(path) if os.path.isdir(path) else [path]
+def find_source(path: Path, weight: float = 1.0) -> StyleSource:
+    """Find the clips below a folder, or take the one clip that `path` is."""
+    if not os.path.isdir(path):
+        return StyleSource(path, weight, [path])
+    found = find_clips(path)
+    return StyleSource(path, weight, found.clips, skipped=found.skipped)
 
 
 def open_clips(source: StyleSource, config: TransferConfig) -> Iterator[NormalizedStream]:
@@ -72,7 +76,7 @@ def read_clips(source: StyleSource, config: TransferConfig) -> Iterator[Normaliz
         yield stream
     if not source.used and first_error is not None:
         raise AudioFileError(
-            f"{source.path}: none of its {len(source.skipped)} files can be used; "
+            f"{source.path}: none of its {len(source.clips)} files can be used; "
             f"the first: {first_error}",
             first_error.kind,
         )

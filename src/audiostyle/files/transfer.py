@@ -26,7 +26,7 @@ from audiostyle.events import Callback
 from audiostyle.files import style_file
 from audiostyle.files.record import make_record, to_json
 from audiostyle.files.request import TransferRequest
-from audiostyle.files.style_source import StyleSource, clips_of
+from audiostyle.files.style_source import StyleSource, find_source
 from audiostyle.nn import device as nn_device
 from audiostyle.nn import weights as nn_weights
 from audiostyle.utils.atomic_files import Staging, file_digest, part_file
@@ -167,7 +167,8 @@ def run_transfer(
             config, request.device, request.threads, request.deterministic, request.verbose
         )
     with AudioBuffer(file.channels, request.output.parent) as buffer, Staging() as staging:
-        result = style_transfer.run(content, styles, buffer, callback)
+        float_output = subtype in ("FLOAT", "DOUBLE")
+        result = style_transfer.run(content, styles, buffer, callback, float_output=float_output)
         part = staging.add(request.output)
         n_samples = writer.write_stream(
             part, result.blocks(), file.sr, file.channels, container, subtype, request.output
@@ -241,7 +242,7 @@ def make_style_file(
         raise ConfigError(f"{output}: a style file must end in {style_file.SUFFIX}")
     nn_device.parse_device(device)
     nn_device.check_threads(threads)
-    clips = StyleSource(source, 1.0, clips_of(source))
+    clips = find_source(source)
     _check_output(output, clips.clips, force)
     style = clips.as_style(config)
     style_transfer = _load_transfer(config, device, threads or int(deterministic), deterministic)
@@ -257,7 +258,7 @@ def find_style_source(path: Path, weight: float, config: TransferConfig) -> Styl
         saved = style_file.load_style(path, config)
         used, skipped = saved.about["clips"], saved.about["skipped"]
         return StyleSource(path, weight, [path], used, skipped, [], saved.sha256, saved.restore)
-    return StyleSource(path, weight, clips_of(path))
+    return find_source(path, weight)
 
 
 def _load_transfer(

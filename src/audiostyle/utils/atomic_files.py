@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +23,14 @@ def part_file(path: Path) -> Iterator[Path]:
     """Create a temporary file next to `path`; remove it at the end unless it was renamed."""
     try:
         with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # fails if the name is too long, or lies below a file
+            mode = path.lstat().st_mode  # fails if the name is too long, or lies below a file
+            if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+                # A new file would take the place of a device, such as /dev/null.
+                raise OutputError(f"{path}: is not a regular file; choose another name")
         descriptor, name = tempfile.mkstemp(prefix=".audiostyle-", suffix=".part", dir=path.parent)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
-            raise OutputError(
-                f"{path}: there is no folder {path.parent}; create it first"
-            ) from None
+            raise OutputError(f"{path}: {_explain_missing(path.parent)}") from None
         if error.errno in DISK_ERRORS:
             raise write_error(path, error, path.parent) from None
         raise OutputError(
@@ -41,6 +43,14 @@ def part_file(path: Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+def _explain_missing(folder: Path) -> str:
+    try:
+        folder.absolute()
+    except FileNotFoundError:
+        return "the current folder was removed; change to another one"
+    return f"there is no folder {folder}; create it first"
 
 
 def make_folder(folder: Path) -> None:

@@ -24,10 +24,11 @@ LIBROSA_MODULES = ("core.spectrum", "core.constantq", "filters", "feature.spectr
 
 @contextlib.contextmanager
 def import_lock() -> Iterator[None]:
-    """Let one thread import at a time, and give it a current and a temporary folder.
+    """Let one thread import at a time, and give it a current, a temporary and a home folder.
 
-    Some modules ask for these folders when they are imported, though they put nothing there. If the
-    current folder was removed, or no temporary one can be written, they get the root folder.
+    Some modules ask for these folders when they are imported, though they need nothing there. If
+    the current one was removed, no temporary one can be written, or the user has no home, they get
+    the root folder, as containers do for unknown users.
     """
     with _LOCK, contextlib.ExitStack() as stack:
         try:
@@ -43,7 +44,19 @@ def import_lock() -> Iterator[None]:
         except OSError:
             stack.callback(setattr, tempfile, "tempdir", None)
             tempfile.tempdir = os.path.abspath(os.sep)
+        if not os.path.isabs(os.path.expanduser("~")):
+            # Only for imports: some would create a folder "~" in the current one, others fail.
+            saved = os.environ.get("HOME")
+            stack.callback(_set_variable, "HOME", saved)
+            os.environ["HOME"] = os.path.abspath(os.sep)
         yield
+
+
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 @functools.cache
@@ -69,9 +82,6 @@ def _optional_numba_caches() -> Iterator[None]:
     from numba.core.caching import NullCache
     from numba.np.ufunc import ufuncbuilder, wrappers
 
-    # Without a home, numba would create a folder "~" in the current one.
-    has_home = os.path.isabs(os.path.expanduser("~"))
-
     def tolerant(cache_class: Any) -> Any:
         class OptionalCache(cache_class):  # type: ignore[misc]
             def save_overload(self, *arguments: Any) -> None:
@@ -79,8 +89,6 @@ def _optional_numba_caches() -> Iterator[None]:
                     super().save_overload(*arguments)
 
         def make_cache(py_func: Any) -> Any:
-            if not has_home:
-                return NullCache()
             try:
                 return OptionalCache(py_func)
             except (RuntimeError, OSError):
