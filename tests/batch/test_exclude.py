@@ -26,6 +26,15 @@ def test_excluded_files_are_counted(gtzan_folder: Path, capsys: pytest.CaptureFi
     assert "3 excluded" in err and json.loads(out)["exit_code"] == 3
 
 
+def test_files_excluded_from_either_side_are_counted(
+    gtzan_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    genres = ("--content-genre=jazz", "--style-genre=classical")
+    assert run(*genres, "--exclude=*1.wav", "--dry-run", sides=("genres", "genres")) == 0
+    out = capsys.readouterr().out
+    assert "2 excluded (jazz.00001.wav, classical.00001.wav)" in out and "4 pairs" in out
+
+
 def test_patterns_match_keys_and_names(gtzan_folder: Path) -> None:
     inputs, skipped = find_inputs("genres")
     hidden = len(skipped)

@@ -158,6 +158,9 @@ def plan_pairs(request: BatchRequest, config: TransferConfig) -> SelectedPairs:
     )
     contents, unused = exclude_inputs(contents, request.exclude, request.content, skipped)
     styles, unused_too = exclude_inputs(styles, request.exclude, request.style, others)
+    if request.style == request.content:  # of one genre each, perhaps
+        known = {entry["path"] for entry in skipped}
+        skipped += [entry for entry in others if entry["path"] not in known]
     notes = summarize_skipped(skipped, request.content)
     if request.style != request.content:
         notes += summarize_skipped(others, request.style)
