@@ -11,11 +11,11 @@ from audiostyle.audio.reader import CLIP_EXTENSIONS
 from audiostyle.errors import AudioFileError
 
 HIDDEN, UNKNOWN, STYLE = "hidden", "unknown format", "style file"
-OWN, OUTPUT = "written by audiostyle", "in the output folder"
+OWN, OUTPUT, EXCLUDED = "written by audiostyle", "in the output folder", "excluded"
 BROKEN, LOOP, SPECIAL = "broken link", "loop of links", "not a regular file"
 LISTED, UNREADABLE = "link to a folder listed already", "unreadable"
-REASONS = (UNKNOWN, HIDDEN, UNREADABLE, BROKEN, LOOP, LISTED, SPECIAL, STYLE, OWN, OUTPUT)
-OWN_NAMES = ("journal.jsonl", "results.jsonl", "results.csv", "skipped.csv")
+REASONS = (UNKNOWN, HIDDEN, UNREADABLE, BROKEN, LOOP, LISTED, SPECIAL, STYLE, OWN, OUTPUT, EXCLUDED)
+OWN_NAMES = ("journal.jsonl", "results.jsonl", "results.csv", "summary.csv", "skipped.csv")
 SHOWN = 3  # names per reason in a message; records and tables hold all
 
 SkippedFile = dict[str, str]  # path and reason

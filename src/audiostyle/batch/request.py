@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from audiostyle.errors import ConfigError
@@ -26,7 +26,7 @@ class BatchRequest:
     by: str = "clip"
     content_genre: str | None = None
     style_genre: str | None = None
-    exclude: list[str] = field(default_factory=list)  # patterns
+    exclude: tuple[str, ...] = ()  # patterns
     limit: int | None = None
     shuffle: bool = False
     name: str = "{content}__{style}.wav"
@@ -48,7 +48,7 @@ class BatchRequest:
 
     def __post_init__(self) -> None:
         """Use one thread if results must be the same wherever they are computed."""
-        self.exclude = list(self.exclude)
+        self.exclude = tuple(self.exclude)  # a list, if it was in JSON
         if self.deterministic and not self.threads:
             self.threads = 1
 
