@@ -56,6 +56,8 @@ class EmptyWorker:
             "loudness_gain_db": 0.1,
             "limiter_reduction_db": 0.0,
             "notes": [],
+            "preset": request.preset,
+            "parameters": config.to_dict(),
         }
 
     def transfer(self, job: Any, callback: Any) -> dict[str, Any]:

@@ -113,9 +113,8 @@ def records(out: str) -> dict[str, Any]:
     found = {}
     for path in sorted(Path(out).glob("*.wav.json")):
         record = json.loads(path.read_text())
-        found[path.name] = {
-            k: v for k, v in record.items() if k not in ("timings", "time", "command")
-        }
+        of_run = ("timings", "time", "command")
+        found[path.name] = {k: v for k, v in record.items() if k not in of_run}
         record["output"]["path"] = Path(record["output"]["path"]).name
         # Only known where it was imported: by earlier tests, but not by workers that only pretend.
         record["versions"].pop("tensorflow")

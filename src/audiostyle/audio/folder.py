@@ -13,10 +13,10 @@ from audiostyle.errors import AudioFileError
 from audiostyle.utils import safe_read
 
 HIDDEN, UNKNOWN, STYLE = "hidden", "unknown format", "style file"
-OWN, OUTPUT = "written by audiostyle", "in the output folder"
+OWN, OUTPUT, EXCLUDED = "written by audiostyle", "in the output folder", "excluded"
 BROKEN, LOOP, SPECIAL = "broken link", "loop of links", "not a regular file"
 LISTED, UNREADABLE = "link to a folder listed already", "unreadable"
-REASONS = (UNKNOWN, HIDDEN, UNREADABLE, BROKEN, LOOP, LISTED, SPECIAL, STYLE, OWN, OUTPUT)
+REASONS = (UNKNOWN, HIDDEN, UNREADABLE, BROKEN, LOOP, LISTED, SPECIAL, STYLE, OWN, OUTPUT, EXCLUDED)
 OWN_NAMES = ("journal.jsonl", "results.jsonl", "results.csv", "summary.csv", "skipped.csv")
 SHOWN = 3  # names per reason in a message; records and tables hold all
 

@@ -177,14 +177,15 @@ def plan_pairs(request: BatchRequest, config: TransferConfig) -> SelectedPairs:
     styles, others = find_inputs(
         request.style, styles=True, genre=request.style_genre, exclude=out_dir
     )
+    contents, unused = exclude_inputs(contents, request.exclude, request.content, skipped)
+    styles, unused_too = exclude_inputs(styles, request.exclude, request.style, others)
+    if request.style == request.content:  # of one genre each, perhaps
+        known = {entry["path"] for entry in skipped}
+        skipped += [entry for entry in others if entry["path"] not in known]
     notes = summarize_skipped(skipped, request.content)
     if request.style != request.content:
         notes += summarize_skipped(others, request.style)
-    if request.exclude:
-        contents, excluded = exclude_inputs(contents, request.exclude, request.content)
-        styles, more = exclude_inputs(styles, request.exclude, request.style)
-        counts = Counter((excluded | more).values())
-        notes += [f"--exclude {one!r}: leaves out {counts[one]}" for one in request.exclude]
+    notes += [f"--exclude {one!r}: matches no file" for one in unused if one in unused_too]
     if request.by == "genre":
         styles = join_genres(styles, others)
     variants = Variants(config, request.preset, request.vary, request.overrides)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ class BatchRequest:
     by: str = "clip"
     content_genre: str | None = None
     style_genre: str | None = None
-    exclude: list[str] = field(default_factory=list)  # patterns
+    exclude: tuple[str, ...] = ()  # patterns
     limit: int | None = None
     shuffle: bool = False
     name: str = "{content}__{style}.wav"
-    vary: dict[str, list[Any]] = field(default_factory=dict)  # values by parameter, or "preset"
+    vary: Mapping[str, Iterable[Any]] | None = None  # values by parameter, or "preset"
     # Given apart from the preset; None: those in which the configuration differs from it.
-    overrides: dict[str, Any] | None = None
+    overrides: Mapping[str, Any] | None = None
     start: float = 0.0
     duration: float | None = None
     preview: float | None = None
@@ -52,7 +53,7 @@ class BatchRequest:
 
     def __post_init__(self) -> None:
         """Use one thread if results must be the same wherever they are computed."""
-        self.exclude = list(self.exclude)
+        self.exclude = tuple(self.exclude)  # a list, if it was in JSON
         if self.deterministic and not self.threads:
             self.threads = 1
 

@@ -19,8 +19,8 @@ from audiostyle.utils import atomic_files
 
 JSONL_NAME = "results.jsonl"
 CSV_NAME = "results.csv"
-SKIPPED_NAME = "skipped.csv"
 SUMMARY_NAME = "summary.csv"
+SKIPPED_NAME = "skipped.csv"
 ENDS = ("done", "failed")  # statuses of a pair that is not pending
 _UNKNOWN = PairState()
 _JOURNAL_ONLY = ("size", "settings", "inputs")  # facts that are not among the results

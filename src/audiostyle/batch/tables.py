@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 FIRST_COLUMNS = ("pair", "status", "content_genre", "style_genre")
 MEASURES = ("score", "style", "content", "copying")
-SUMMARIZED = (*MEASURES, "seconds")
+N_RESAMPLES = 2000  # for an interval: there may be many, and a run without work takes no time
 LAST_COLUMNS = {  # by the key in a row
     **{"seconds": "seconds", "steps": "iterations", "stopped": "stopped", "device": "device"},
     **{"content": "content_file", "style": "style_file", "kind": "failure", "reason": "reason"},
@@ -116,5 +116,5 @@ def _mean_cells(rows: Sequence[Row], key: str) -> tuple[float | None, ...]:
     values = np.array([row[key] for row in rows if row.get(key) is not None], float)
     if not values.size:
         return None, None, None
-    interval = bootstrap_interval(values) or (None, None)
+    interval = bootstrap_interval(values, N_RESAMPLES) or (None, None)
     return tuple(None if x is None else round(x, 6) for x in (float(values.mean()), *interval))
