@@ -65,8 +65,8 @@ def sweep(
 ) -> Iterator[Take]:
     """Make several takes: a transfer with each combination of the values of some parameters.
 
-    Networks are loaded and styles are analysed once where the parameters allow it. Each take is
-    computed when it is asked for, and is what `audiostyle.transfer` returns for its parameters.
+    Networks are loaded and styles are analysed once where the parameters allow it. Each take holds
+    what `audiostyle.transfer` returns for its parameters.
 
     Parameters
     ----------
@@ -79,9 +79,10 @@ def sweep(
     callback, device, threads, progress
         As for `audiostyle.transfer`; `progress` shows a bar for each take.
 
-    Yields
-    ------
-    Take
+    Returns
+    -------
+    iterator of Take
+        A take is computed when it is asked for.
 
     Raises
     ------
