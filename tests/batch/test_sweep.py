@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from audiostyle.batch.run import run_batch
-from audiostyle.config.transfer_config import PRESETS, TransferConfig
+from audiostyle.config.transfer_config import PRESETS, TransferConfig, preset_parameters
+from audiostyle.config.variants import analysis_key
 from audiostyle.errors import ConfigError, Interrupted
 from tests.support.fakes import call, computed, rows, run, sounds
 
@@ -28,7 +29,8 @@ TAKES = {
 def test_a_take_is_a_pair_with_its_own_parameters(gtzan_folder: Path, fake: Any) -> None:
     assert run(*VARY, sides=TWO) == 0
     assert set(sounds(Path("out"))) == set(computed()) == set(TAKES)
-    assert set(fake.analyzed.values()) == {2}  # once with the second network, once without
+    configs = [TransferConfig.from_preset(preset) for preset in ("fast", "balanced")]
+    assert set(fake.analyzed.values()) == {len({*map(analysis_key, configs)})}
     table = rows()
     with Path("out/results.csv").open(newline="") as stream:
         cells = {row["pair"]: row for row in csv.DictReader(stream)}
@@ -156,13 +158,14 @@ def test_without_a_record_the_journal_tells(
 
 def test_a_preset_that_varies_keeps_what_was_given(gtzan_folder: Path) -> None:
     """Also a parameter with the value that it has in the preset of all others."""
-    given = TransferConfig.from_preset("balanced").iterations
-    assert PRESETS["fast"]["iterations"] != given
-    options = (f"--iterations={given}", "--vary=preset=fast,balanced")
+    name = next(iter(PRESETS["fast"]))
+    given = preset_parameters("balanced")[name]
+    assert PRESETS["fast"][name] != given
+    options = (f"--{name.replace('_', '-')}={given}", "--vary=preset=fast,balanced")
     assert run(*options, sides=ONE) == 0
     found = [json.loads(path.read_text()) for path in Path("out").glob("*.wav.json")]
-    assert [record["parameters"]["iterations"] for record in found] == [given] * 2
-    config = TransferConfig.from_preset("fast", iterations=given)
+    assert [record["parameters"][name] for record in found] == [given] * 2
+    config = TransferConfig.from_preset("fast", **{name: given})
     run_batch(*ONE, "python", config, preset="fast", vary={"preset": ["balanced", "fast"]})
     assert set(sounds(Path("python"))) == set(sounds(Path("out")))
 
