@@ -40,35 +40,37 @@ def find_difference(
     """
     if not output.exists():
         return None
-    old: dict[str, Any]
-    new: dict[str, Any] = {"preset": variant.preset, "parameters": variant.config.to_dict()}
+    asked = variant.config.to_dict()
     try:
         record = json.loads(record_path(output).read_bytes())
         used = {digest for _, clips in input_digests(record) for digest in clips}
-        old = {"preset": record["preset"], "parameters": record["parameters"] | _others_of(record)}
-        new["parameters"] = variant.config.to_dict() | _others_asked(request, variant.config)
+        preset, made = record["preset"], record["parameters"] | _others_of(record)
+        asked |= _others_asked(request, variant.config)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         facts = known.facts if known is not None and known.status == "done" else {}
         if "parameters" not in facts:
             return None
-        old = {"preset": facts["preset"], "parameters": preset_parameters(facts["preset"])}
-        old["parameters"] = old["parameters"] | facts["parameters"]
-        if old["parameters"] == new["parameters"]:
-            return UNKNOWN if facts.get("inputs") == inputs_digest(digests) else None
-        used = set(digests)
-    if (known is None and used != set(digests)) or old["parameters"] == new["parameters"]:
+        preset, used = facts["preset"], set(digests)
+        made = preset_parameters(preset) | facts["parameters"]
+        if made == asked and facts.get("inputs") == inputs_digest(digests):
+            return UNKNOWN
+    if (known is None and used != set(digests)) or made == asked:
         return None
+    return _describe((made, preset), (asked, variant.preset))
+
+
+def _describe(*sides: tuple[Mapping[str, Any], str | None]) -> Difference:
+    """Write what differs between two sets of parameters, each with its preset."""
     rows = [
-        {**one, "parameters": changed_parameters(one["parameters"], one["preset"])}
-        for one in (old, new)
+        {"preset": preset, "parameters": changed_parameters(parameters, preset)}
+        for parameters, preset in sides
     ]
     settings = Settings(rows)
-    texts = [settings.of(row) for row in rows]
-    if len(settings.values) == 1:
-        ((name, value),), (asked,) = texts[0].items(), texts[1].values()
-        return f"{name}={value or 'none'}", asked or "none"
-    shown = [", ".join(f"{n}={value or 'none'}" for n, value in side.items()) for side in texts]
-    return shown[0], shown[1]
+    made, asked = (
+        {name: value or "none" for name, value in settings.of(row).items()} for row in rows
+    )
+    first, second = (", ".join(f"{n}={v}" for n, v in side.items()) for side in (made, asked))
+    return first, second if len(asked) > 1 else "".join(asked.values())
 
 
 def kept_line(number: int, difference: Difference) -> str:

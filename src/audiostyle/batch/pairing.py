@@ -234,7 +234,8 @@ class OutputNames:
     """Names of outputs by a template.
 
     Inputs whose names, as far as the template shows them, are the same get an id, which depends on
-    their paths alone: a name does not depend on which pairs are selected. `notes` say so.
+    their paths alone: a name does not depend on which pairs are selected. `notes` say so. What varies
+    is added at the end unless the template shows it.
     """
 
     def __init__(
@@ -242,10 +243,9 @@ class OutputNames:
     ) -> None:
         self.notes: list[str] = []
         self.template = template
-        used = {name for _, name, _, _ in string.Formatter().parse(template) if name}
-        self._used = used
-        self._contents = self._fields("content", contents, used)
-        self._styles = self._fields("style", styles, used)
+        self._used = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+        self._contents = self._fields("content", contents)
+        self._styles = self._fields("style", styles)
 
     def make(self, content: BatchInput, style: BatchInput, variant: Variant) -> str:
         """Make the name of an output."""
@@ -260,10 +260,9 @@ class OutputNames:
             name = name.removesuffix(suffix) + "".join(added) + suffix
         return name if len(name) < MAX_NAME_BYTES // 4 else _shorten(name)
 
-    def _fields(
-        self, side: str, inputs: Sequence[BatchInput], used: set[str]
-    ) -> dict[str, dict[str, str]]:
+    def _fields(self, side: str, inputs: Sequence[BatchInput]) -> dict[str, dict[str, str]]:
         """Return the fields of the template by the keys of inputs."""
+        used = self._used
         fields = {found.key: {side: found.name, f"{side}_genre": found.genre} for found in inputs}
         groups: dict[tuple[str, ...], list[BatchInput]] = {}
         if side in used and f"{side}_id" not in used:
