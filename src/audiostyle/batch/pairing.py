@@ -8,10 +8,8 @@ every run.
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
 import hashlib
-import io
 import itertools
 import os
 import random
@@ -23,9 +21,9 @@ from pathlib import Path, PurePosixPath
 
 from audiostyle.audio.reader import FORMATS
 from audiostyle.batch.inputs import BatchInput, InputIndex, fold, real_path
+from audiostyle.batch.pair_table import read_table
 from audiostyle.config.variants import NAMES, Variant, Variants, format_parameter
 from audiostyle.errors import AudioFileError, ConfigError, OutputError
-from audiostyle.utils import safe_read
 from audiostyle.utils.suggestions import check_choice
 
 INPUT_FIELDS = ("content", "style", "content_genre", "style_genre", "content_id", "style_id")
@@ -160,7 +158,7 @@ def _read_pairs(
     content_index, style_index = InputIndex(contents), InputIndex(styles)
     pairs: list[InputPair] = []
     rows: dict[object, int] = {}
-    for number, cells in _read_table(file):
+    for number, cells in read_table(file):
         content = content_index.find(cells.pop("content"), file, number)
         style = style_index.find(cells.pop("style"), file, number)
         try:
@@ -179,63 +177,12 @@ def _read_pairs(
     return pairs
 
 
-def _read_table(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """Read the rows, by column, of a table with the delimiter of any spreadsheet."""
-    try:
-        text = safe_read.read_text(file)
-        for delimiter in ",;\t|":
-            lines = csv.reader(
-                io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
-            )
-            rows = [
-                (number, row) for number, row in enumerate(lines, 1) if any(map(str.strip, row))
-            ]
-            if rows and "".join(rows[0][1]).lower().startswith("sep="):  # for Excel
-                del rows[0]
-            header = [_column(name) for name in rows[0][1]] if rows else []
-            if {"content", "style"} <= set(header):
-                _check_columns(file, *rows[0])
-                return [(number, _cells(file, header, number, row)) for number, row in rows[1:]]
-    except (OSError, ValueError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"pair=csv:{file}: cannot be read ({reason})") from None
-    raise ConfigError(
-        f"{file}: its first line must name the columns content and style, separated by a comma, "
-        "semicolon or tab"
-    )
-
-
-def _column(name: str) -> str:
-    return name.strip().casefold().replace("-", "_")
-
-
-def _check_columns(file: Path, number: int, names: Sequence[str]) -> None:
-    """Raise a `ConfigError` if a column is not known, or named twice; unnamed ones are empty."""
-    known = {"content": 0, "style": 0, **dict.fromkeys(NAMES, 0)}
-    for name in filter(str.strip, names):
-        column = check_choice(f"{file}, row {number}: column", _column(name), known)
-        known[column] += 1
-        if known[column] > 1:
-            raise ConfigError(f"{file}, row {number}: names the column {column} twice; remove one")
-
-
-def _cells(file: Path, header: Sequence[str], number: int, row: Sequence[str]) -> dict[str, str]:
-    cells = dict(zip(header, [*row, *[""] * len(header)], strict=False))
-    without_name = [*row[len(header) :], cells.pop("", "")]
-    if any(map(str.strip, without_name)):
-        raise ConfigError(
-            f"{file}, row {number}: has more cells than the first line has names; name the column, "
-            "or put the cell in double quotes"
-        )
-    return {n: c if n in ("content", "style") else c.strip() for n, c in cells.items()}
-
-
 class OutputNames:
     """Names of outputs by a template.
 
     Inputs whose names, as far as the template shows them, are the same get an id, which depends on
-    their paths alone: a name does not depend on which pairs are selected. `notes` say so. What varies
-    is added at the end unless the template shows it.
+    their paths alone: a name does not depend on which pairs are selected. `notes` say so. What
+    varies is added at the end unless the template shows it.
     """
 
     def __init__(
