@@ -115,6 +115,7 @@ def test_the_loudness_is_that_of_the_stretch(folder: Path) -> None:
     before, after = (loudness(x[inner].T, SR) for x in (y, read("o.wav")))
     assert after == pytest.approx(before, abs=0.02)
     assert result.gain == pytest.approx(20 * np.log10(4), abs=0.02)
+    assert result.seconds == 6.0
 
 
 def test_a_mix_within_a_stretch(folder: Path) -> None:
@@ -185,6 +186,12 @@ def test_a_stretch_of_an_excerpt_is_refused(excerpt: dict[str, float]) -> None:
     (name,) = excerpt
     with pytest.raises(ConfigError, match=f"only=0:01-0:02 cannot be combined with {name}="):
         TransferRequest(*paths, only=[(1, 2)], **excerpt).check()
+
+
+@pytest.mark.parametrize("only", [(1, 2), [(1,)], ["1:02-1:18"], 5, [(None, 2)]])
+def test_what_is_no_stretch_is_refused(only: Any) -> None:
+    with pytest.raises(ConfigError, match="must be pairs of start and end in seconds"):
+        TransferRequest(Path("c.wav"), [Path("s.wav")], Path("o.wav"), [1.0], only=only)
 
 
 def test_a_silent_stretch_is_named(folder: Path) -> None:

@@ -41,7 +41,7 @@ def load_record(path: str | Path) -> EarlierRun:
         record = json.loads(read_file(path))
         preset = record["preset"] if record["preset"] in PRESETS else "balanced"
         values = {"preset": preset, **changed_parameters(dict(record["parameters"]), preset)}
-        request = {"only": [], **record["request"]}  # records before 0.2 have no "only"
+        request = {"only": [], **record["request"]}  # older records have no "only"
         request = {name: request[name] for name in (*EXCERPT, "subtype")}
         request |= {name: record[name] for name in ("threads", "deterministic")}
         earlier = EarlierRun(

@@ -79,6 +79,8 @@ class TransferResult:
         The audio as a stream, until it is in `y` or in a file.
     path : Path or None
         The file that the audio was written to by `audiostyle.transfer_file`.
+    n : int or None, in samples
+        Length of that file; with `only`, spectrograms and losses are those of the stretches.
     """
 
     y: Array | None
@@ -101,6 +103,7 @@ class TransferResult:
     timings: dict[str, float] = field(default_factory=dict)
     matched: LoudnessMatchedStream | None = None
     path: Path | None = None
+    n: int | None = None
 
     def blocks(self) -> Iterator[Array]:
         """Return the audio in blocks [shape=(channels, n), float32].
@@ -171,9 +174,10 @@ class TransferResult:
 
     @property
     def seconds(self) -> float:
-        """Length of the audio; to a frame, if it is in a file."""
-        if self.y is not None:
-            return float(np.shape(self.y)[-1] / self.sr)
+        """Length of the audio; to a frame, if it is in neither `y` nor a file."""
+        n = self.n if self.y is None else np.shape(self.y)[-1]
+        if n is not None:
+            return float(n / self.sr)
         hop = self.config.hop_length * self.fold
         return float(self.S_result.shape[1] * hop / self.config.sr)
 

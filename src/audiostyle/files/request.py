@@ -39,7 +39,12 @@ class TransferRequest:
 
     def __post_init__(self) -> None:
         """Use one thread for a deterministic result: the order of sums depends on their number."""
-        self.only = sorted((float(start), float(stop)) for start, stop in self.only)
+        try:
+            self.only = sorted((float(start), float(stop)) for start, stop in self.only)
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"only={self.only!r} must be pairs of start and end in seconds, as [(62, 78)]"
+            ) from None
         if self.deterministic and not self.threads:
             self.threads = 1
 

@@ -187,7 +187,8 @@ def run_transfer(
         n_samples = writer.write_stream(
             part, blocks, file.sr, file.channels, container, subtype, request.output
         )
-        result = replace(result, matched=None, path=request.output)  # the stream ends with it
+        # The stream ends with its buffer.
+        result = replace(result, matched=None, path=request.output, n=n_samples)
         about = {
             "path": str(request.output),
             "sha256": file_digest(part),
