@@ -98,7 +98,7 @@ def test_a_stretch_changes_and_the_rest_stays(
     assert record["output"]["subtype"] == subtype
     assert record["output"]["samples"] == record["content"]["samples"] == len(y)
     assert record["request"]["only"] == [list(span) for span in sorted(spans)]
-    assert any(note.startswith("only ") for note in record["notes"])
+    assert any(note.startswith("styled only ") for note in record["notes"])
 
 
 def test_only_the_stretch_and_its_context_are_processed(folder: Path) -> None:

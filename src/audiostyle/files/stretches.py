@@ -81,7 +81,7 @@ class StretchSource:
 
     def notes(self, subtype: str) -> list[str]:
         """Say what was styled, and what an output of this format does to the rest."""
-        notes = [f"only {', '.join(self._spans)} was styled; the rest is as in the content"]
+        notes = [f"styled only {', '.join(self._spans)}; the rest is as in the content"]
         if subtype not in UNCOMPRESSED and not subtype.startswith("ALAC"):
             notes.append(
                 f"{subtype} is lossy and changes the rest as well; .wav and .flac keep its samples"
