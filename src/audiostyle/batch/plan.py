@@ -30,6 +30,7 @@ from audiostyle.batch.pairing import (
 )
 from audiostyle.batch.request import BatchRequest
 from audiostyle.batch.shards import parse_shard
+from audiostyle.config.record_file import EXCERPT
 from audiostyle.config.registry import loss_digests
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.config.variants import Variants, analysis_key
@@ -209,7 +210,7 @@ def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str
         **config.to_dict(),
         "weights": weights.provenance(config.network, config.weights).get("sha256"),
         "loss_sources": loss_digests(config.losses),
-        **{name: getattr(request, name) for name in ("start", "duration", "preview", "subtype")},
+        **{name: getattr(request, name) for name in (*EXCERPT, "subtype")},
         "audiostyle": audiostyle.__version__,
         # Only with --deterministic are outputs promised to be the same bytes.
         **({"deterministic": True, "threads": request.threads} if request.deterministic else {}),

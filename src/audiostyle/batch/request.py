@@ -12,7 +12,7 @@ from audiostyle.files.request import TransferRequest
 from audiostyle.utils.suggestions import check_choice
 
 SHARED_OPTIONS = (  # of a batch and of each of its transfers
-    *("start", "duration", "preview", "subtype", "device", "preset", "threads"),
+    *("start", "duration", "preview", "only", "subtype", "device", "preset", "threads"),
     *("deterministic", "command", "verbose"),
 )
 
@@ -38,6 +38,7 @@ class BatchRequest:
     start: float = 0.0
     duration: float | None = None
     preview: float | None = None
+    only: list[tuple[float, float]] = field(default_factory=list)
     subtype: str | None = None
     evaluate: bool = False
     allow_failed: bool = False

@@ -113,8 +113,8 @@ def run_batch(
         style of all clips of a genre), ``content_genre``, ``style_genre``, ``exclude`` (patterns),
         ``limit``, ``shuffle``, ``name`` (template of the output names), ``evaluate``,
         ``allow_failed``, ``retry_failed``, ``force``, ``shard`` (such as ``2/8``), ``verbose``; and
-        as for `transfer_file` ``start``, ``duration``, ``preview``, ``subtype``, ``device``,
-        ``threads``, ``deterministic`` and ``preset``.
+        as for `transfer_file` ``start``, ``duration``, ``preview``, ``only``, ``subtype``,
+        ``device``, ``threads``, ``deterministic`` and ``preset``.
 
     Returns
     -------

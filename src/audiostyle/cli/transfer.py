@@ -144,11 +144,17 @@ def transfer_command(
 
 
 def recorded_options(earlier: EarlierRun, same_content: bool) -> dict[str, Any]:
-    """Return the options of an earlier run that are not given; an excerpt is of its content."""
+    """Return the options of an earlier run that are not given; an excerpt is of its content.
+
+    Stretches that are given replace an excerpt of the earlier run, and the reverse.
+    """
+    given = [name for name in EXCERPT if is_given(name)]
+    replaced = set(EXCERPT) if not same_content or "only" in given else set()
+    replaced |= {"only"} if given else set()
     return {
         name: value
         for name, value in earlier.request.items()
-        if not is_given(name) and (same_content or name not in EXCERPT)
+        if not is_given(name) and name not in replaced
     }
 
 

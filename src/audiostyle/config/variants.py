@@ -27,7 +27,7 @@ NAMES = ("preset", *FIELDS)
 # What neither the networks nor the traced objective depend on.
 UNTRACED = (
     *("strength", "style_norm", "init", "mosaic_share", "iterations", "tolerance"),
-    *("inversion", "inversion_iterations"),
+    *("inversion", "inversion_iterations", "mix"),
 )
 # What the analysis of a style does not depend on.
 UNANALYZED = (
