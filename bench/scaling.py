@@ -42,7 +42,7 @@ STAGES = ("start-up", "style", "features", "optimization", "inversion")
 class EmptyWorker:
     """Worker that creates empty outputs, and returns records as long as real ones."""
 
-    def __init__(self, request: BatchRequest, config: TransferConfig) -> None:
+    def __init__(self, request: BatchRequest) -> None:
         losses = {"step": 20, "total": 1 / 7, "layers": {}, **{term: 1 / 7 for term in TERMS}}
         self._record: dict[str, Any] = {
             "output": {"sha256": "0" * 64},
@@ -56,6 +56,8 @@ class EmptyWorker:
             "loudness_gain_db": 0.1,
             "limiter_reduction_db": 0.0,
             "notes": [],
+            "preset": request.preset,
+            "parameters": TransferConfig().to_dict(),
         }
 
     def transfer(self, job: Any, callback: Any) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def measure(n_pairs: int, engine: str, workers: int) -> dict[str, Any]:
         began = time.perf_counter()
         monitor = Monitor(n_pairs)
         result = run.run_batch_request(
-            request, config, monitor, cluster or InProcess(EmptyWorker(request, config))
+            request, config, monitor, cluster or InProcess(EmptyWorker(request))
         )
         ended = time.perf_counter()
         if result.exit_code or monitor.done != n_pairs:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from audiostyle.config.registry import register_loss, register_network
     from audiostyle.config.transfer_config import TransferConfig
     from audiostyle.core.style import Style
+    from audiostyle.core.sweep import Take, sweep
     from audiostyle.core.transfer import StyleTransfer, TransferResult, transfer
     from audiostyle.evaluation.evaluate_files import evaluate_files
     from audiostyle.evaluation.scores import evaluate
@@ -26,6 +27,7 @@ __all__ = [
     "Cluster",
     "Style",
     "StyleTransfer",
+    "Take",
     "TransferConfig",
     "TransferResult",
     "__version__",
@@ -35,6 +37,7 @@ __all__ = [
     "register_loss",
     "register_network",
     "run_batch",
+    "sweep",
     "transfer",
     "transfer_file",
     "write_report",
@@ -44,6 +47,7 @@ _HOMES = {
     "Cluster": "batch.ray.cluster",
     "Style": "core.style",
     "StyleTransfer": "core.transfer",
+    "Take": "core.sweep",
     "TransferConfig": "config.transfer_config",
     "TransferResult": "core.transfer",
     "evaluate": "evaluation.scores",
@@ -52,6 +56,7 @@ _HOMES = {
     "register_loss": "config.registry",
     "register_network": "config.registry",
     "run_batch": "batch.run",
+    "sweep": "core.sweep",
     "transfer": "core.transfer",
     "transfer_file": "files.transfer",
     "write_report": "report.write",

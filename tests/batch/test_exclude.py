@@ -18,20 +18,31 @@ def test_excluded_files_are_counted(gtzan_folder: Path, capsys: pytest.CaptureFi
     options = ("--exclude=jazz/*1.wav", "--exclude=*.00001.*", "--exclude=none*")
     assert run(*options, "--dry-run", sides=("genres", "genres")) == 0
     plan = capsys.readouterr().out
-    assert "--exclude 'jazz/*1.wav': leaves out 1\n" in plan
-    assert "--exclude '*.00001.*': leaves out 1\n" in plan
-    assert "--exclude 'none*': leaves out 0\n" in plan
+    assert "2 excluded (classical.00001.wav, jazz.00001.wav)" in plan
+    assert "--exclude 'none*': matches no file\n" in plan and plan.count("matches no file") == 1
     assert "12 pairs" in plan  # of 4 files, none with itself
     assert run("--exclude=*", "--json") == 3
     out, err = capsys.readouterr()
-    assert "all 3 files are excluded" in err and json.loads(out)["exit_code"] == 3
+    assert "3 excluded" in err and json.loads(out)["exit_code"] == 3
+
+
+def test_files_excluded_from_either_side_are_counted(
+    gtzan_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    genres = ("--content-genre=jazz", "--style-genre=classical")
+    assert run(*genres, "--exclude=*1.wav", "--dry-run", sides=("genres", "genres")) == 0
+    out = capsys.readouterr().out
+    assert "2 excluded (jazz.00001.wav, classical.00001.wav)" in out and "4 pairs" in out
 
 
 def test_patterns_match_keys_and_names(gtzan_folder: Path) -> None:
-    inputs = find_inputs("genres")
-    kept, excluded = exclude_inputs(inputs, ["classical/*", "jazz.00000.wav"], "genres")
+    inputs, skipped = find_inputs("genres")
+    hidden = len(skipped)
+    patterns = ["classical/*", "jazz.00000.wav", "none"]
+    kept, unused = exclude_inputs(inputs, patterns, "genres", skipped)
     assert [found.key for found in kept] == ["jazz/jazz.00001.wav", "jazz/jazz.00002.wav"]
-    assert sorted(excluded.values()) == [*["classical/*"] * 3, "jazz.00000.wav"]
+    assert unused == ["none"]
+    assert [entry["reason"] for entry in skipped[hidden:]] == ["excluded"] * 4
 
 
 def test_known_bad_clips_are_allowed(
@@ -64,5 +75,5 @@ def test_other_failures_still_count(
     pair = calls[1].pair.id
     failure = f"{pair}: failed, internal: internal error (ValueError: odd)"
     assert ("audiostyle.batch.run", "WARNING", failure) in records
-    assert ("audiostyle.batch.run", "INFO", "--exclude 'x': leaves out 0") in records
+    assert ("audiostyle.batch.run", "INFO", "--exclude 'x': matches no file") in records
     assert sum(message.endswith(" s") and ": done in " in message for *_, message in records) == 2

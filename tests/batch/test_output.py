@@ -45,7 +45,8 @@ def test_json_prints_one_event_per_line(
     assert names[0] == "plan" and names[-1] == "end"
     assert names.count("started") == names.count("done") == 1
     assert names.index("started") < names.index("step") < names.index("done")
-    assert events[-1] == {"event": "end", "done": 1, "failed": 1, "pending": 0, "exit_code": 1}
+    counts = {"done": 1, "failed": 1, "pending": 0, "kept": 0}
+    assert events[-1] == {"event": "end", **counts, "exit_code": 1}
     assert events[0]["failed"][0]["kind"] == "unreadable"
     assert len(err.splitlines()) == 2  # what failed, and the end
 

@@ -9,14 +9,19 @@ import random
 import re
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from audiostyle.batch import pairing
 from audiostyle.batch.inputs import BatchInput
+from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.config.variants import Variant, Variants
 from audiostyle.errors import AudioFileError, ConfigError, OutputError
 
 TEMPLATE = "{content}__{style}.wav"
+VARIANT = Variant()
+Inputs = tuple[BatchInput, BatchInput]
 
 
 def touch(root: Path, *names: str) -> None:
@@ -31,11 +36,18 @@ def source(key: str) -> BatchInput:
     return BatchInput(path.stem, path.parent.name, key, path, (path,))
 
 
-def name_pairs(pairs: list[pairing.InputPair], template: str = TEMPLATE) -> list[pairing.Pair]:
+def pair_inputs(*arguments: Any, **options: Any) -> list[Inputs]:
+    """Pair without variants."""
+    return [(content, style) for content, style, _ in pairing.pair_inputs(*arguments, **options)]
+
+
+def name_pairs(
+    pairs: list[Inputs], template: str = TEMPLATE, names: pairing.OutputNames | None = None
+) -> list[pairing.Pair]:
     contents = {content.key: content for content, _ in pairs}
     styles = {style.key: style for _, style in pairs}
-    names = pairing.OutputNames(template, [*contents.values()], [*styles.values()])
-    return pairing.name_pairs(pairs, names)
+    names = names or pairing.OutputNames(template, [*contents.values()], [*styles.values()])
+    return pairing.name_pairs([(*pair, VARIANT) for pair in pairs], names)
 
 
 def test_pairing_laws_hold_for_random_inputs() -> None:
@@ -44,39 +56,38 @@ def test_pairing_laws_hold_for_random_inputs() -> None:
         clips = [source(f"g/{i}.wav") for i in range(rng.randint(2, 9))]
         contents = rng.sample(clips, rng.randint(1, len(clips)))
         styles = rng.sample(clips, rng.randint(2, len(clips)))
-        product = pairing.pair_inputs(contents, styles, "product")
+        product = pair_inputs(contents, styles, "product")
         expected = {(c.key, s.key) for c in contents for s in styles if c.key != s.key}
         assert {(c.key, s.key) for c, s in product} == expected
         assert len(product) == len(expected)
         n = rng.randint(1, len(styles) - 1)
-        drawn = pairing.pair_inputs(contents, styles, f"random:{n}", seed)
+        drawn = pair_inputs(contents, styles, f"random:{n}", seed)
         assert {(c.key, s.key) for c, s in drawn} <= expected
         assert len(set(drawn)) == len(drawn) == n * len(contents)
-        alone = pairing.pair_inputs(contents[:1], styles, f"random:{n}", seed)
+        alone = pair_inputs(contents[:1], styles, f"random:{n}", seed)
         assert alone == [pair for pair in drawn if pair[0] == contents[0]]
 
 
 def test_names_do_not_depend_on_order_and_limits_are_nested() -> None:
     contents = [source(f"jazz/j{i}.wav") for i in range(5)]
     styles = [source(f"classical/c{i}.wav") for i in range(4)]
-    matched = pairing.pair_inputs(contents, styles, "product")
+    matched = pair_inputs(contents, styles, "product")
     pairs = name_pairs(matched, TEMPLATE)
     for seed in range(5):
         shuffled = random.Random(seed).sample(matched, len(matched))
         assert name_pairs(shuffled, TEMPLATE) == pairs
     for how in ("product", "random:3"):
-        whole = pairing.pair_inputs(contents, styles, how)
+        whole = pair_inputs(contents, styles, how)
         for shuffle in (False, True):
             taken = [
-                pairing.pair_inputs(contents, styles, how, 0, n, shuffle)
-                for n in range(1, len(whole) + 1)
+                pair_inputs(contents, styles, how, 0, n, shuffle) for n in range(1, len(whole) + 1)
             ]
             for n, (smaller, larger) in enumerate(itertools.pairwise(taken), 1):
                 assert len(smaller) == n and smaller == larger[:n]
             assert {(c.key, s.key) for c, s in taken[-1]} == {(c.key, s.key) for c, s in whole}
             assert shuffle or taken[-1] == whole
-    drawn = pairing.pair_inputs(contents, styles, "product", 0, 10, True)
-    assert drawn != pairing.pair_inputs(contents, styles, "product", 1, 10, True)
+    drawn = pair_inputs(contents, styles, "product", 0, 10, True)
+    assert drawn != pair_inputs(contents, styles, "product", 1, 10, True)
     in_order = [p.style.key for p in pairs]
     assert in_order == sorted(in_order)  # so that each style is analysed once
 
@@ -84,9 +95,9 @@ def test_names_do_not_depend_on_order_and_limits_are_nested() -> None:
 def test_zip_pairs_in_order_and_refuses_unequal_lengths() -> None:
     contents = [source(f"a/{i}.wav") for i in range(3)]
     styles = [source(f"b/{i}.wav") for i in range(3)]
-    assert pairing.pair_inputs(contents, styles, "zip") == list(zip(contents, styles, strict=True))
+    assert pair_inputs(contents, styles, "zip") == list(zip(contents, styles, strict=True))
     with pytest.raises(ConfigError, match="3 contents do not fit 2 styles"):
-        pairing.pair_inputs(contents, styles[:2], "zip")
+        pair_inputs(contents, styles[:2], "zip")
 
 
 def test_pairs_from_a_table(tmp_path: Path) -> None:
@@ -97,7 +108,7 @@ def test_pairs_from_a_table(tmp_path: Path) -> None:
     def read_pairs(*rows: tuple[str, str]) -> list[tuple[str, str]]:
         with table.open("w", newline="") as stream:
             csv.writer(stream).writerows([("content", "style"), *rows])
-        found = pairing.pair_inputs(contents, styles, f"csv:{table}")
+        found = pair_inputs(contents, styles, f"csv:{table}")
         return [(c.key, s.key) for c, s in found]
 
     assert read_pairs(("b", "c.wav"), ("rock/a.wav", "x/c.wav"), ("jazz\\a.wav", "c")) == [
@@ -115,7 +126,7 @@ def test_pairs_from_a_table(tmp_path: Path) -> None:
         read_pairs()
     table.write_text("a,b\n")
     with pytest.raises(ConfigError, match="must name the columns content and style"):
-        pairing.pair_inputs(contents, styles, f"csv:{table}")
+        pair_inputs(contents, styles, f"csv:{table}")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", ", ", "|"])
@@ -127,20 +138,23 @@ def test_tables_as_spreadsheets_write_them(
     contents = [source("jazz/caf\u00e9.wav"), source("jazz/a;b.wav"), source("jazz/b.wav")]
     styles = [source("x/c.wav")]
     rows = [
-        ["Nr", " Style", "CONTENT "],
+        ["Seed", " Style", "CONTENT "],
         ["1", "c.wav", "caf\u00e9"],
         [],
         ["", "", ""],
         ["2", "x/c.wav", '"a;b.wav"'],
         ["3", str(styles[0].path), str(contents[2].path)],
-        ["4", "C", "Jazz/B.wav"],
+        [" 4 ", "C", "Jazz/B.wav", ""],
     ]
     table = tmp_path / "pairs.csv"
     table.write_bytes("".join(delimiter.join(row) + end for row in rows).encode(encoding))
     found = pairing.pair_inputs(contents, styles, f"csv:{table}")
-    assert [c.key for c, _ in found] == ["jazz/a;b.wav", *["jazz/b.wav"] * 2, "jazz/caf\u00e9.wav"]
+    assert [c.key for c, _, _ in found] == [
+        *("jazz/a;b.wav", *["jazz/b.wav"] * 2, "jazz/caf\u00e9.wav")
+    ]
+    assert [variant.config.seed for *_, variant in found] == [2, 3, 4, 1]
     table.write_bytes(f"sep=;{end}content;style{end}b;c{end}".encode(encoding))
-    assert len(pairing.pair_inputs(contents, styles, f"csv:{table}")) == 1
+    assert len(pair_inputs(contents, styles, f"csv:{table}")) == 1
 
 
 def test_cells_may_be_relative_to_the_table(tmp_path: Path) -> None:
@@ -149,7 +163,7 @@ def test_cells_may_be_relative_to_the_table(tmp_path: Path) -> None:
     contents = [BatchInput("a", "songs", "a.wav", clip, (clip,)), source("b/a.wav")]
     (tmp_path / "pairs.csv").write_text("content,style\nsongs/a.wav,c\n")
     how = f"csv:{tmp_path / 'pairs.csv'}"
-    assert pairing.pair_inputs(contents, [source("x/c.wav")], how)[0][0] is contents[0]
+    assert pair_inputs(contents, [source("x/c.wav")], how)[0][0] is contents[0]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +179,7 @@ def test_cells_may_be_relative_to_the_table(tmp_path: Path) -> None:
 )
 def test_invalid_pairings_are_refused(how: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        pairing.pair_inputs([source("a/0.wav")], [source("b/0.wav"), source("b/1.wav")], how)
+        pair_inputs([source("a/0.wav")], [source("b/0.wav"), source("b/1.wav")], how)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +215,7 @@ def test_inputs_of_one_name_get_an_id_on_any_file_system(first: str, second: str
     (note,) = names.notes
     assert note.startswith("2 contents share their names") and ids[first][:-7] in note
     # A name depends on all inputs, and not on the pairs that are selected.
-    assert [p.id for p in pairing.name_pairs([(contents[1], style)], names)] == [ids[second]]
+    assert [p.id for p in name_pairs([(contents[1], style)], names=names)] == [ids[second]]
 
 
 def test_every_collision_has_a_way_out_that_its_message_names() -> None:
@@ -268,9 +282,9 @@ def test_an_output_is_never_an_input(link: str, tmp_path: Path) -> None:
 def test_a_limit_is_positive_and_shuffle_needs_one() -> None:
     sides = [source("a/0.wav")], [source("b/0.wav")]
     with pytest.raises(ConfigError, match="limit=0 must be at least 1"):
-        pairing.pair_inputs(*sides, "product", limit=0)
+        pair_inputs(*sides, "product", limit=0)
     with pytest.raises(ConfigError, match="give --limit too"):
-        pairing.pair_inputs(*sides, "product", shuffle=True)
+        pair_inputs(*sides, "product", shuffle=True)
 
 
 def test_a_limit_makes_no_more_pairs_than_it_takes() -> None:
@@ -278,7 +292,7 @@ def test_a_limit_makes_no_more_pairs_than_it_takes() -> None:
     clips = [source(f"a/{i}.wav") for i in range(20_000)]
     for shuffle in (False, True):
         tracemalloc.start()
-        pairs = pairing.pair_inputs(clips, clips, "product", 0, 5, shuffle)
+        pairs = pair_inputs(clips, clips, "product", 0, 5, shuffle)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert len(pairs) == 5 and all(c != s for c, s in pairs)
@@ -288,7 +302,7 @@ def test_a_limit_makes_no_more_pairs_than_it_takes() -> None:
 def test_random_styles_are_those_of_a_draw_from_the_others() -> None:
     """The draw is that of a list without the clip itself, which is not made."""
     clips = [source(f"a/{i}.wav") for i in range(9)]
-    for content, style in pairing.pair_inputs(clips, clips, "random:1", 4):
+    for content, style in pair_inputs(clips, clips, "random:1", 4):
         others = [clip for clip in clips if clip != content]
         assert style == random.Random(f"4/{content.key}").sample(others, 1)[0]
 
@@ -296,4 +310,63 @@ def test_random_styles_are_those_of_a_draw_from_the_others() -> None:
 def test_a_clip_and_itself_leave_no_pair() -> None:
     clips = [source("a/0.wav")]
     for how in ("product", "random:1"):
-        assert pairing.pair_inputs(clips, clips, how) == []
+        assert pair_inputs(clips, clips, how) == []
+
+
+def test_variants_are_pairs_of_their_own(tmp_path: Path) -> None:
+    contents, styles = [source(f"a/{i}.wav") for i in range(3)], [source("b/s.wav")]
+    variants = Variants(vary={"strength": ["1", "0.5"], "preset": ["fast", "balanced"]})
+    names = pairing.OutputNames(TEMPLATE, contents, styles)
+    for how in ("product", "random:1"):
+        matched = pairing.pair_inputs(contents, styles, how, 0, None, False, variants)
+        pairs = pairing.name_pairs(matched, names)
+        assert {pair.id for pair in pairs} == {
+            f"{i}__s__strength={s}__preset={p}.wav"
+            for i, s, p in itertools.product(range(3), ("1", "0.5"), ("fast", "balanced"))
+        }
+        for pair in pairs:
+            assert f"strength={pair.variant.config.strength:g}_" in pair.id
+            assert f"preset={pair.variant.preset}." in pair.id
+        for n, shuffle in itertools.product(range(1, 12), (False, True)):
+            limited = pairing.pair_inputs(contents, styles, how, 0, n, shuffle, variants)
+            assert len({pair.id for pair in pairing.name_pairs(limited, names)}) == n
+    networks = [pair.variant.networks for pair in pairs]
+    assert len([*itertools.groupby(networks)]) == len({*networks})  # each is loaded once
+    folders = pairing.OutputNames("{strength}/{content}-{n_fft}.wav", contents, styles)
+    named = {pair.id for pair in pairing.name_pairs(matched, folders)}
+    assert "0.5/0-2048__preset=fast.wav" in named and len(named) == 12
+
+
+def test_columns_of_a_table_are_parameters_of_their_rows(tmp_path: Path) -> None:
+    contents, styles = [source("a/0.wav"), source("a/1.wav")], [source("b/s.wav")]
+    table = tmp_path / "pairs.csv"
+
+    def read(text: str, **vary: Any) -> list[pairing.Pair]:
+        table.write_text(text)
+        variants = Variants(TransferConfig(strength=0.9), None, vary)
+        how = f"csv:{table}"
+        matched = pairing.pair_inputs(contents, styles, how, 0, None, False, variants)
+        return pairing.name_pairs(matched, pairing.OutputNames(TEMPLATE, contents, styles))
+
+    text = 'content,style,strength,Content-Layers\n0,s,.5,"block1_conv1=1,block2_conv1"\n1,s,,\n'
+    first, second = read(text, seed=[3])
+    assert first.id == (
+        "0__s__strength=0.5__content_layers=block1_conv1=1,block2_conv1=1__seed=3.wav"
+    )
+    assert first.variant.config == TransferConfig(
+        strength=0.5, content_layers=(("block1_conv1", 1), ("block2_conv1", 1)), seed=3
+    )
+    assert second.variant.config == TransferConfig(strength=0.9, seed=3)
+    for text, vary, message in (
+        ("content,style,strenght\n0,s,1\n", {}, "row 1: column 'strenght' .* mean strength"),
+        ("content,style,note\n0,s,1\n", {}, "row 1: column 'note' is not known"),
+        ("content,style,style\n0,s,s\n", {}, "row 1: names the column style twice"),
+        ("content,style\n0,s,1\n", {}, "row 2: has more cells than the first line has names"),
+        ("content,style,\n0,s,1\n", {}, "row 2: has more cells than the first line has names"),
+        ("content,style,strength\n0,s,2\n", {}, r"row 2: strength=2 must be from 0 to 1"),
+        ("content,style,seed\n0,s,2\n", {"seed": [1]}, "row 2: seed is a column and varies too"),
+        ("content,style\n0,s\n1,s\n0.wav,s\n", {}, "row 4: is the same pair as row 2, a/0.wav"),
+        ("content,style,strength\n0,s,.5\n0,s,0.50\n", {}, "row 3: is the same pair as row 2"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            read(text, **vary)

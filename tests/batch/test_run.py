@@ -324,7 +324,7 @@ def test_a_cluster_is_checked_and_runs_on_ray(
     two, config = cluster.Cluster(workers=2), TransferConfig(iterations=3)
     result = batch_run.run_batch(*SIDES, "out", config, engine=two, limit=2)
     assert result.computed == 2
-    assert given == [BatchRequest(*SIDES, Path("out"), limit=2), config, two]
+    assert given == [BatchRequest(*SIDES, Path("out"), limit=2), two]
     with pytest.raises(ConfigError, match="workers=0"):
         batch_run.run_batch(*SIDES, "other", config, engine=cluster.Cluster(workers=0))
 

@@ -12,6 +12,7 @@ import soundfile as sf
 
 from audiostyle.batch import worker
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core import sweep
 from audiostyle.errors import DeviceError
 from tests.conftest import make_tones
 from tests.support.fakes import GTZAN_SR, journal_lines, rows, run, sounds
@@ -72,7 +73,7 @@ def test_a_missing_device_exits_with_4(gtzan_folder: Path, monkeypatch: pytest.M
     def absent(config: TransferConfig, device: str, threads: int) -> None:
         raise DeviceError(f"device {device}: none found; use --device auto or cpu")
 
-    monkeypatch.setattr(worker, "StyleTransfer", absent)
+    monkeypatch.setattr(sweep, "StyleTransfer", absent)
     assert run("--device=gpu:7") == 4
     lines = [line["event"] for line in journal_lines(Path("out"))]
     assert lines[-2:] == ["started", "interrupted"]

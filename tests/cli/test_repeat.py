@@ -104,3 +104,31 @@ def test_a_repeated_run_has_the_same_bytes(
     sf.write("style.wav", make_noise(seed=5), SR)
     assert call("transfer", "--config=a.wav.json", "-o", "c.wav") == 0
     assert "style.wav: is not what it was for a.wav.json" in capsys.readouterr().err
+
+
+def test_times_and_stretches_of_the_command_line(
+    runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ("song.wav", "a.wav", "-o", "o.wav")
+    assert call("transfer", *files, "--start=1:02", "--duration=0:01.5", "--mix=0.5") == 0
+    assert call("transfer", *files, "--only=2:00-2:10.5", "--only", "1:02-78") == 0
+    (first, config), (second, _) = runs
+    assert (first.start, first.duration, first.only, config.mix) == (62.0, 1.5, [], 0.5)
+    assert second.only == [(62.0, 78.0), (120.0, 130.5)]
+    for option, text in (("--start", "1:75"), ("--only", "1:02"), ("--only", "1-x")):
+        capsys.readouterr()
+        assert call("transfer", *files, f"{option}={text}") == 2
+        error = capsys.readouterr().err
+        assert f"Invalid value for '{option}'" in error
+        assert "is not a" in error
+
+
+def test_a_stretch_of_a_repeated_run(runs: Runs) -> None:
+    assert repeat("--only=0:02-0:03") == 0
+    take = json.loads(Path("take.wav.json").read_text())
+    take["request"] = dict(start=0.0, duration=None, preview=None, only=[[2, 3]], subtype=None)
+    Path("take.wav.json").write_text(json.dumps(take))
+    assert repeat() == 0
+    assert repeat("--start=1") == 0
+    excerpts = [(request.start, request.duration, request.only) for request, _ in runs]
+    assert excerpts == [(0.0, None, [(2.0, 3.0)]), (0.0, None, [(2.0, 3.0)]), (1.0, None, [])]

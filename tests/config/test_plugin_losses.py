@@ -73,19 +73,26 @@ def test_an_invalid_loss_is_an_error_of_one_line(losses: Any, reason: str, plugi
     assert "\n" not in str(info.value)
 
 
-def test_a_batch_recomputes_results_of_another_version(gtzan_folder: Path, plugin: Path) -> None:
+def test_a_batch_keeps_results_of_another_version(gtzan_folder: Path, plugin: Path) -> None:
     plugins.load_plugin(plugin)
 
     def computed(losses: str) -> int:
         config = TransferConfig(losses=losses)  # type: ignore[arg-type]
-        return run_batch(*SIDES, "out", config, pair="zip", force=False).computed
+        result = run_batch(*SIDES, "out", config, pair="zip")
+        assert result.computed + result.count("kept") in (0, 3)
+        if result.count("kept"):
+            assert (result.exit_code, result.computed) == (3, 0)
+            result = run_batch(*SIDES, "out", config, pair="zip", force=True)
+            assert (result.exit_code, result.computed) == (0, 3)
+            return -3
+        return result.computed
 
     assert [computed("tiny"), computed("tiny")] == [3, 0]
     record = json.loads(next(Path("out").rglob("*.wav.json")).read_text())
     assert record["loss_sources"]["tiny"]["sha256"] == hashlib.sha256(PLUGIN.encode()).hexdigest()
     plugin.write_text(PLUGIN + "# another version")
-    assert [computed("tiny"), computed("tiny")] == [3, 0]
-    assert computed("tiny=0") == 3
+    assert [computed("tiny"), computed("tiny")] == [-3, 0]
+    assert computed("tiny=0") == -3
     plugin.write_text(PLUGIN)  # a loss without a weight does not matter
     assert computed("tiny=0") == 0
 

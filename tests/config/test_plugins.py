@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import soundfile as sf
 
 from audiostyle.cli import options as cli_options
 from audiostyle.config import plugins
@@ -15,6 +16,7 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import ConfigError, WeightsError
 from audiostyle.nn import backbones
 from audiostyle.nn import weights as nn_weights
+from tests.conftest import SR, make_noise
 from tests.support.fakes import call
 from tests.support.loss_plugins import PLUGIN as LOSS_PLUGIN
 
@@ -142,6 +144,8 @@ def test_workers_of_a_cluster_need_an_installed_package(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     plugin.write_text(text)
+    for name in "ab":
+        sf.write(tmp_path / f"{name}.wav", make_noise(0.6), SR)
     sides = (str(tmp_path), str(tmp_path), "-o", str(tmp_path / "out"))
     plugin_options = ("--engine", "ray", "--plugin", str(plugin), *options)
     assert call("batch", *sides, *plugin_options) == 2

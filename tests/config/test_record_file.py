@@ -60,7 +60,7 @@ def test_what_a_record_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert earlier.content == tmp_path / "song.wav"  # one folder above the record
     assert earlier.styles == [Path("genre")] and earlier.blend == [0.5]  # not found: as recorded
     assert earlier.request == {
-        **{"start": 1.5, "duration": None, "preview": None, "subtype": "PCM_24"},
+        **{"start": 1.5, "duration": None, "preview": None, "only": [], "subtype": "PCM_24"},
         **{"threads": 2, "deterministic": True},
     }
     assert earlier.digests == [("song.wav", ["c"]), ("genre", ["s"])]

@@ -193,7 +193,8 @@ def test_start_and_duration_reach_the_transfer(folder: Path, fake: type[FakeStyl
     np.testing.assert_array_equal(fake.content, make_tones(2.0)[None, first : first + n])
     assert sf.info("o.wav").frames == n
     assert record["content"]["start_sample"] == first
-    assert record["request"] == {"start": 0.5, "duration": 0.75, "preview": None, "subtype": None}
+    excerpt = {"start": 0.5, "duration": 0.75, "preview": None, "only": []}
+    assert record["request"] == {**excerpt, "subtype": None}
 
 
 def test_a_preview_takes_the_loudest_excerpt(folder: Path, fake: type[FakeStyleTransfer]) -> None:

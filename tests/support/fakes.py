@@ -20,6 +20,7 @@ from audiostyle.audio.loudness import LoudnessMatchedStream
 from audiostyle.batch import worker
 from audiostyle.cli.main import main
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core import sweep
 from audiostyle.core.transfer import TransferResult
 from audiostyle.events import Iteration, Stage
 from tests.conftest import make_noise, make_tones
@@ -80,6 +81,9 @@ class FakeStyleTransfer:
 
     def __init__(self, config: TransferConfig, device: str = "auto", threads: int = 0) -> None:
         self.config = config
+
+    def with_config(self, config: TransferConfig) -> FakeStyleTransfer:
+        return type(self)(config)
 
     def analyze_style(self, style: Any, callback: Any) -> Any:
         if style.analyzed is not None:
@@ -143,7 +147,7 @@ def install(set_attribute: Callable[[Any, str, Any], None]) -> type[FakeStyleTra
     class Fresh(FakeStyleTransfer):
         analyzed: ClassVar[Counter[str]] = Counter()
 
-    set_attribute(worker, "StyleTransfer", Fresh)
+    set_attribute(sweep, "StyleTransfer", Fresh)
     set_attribute(worker.device, "load_tensorflow", lambda quiet=True: None)
     return Fresh
 

@@ -99,7 +99,8 @@ def load_journal(path: Path) -> str:
 
     def plan() -> None:
         todo = batch_plan.make_batch_plan(request, CONFIG, state)
-        assert len(todo.done) + len(todo.jobs) + len(todo.failed) == len(todo.pairs) == 1
+        n = len(todo.done) + len(todo.jobs) + len(todo.failed) + len(todo.kept)
+        assert n == len(todo.pairs) == 1
         results.write_results(folder, results.ResultRows(todo.pairs, state))
 
     def show() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 from audiostyle.batch.request import BatchRequest
 from audiostyle.batch.worker import PairWorker
-from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import DiskError
 from tests.support.fakes import install
 
@@ -59,25 +58,25 @@ class FaultyWorker(PairWorker):
         return {"size": float(Path(job.output).stat().st_size)}
 
 
-def make_faulty(pause: float, request: BatchRequest, config: TransferConfig) -> PairWorker:
+def make_faulty(pause: float, request: BatchRequest) -> PairWorker:
     """Create a worker whose transfers take three times `pause` seconds."""
     request.threads = 0  # any other number would load TensorFlow
     install(setattr).pause = pause
-    return FaultyWorker(request, config)
+    return FaultyWorker(request)
 
 
-def make_fake(pause: float, request: BatchRequest, config: TransferConfig) -> PairWorker:
+def make_fake(pause: float, request: BatchRequest) -> PairWorker:
     """Create a `FaultyWorker` in a process of its own, which imports nothing large."""
     assert "tensorflow" not in sys.modules
-    return make_faulty(pause, request, config)
+    return make_faulty(pause, request)
 
 
-def make_dying(request: BatchRequest, config: TransferConfig) -> Any:
+def make_dying(request: BatchRequest) -> Any:
     """Die before the worker is ready."""
     die()
 
 
-def make_impossible(request: BatchRequest, config: TransferConfig) -> Any:
+def make_impossible(request: BatchRequest) -> Any:
     """Raise an error that no worker expects."""
     raise ValueError("no such thing")
 
@@ -114,7 +113,8 @@ def records(out: str) -> dict[str, Any]:
     found = {}
     for path in sorted(Path(out).glob("*.wav.json")):
         record = json.loads(path.read_text())
-        found[path.name] = {k: v for k, v in record.items() if k != "timings"}
+        of_run = ("timings", "time", "command")
+        found[path.name] = {k: v for k, v in record.items() if k not in of_run}
         record["output"]["path"] = Path(record["output"]["path"]).name
         # Only known where it was imported: by earlier tests, but not by workers that only pretend.
         record["versions"].pop("tensorflow")

@@ -36,6 +36,7 @@ print(peaks.astype(int).tolist())
     ("place", "name", "error"),
     [
         ("caching.FunctionCache", "__init__", "RuntimeError('cannot cache function: no locator')"),
+        ("caching.IndexDataCacheFile", "load", "PermissionError(13, 'Permission denied')"),
         ("caching.IndexDataCacheFile", "save", "OSError(28, 'No space left on device')"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +10,14 @@ from pathlib import Path
 
 from audiostyle.audio.reader import CLIP_EXTENSIONS
 from audiostyle.errors import AudioFileError
+from audiostyle.utils import safe_read
 
 HIDDEN, UNKNOWN, STYLE = "hidden", "unknown format", "style file"
-OWN, OUTPUT = "written by audiostyle", "in the output folder"
+OWN, OUTPUT, EXCLUDED = "written by audiostyle", "in the output folder", "excluded"
 BROKEN, LOOP, SPECIAL = "broken link", "loop of links", "not a regular file"
 LISTED, UNREADABLE = "link to a folder listed already", "unreadable"
-REASONS = (UNKNOWN, HIDDEN, UNREADABLE, BROKEN, LOOP, LISTED, SPECIAL, STYLE, OWN, OUTPUT)
-OWN_NAMES = ("journal.jsonl", "results.jsonl", "results.csv", "skipped.csv")
+REASONS = (UNKNOWN, HIDDEN, UNREADABLE, BROKEN, LOOP, LISTED, SPECIAL, STYLE, OWN, OUTPUT, EXCLUDED)
+OWN_NAMES = ("journal.jsonl", "results.jsonl", "results.csv", "summary.csv", "skipped.csv")
 SHOWN = 3  # names per reason in a message; records and tables hold all
 
 SkippedFile = dict[str, str]  # path and reason
@@ -90,6 +92,15 @@ def reason_to_skip(name: str, beside: set[str] | frozenset[str] = frozenset()) -
     return OWN if is_record or name in OWN_NAMES else UNKNOWN
 
 
+def is_own_output(path: Path) -> bool:
+    """Tell whether a clip was made by an earlier run, whose record lies beside it."""
+    try:
+        record = json.loads(safe_read.read_file(path.with_name(path.name + ".json")))
+        return isinstance(record, dict) and {"audiostyle", "output", "parameters"} <= {*record}
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
 def _walk(folder: Path, exclude: Path | None) -> Iterator[tuple[Path, str]]:
     """Yield every file with the reason why it is left out; the reason is empty for a clip.
 
@@ -113,6 +124,8 @@ def _walk(folder: Path, exclude: Path | None) -> Iterator[tuple[Path, str]]:
         for entry in found:
             path = parent / entry.name
             reason = hidden or reason_to_skip(entry.name, names)
+            if not reason and f"{entry.name}.json" in names and is_own_output(path):
+                reason = OWN
             if not _is_folder(entry):
                 yield path, reason if reason == HIDDEN else _fault(entry) or reason
             elif (own := _identity(path)) in chain:

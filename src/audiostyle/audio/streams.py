@@ -14,7 +14,7 @@ from audiostyle.audio.loudness import LoudnessMeter
 from audiostyle.config.transfer_config import MAX_CHANNELS, MIN_SECONDS
 from audiostyle.errors import AudioFileError
 
-MAX_PEAK = 1e12  # of full scale: beyond it, sums and filters of float32 overflow
+MAX_PEAK = 1e36  # of full scale: beyond it, filters of float32 overflow
 PREDICTION_ORDER = 32  # of the linear prediction that continues a stream beyond its ends
 PREDICTION_CONTEXT = 2048  # samples that it is estimated from
 

@@ -23,7 +23,8 @@ from audiostyle.utils.suggestions import check_choice
 TRIAL_BYTES = 4096  # less than any output with its record
 MAX_SAMPLE_BYTES = 8  # of any subtype
 RIFF_LIMIT_BYTES = 2**32 - 2**16  # a longer WAV file needs the RF64 header
-UNCOMPRESSED = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+FLOAT = ("FLOAT", "DOUBLE")
+UNCOMPRESSED = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", *FLOAT)
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 MP3_COMPRESSION = 0.6  # about 150 kbit/s at 44.1 kHz, 70 at 22.05 kHz
 HIGH_RESOLUTION = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32")

@@ -18,10 +18,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from audiostyle.audio.folder import (
+    EXCLUDED,
     OUTPUT,
+    OWN,
     STYLE,
     FolderFiles,
     SkippedFile,
+    is_own_output,
     list_folder,
     no_clips_error,
     reason_to_skip,
@@ -81,22 +84,28 @@ def find_inputs(
 
 
 def exclude_inputs(
-    inputs: Sequence[BatchInput], patterns: Sequence[str], source: str
-) -> tuple[list[BatchInput], dict[Path, str]]:
-    """Leave out the inputs whose key or file name matches a pattern.
+    inputs: Sequence[BatchInput],
+    patterns: Sequence[str],
+    source: str,
+    skipped: list[SkippedFile],
+) -> tuple[list[BatchInput], list[str]]:
+    """Leave out the inputs whose key or file name matches a pattern, and add them to `skipped`.
 
-    Also returns the path of each that is left out, with the pattern. Raises an `AudioFileError` if
-    nothing of `source` is left.
+    Also returns the patterns that match none. Raises an `AudioFileError` if nothing is left.
     """
-    excluded = {
-        found.path: pattern
-        for found in inputs
-        for pattern in reversed(patterns)  # the first that matches counts
-        if fnmatchcase(found.key, pattern) or fnmatchcase(found.path.name, pattern)
-    }
-    if len(excluded) == len(inputs):
-        raise AudioFileError(f"{source}: all {len(inputs)} files are excluded; change --exclude")
-    return [found for found in inputs if found.path not in excluded], excluded
+    kept: list[BatchInput] = []
+    used: set[str] = set()
+    for found in inputs:
+        names = found.key, found.path.name
+        matching = {p for p in patterns if any(fnmatchcase(name, p) for name in names)}
+        used |= matching
+        if matching:
+            skipped.append({"path": str(found.path), "reason": EXCLUDED})
+        else:
+            kept.append(found)
+    if not kept:
+        raise no_clips_error(source, skipped)
+    return kept, [pattern for pattern in patterns if pattern not in used]
 
 
 def real_path(path: str | Path) -> Path:
@@ -220,7 +229,8 @@ def _expand_glob(pattern: str, exclude: Path | None) -> FolderFiles:
     tail = ["**", *filter(None, below[0].split("/"))] if below else ["**"]
     for path in map(Path, sorted(glob.glob(before)) if before else [""]):
         if not os.path.isdir(path):
-            files.add(path, reason_to_skip(path.name), named=True)
+            reason = reason_to_skip(path.name) or (OWN if is_own_output(path) else "")
+            files.add(path, reason, named=True)
             continue
         found = list_folder(path, exclude)
         listed = [(clip, "") for clip in found.clips]

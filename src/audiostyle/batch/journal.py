@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,11 @@ def fingerprint(parameters: Mapping[str, Any], content: str, style: Sequence[str
     """Hash all that determines the sound of a pair: parameters and digests of its inputs."""
     text = json.dumps([parameters, content, list(style)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def inputs_digest(digests: Iterable[str]) -> str:
+    """Hash the digests of the inputs of a pair."""
+    return fingerprint({}, "", sorted(digests))[:12]
 
 
 def input_event(path: Path, sha256: str, facts: Mapping[str, Any]) -> dict[str, Any]:

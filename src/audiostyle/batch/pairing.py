@@ -8,37 +8,39 @@ every run.
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
 import hashlib
-import io
 import itertools
 import os
 import random
+import re
 import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from audiostyle.audio.reader import FORMATS
 from audiostyle.batch.inputs import BatchInput, InputIndex, fold, real_path
+from audiostyle.batch.pair_table import read_table
+from audiostyle.config.variants import NAMES, Variant, Variants, format_parameter
 from audiostyle.errors import AudioFileError, ConfigError, OutputError
-from audiostyle.utils import safe_read
 from audiostyle.utils.suggestions import check_choice
 
-FIELDS = ("content", "style", "content_genre", "style_genre", "content_id", "style_id")
+INPUT_FIELDS = ("content", "style", "content_genre", "style_genre", "content_id", "style_id")
+FIELDS = (*INPUT_FIELDS, *NAMES)
 MAX_NAME_BYTES = 240  # most file systems take 255, and ".json" is appended
 
-InputPair = tuple[BatchInput, BatchInput]  # content, style
+InputPair = tuple[BatchInput, BatchInput, Variant]  # content, style, parameters
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A content, a style, and the output made from them."""
+    """A content, a style, the parameters, and the output made from them."""
 
     id: str  # name of the output relative to the output folder, with "/"
     content: BatchInput
     style: BatchInput
+    variant: Variant = field(default_factory=Variant)
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -53,9 +55,11 @@ def pair_inputs(
     seed: int = 0,
     limit: int | None = None,
     shuffle: bool = False,
+    variants: Variants | None = None,
 ) -> list[InputPair]:
     """Pair contents with styles, which are sorted, as ``--pair`` says; at most `limit` pairs.
 
+    Each variant makes a pair of its own.
     ``product`` and ``random`` pair no clip with itself. The styles that ``random:N`` draws for a
     content do not depend on the other contents. A limit takes the first pairs in the order in
     which they are computed, or random ones if `shuffle`; a larger one keeps those of a smaller.
@@ -65,11 +69,13 @@ def pair_inputs(
     if limit is not None and limit < 1:
         raise ConfigError(f"limit={limit} must be at least 1")
     kind, _, value = how.partition(":")
+    variants = variants or Variants()
     pairs: list[InputPair] = []
+    plain: list[tuple[BatchInput, BatchInput]] = []
     if check_choice("pair", kind, ("product", "zip", "random", "csv")) == "csv":
-        pairs = _read_pairs(Path(value), contents, styles)
+        pairs = _read_pairs(Path(value), contents, styles, variants)
     elif kind == "random":
-        pairs = _draw_pairs(contents, styles, how, seed)
+        plain = _draw_pairs(contents, styles, how, seed)
     elif value:
         raise ConfigError(f"pair={how!r}: {kind} takes no value")
     elif kind == "zip":
@@ -78,10 +84,12 @@ def pair_inputs(
                 f"pair=zip: {len(contents)} contents do not fit {len(styles)} styles; use product, "
                 "or lists of equal length"
             )
-        pairs = list(zip(contents, styles, strict=True))
+        plain = list(zip(contents, styles, strict=True))
     if kind == "product":  # made one by one: a limit costs no more than its pairs
-        n, found = len(contents) * len(styles), _product(contents, styles)
+        n = len(contents) * len(styles) * len(variants.all)
+        found = _product(contents, styles, variants.all)
     else:
+        pairs += [(*pair, variant) for pair in plain for variant in variants.all]
         pairs.sort(key=lambda pair: (pair[1].key, pair[0].key))
         n, found = len(pairs), lambda i: pairs[i]
     order = _shuffled(n, seed) if shuffle else range(n)
@@ -90,15 +98,16 @@ def pair_inputs(
 
 
 def _product(
-    contents: Sequence[BatchInput], styles: Sequence[BatchInput]
+    contents: Sequence[BatchInput], styles: Sequence[BatchInput], variants: Sequence[Variant]
 ) -> Callable[[int], InputPair | None]:
     """Return a function that makes one of all pairs by number; None for a clip with itself."""
     paths = [*map(_absolute, contents)], [*map(_absolute, styles)]
 
     def make(i: int) -> InputPair | None:
+        i, variant = divmod(i, len(variants))
         style, content = divmod(i, len(contents))
         same = paths[0][content] == paths[1][style]
-        return None if same else (contents[content], styles[style])
+        return None if same else (contents[content], styles[style], variants[variant])
 
     return make
 
@@ -119,7 +128,7 @@ def _shuffled(n: int, seed: int) -> Iterator[int]:
 
 def _draw_pairs(
     contents: Sequence[BatchInput], styles: Sequence[BatchInput], how: str, seed: int
-) -> list[InputPair]:
+) -> list[tuple[BatchInput, BatchInput]]:
     number = how.partition(":")[2]
     if not number.isdecimal() or int(number) < 1:
         raise ConfigError(
@@ -140,51 +149,40 @@ def _draw_pairs(
 
 
 def _read_pairs(
-    file: Path, contents: Sequence[BatchInput], styles: Sequence[BatchInput]
+    file: Path,
+    contents: Sequence[BatchInput],
+    styles: Sequence[BatchInput],
+    variants: Variants,
 ) -> list[InputPair]:
-    rows = _read_table(file)
+    """Read the pairs of a table; columns named like parameters apply to their rows."""
     content_index, style_index = InputIndex(contents), InputIndex(styles)
-    pairs = [
-        (content_index.find(content, file, row), style_index.find(style, file, row))
-        for row, content, style in rows
-    ]
+    pairs: list[InputPair] = []
+    rows: dict[object, int] = {}
+    for number, cells in read_table(file):
+        content = content_index.find(cells.pop("content"), file, number)
+        style = style_index.find(cells.pop("style"), file, number)
+        try:
+            made = variants.make(cells)
+        except ConfigError as error:
+            raise ConfigError(f"{file}, row {number}: {error}") from None
+        first = rows.setdefault((content.key, style.key, made[0].values), number)
+        if first != number:
+            raise ConfigError(
+                f"{file}, row {number}: is the same pair as row {first}, {content.key} with "
+                f"{style.key}; remove one of them"
+            )
+        pairs += [(content, style, variant) for variant in made]
     if not pairs:
         raise AudioFileError(f"{file}: lists no pairs")
     return pairs
-
-
-def _read_table(file: Path) -> list[tuple[int, str, str]]:
-    """Read row, content and style from a table with the delimiter of any spreadsheet."""
-    try:
-        text = safe_read.read_text(file)
-        for delimiter in ",;\t|":
-            lines = csv.reader(
-                io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
-            )
-            rows = [
-                (number, row) for number, row in enumerate(lines, 1) if any(map(str.strip, row))
-            ]
-            if rows and "".join(rows[0][1]).lower().startswith("sep="):  # for Excel
-                del rows[0]
-            header = [name.strip().casefold() for name in rows[0][1]] if rows else []
-            if {"content", "style"} <= set(header):
-                columns = header.index("content"), header.index("style")
-                padded = [(number, [*row, *[""] * len(header)]) for number, row in rows[1:]]
-                return [(number, row[columns[0]], row[columns[1]]) for number, row in padded]
-    except (OSError, ValueError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"pair=csv:{file}: cannot be read ({reason})") from None
-    raise ConfigError(
-        f"{file}: its first line must name the columns content and style, separated by a comma, "
-        "semicolon or tab"
-    )
 
 
 class OutputNames:
     """Names of outputs by a template.
 
     Inputs whose names, as far as the template shows them, are the same get an id, which depends on
-    their paths alone: a name does not depend on which pairs are selected. `notes` say so.
+    their paths alone: a name does not depend on which pairs are selected. `notes` say so. What
+    varies is added at the end unless the template shows it.
     """
 
     def __init__(
@@ -192,19 +190,26 @@ class OutputNames:
     ) -> None:
         self.notes: list[str] = []
         self.template = template
-        used = {name for _, name, _, _ in string.Formatter().parse(template) if name}
-        self._contents = self._fields("content", contents, used)
-        self._styles = self._fields("style", styles, used)
+        self._used = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+        self._contents = self._fields("content", contents)
+        self._styles = self._fields("style", styles)
 
-    def make(self, content: BatchInput, style: BatchInput) -> str:
+    def make(self, content: BatchInput, style: BatchInput, variant: Variant) -> str:
         """Make the name of an output."""
-        name = self.template.format(**self._contents[content.key], **self._styles[style.key])
+        plain = variant.parameters if self._used & {*NAMES} else {}
+        shown = {name: _for_name(format_parameter(plain[name])) for name in plain}
+        name = self.template.format(
+            **self._contents[content.key], **self._styles[style.key], **shown
+        )
+        added = [f"__{n}={_for_name(text)}" for n, text in variant.values if n not in self._used]
+        if added:
+            suffix = PurePosixPath(self.template).suffix
+            name = name.removesuffix(suffix) + "".join(added) + suffix
         return name if len(name) < MAX_NAME_BYTES // 4 else _shorten(name)
 
-    def _fields(
-        self, side: str, inputs: Sequence[BatchInput], used: set[str]
-    ) -> dict[str, dict[str, str]]:
+    def _fields(self, side: str, inputs: Sequence[BatchInput]) -> dict[str, dict[str, str]]:
         """Return the fields of the template by the keys of inputs."""
+        used = self._used
         fields = {found.key: {side: found.name, f"{side}_genre": found.genre} for found in inputs}
         groups: dict[tuple[str, ...], list[BatchInput]] = {}
         if side in used and f"{side}_id" not in used:
@@ -224,6 +229,11 @@ class OutputNames:
                 f"{shown}{', ...' if len(shared) > 3 else ''}"
             )
         return fields
+
+
+def _for_name(text: str) -> str:
+    """Write the value of a parameter as a part of a file name on any system."""
+    return re.sub(r"[^\w.+=,-]+", "-", text) or "none"
 
 
 def _make_id(found: BatchInput) -> str:
@@ -248,19 +258,21 @@ def _shorten(name: str) -> str:
 
 
 def name_pairs(pairs: Iterable[InputPair], names: OutputNames) -> list[Pair]:
-    """Name the outputs; sort by style, so that each style is analysed once, then by content.
+    """Name the outputs; sort them by style, networks and content.
+
+    So each style is analysed once, and few networks need to stay loaded.
 
     Raises an `OutputError` if two pairs would have one output, on any file system.
     """
     named: dict[str, Pair] = {}
-    for content, style in pairs:
-        name = names.make(content, style)
+    for content, style, variant in pairs:
+        name = names.make(content, style, variant)
         if name.startswith((".", "/")) or "/." in name or "//" in name:
             raise OutputError(
                 f"{name}: is not a name for an output, as a part of it is hidden or empty; use "
                 f'--name "_{{content}}__{{style}}{PurePosixPath(name).suffix}"'
             )
-        pair = Pair(name, content, style)
+        pair = Pair(name, content, style, variant)
         # Some file systems ignore case, some normalise Unicode.
         other = named.setdefault(fold(name), pair)
         if other is not pair and other != pair:
@@ -269,7 +281,11 @@ def name_pairs(pairs: Iterable[InputPair], names: OutputNames) -> list[Pair]:
                 f"{other.content.key} with {other.style.key}; tell them apart with --name "
                 f'"{{content}}-{{content_id}}__{{style}}-{{style_id}}{PurePosixPath(name).suffix}"'
             )
-    return sorted(named.values(), key=lambda pair: (pair.style.key, pair.content.key, pair.id))
+    return sorted(named.values(), key=_order)
+
+
+def _order(pair: Pair) -> tuple[str, ...]:
+    return pair.style.key, pair.variant.networks, pair.content.key, pair.id
 
 
 def check_template(template: str) -> None:

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import audiostyle
 from audiostyle.audio.folder import SkippedFile, summarize_skipped
 from audiostyle.audio.probe import ClipInfo, probe_clip
 from audiostyle.batch import journal
+from audiostyle.batch.earlier import Difference, find_difference, kept_line
 from audiostyle.batch.inputs import exclude_inputs, find_inputs, join_genres
 from audiostyle.batch.journal import JournalState, PairState
 from audiostyle.batch.pairing import (
@@ -29,8 +30,10 @@ from audiostyle.batch.pairing import (
 )
 from audiostyle.batch.request import BatchRequest
 from audiostyle.batch.shards import parse_shard
+from audiostyle.config.record_file import EXCERPT
 from audiostyle.config.registry import loss_digests
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.config.variants import Variants, analysis_key
 from audiostyle.errors import AudioFileError, DiskError, OutputError
 from audiostyle.files import record, style_file
 from audiostyle.nn import weights
@@ -59,6 +62,7 @@ class Job:
     evaluate: bool
     seconds: float  # length of the content that is styled
     n_bytes: int  # rough size of the output
+    settings: str = ""  # from `settings_hash`
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class BatchPlan:
     pairs: list[Pair]
     jobs: list[Job] = field(default_factory=list)  # in the order in which they are run
     done: list[str] = field(default_factory=list)  # ids of pairs
+    # Outputs that exist, were made with other settings, and are not replaced: by the id of a pair.
+    kept: dict[str, Difference] = field(default_factory=dict)
     # Pairs that cannot be computed, each with pair, fingerprint, kind and reason.
     failed: list[dict[str, str]] = field(default_factory=list)
     # Lines on inputs that the journal does not hold yet.
@@ -92,6 +98,11 @@ class BatchPlan:
     def n_bytes(self) -> int:
         """Rough size of all outputs that are left to compute."""
         return sum(job.n_bytes for job in self.jobs if job.compute)
+
+    @property
+    def kept_lines(self) -> list[str]:
+        """Lines on the outputs that are not replaced."""
+        return [kept_line(number, which) for which, number in Counter(self.kept.values()).items()]
 
 
 def make_batch_plan(
@@ -109,15 +120,18 @@ def make_batch_plan(
     shard = parse_shard(request.shard)
     pairs = [pair for pair in selected.pairs if shard is None or shard.contains(pair.id)]
     plan = BatchPlan(pairs, whole=selected.pairs, skipped=selected.skipped)
-    infos, digests = _probe_inputs(pairs, config, state, plan)
-    parameters = result_parameters(request, config)
+    infos, digests = _probe_inputs(pairs, state, plan)
+    variants = dict.fromkeys(pair.variant for pair in pairs)
+    parameters = {one: result_parameters(request, one.config) for one in variants}
+    settings = {one: settings_hash(request, parameters[one]) for one in variants}
     crashed: list[Job] = []
     notes = dict.fromkeys(selected.notes)  # in order, without repetitions
     for pair in pairs:
         usable, left_out = _skip_bad_clips(pair, infos)
         notes |= dict.fromkeys(left_out)
         inputs = [digests[path] for path in usable.style.clips]
-        fingerprint = journal.fingerprint(parameters, digests[pair.content.path], inputs)
+        made_with = parameters[pair.variant], digests[pair.content.path], inputs
+        fingerprint = journal.fingerprint(*made_with)
         known = state.pairs.get(pair.id, PairState())
         fault = _input_fault(usable, infos) or _lasting_failure(known, fingerprint, request)
         if fault:
@@ -127,19 +141,26 @@ def make_batch_plan(
         is_current = (known.status, known.fingerprint) == ("done", fingerprint)
         compute = request.force or not (is_current and output_exists(known, output))
         evaluate = request.evaluate and (compute or known.scores is None)
-        if not compute:
-            plan.done.append(pair.id)
         if compute or evaluate:
             own = {os.path.abspath(path): digests[path] for path in usable.inputs}
+            if compute and not request.force:
+                seen = state.pairs.get(pair.id)
+                other = find_difference(output, seen, [*own.values()], request, pair.variant)
+                if other is not None:
+                    plan.kept[pair.id] = other
+                    continue
             size = _output_size(infos[pair.content.path], request)
-            job = Job(usable, output, fingerprint, own, compute, evaluate, *size)
+            which = settings[pair.variant]
+            job = Job(usable, output, fingerprint, own, compute, evaluate, *size, which)
             # A pair that may have crashed the process comes after all others.
             (crashed if known.starts else plan.jobs).append(job)
+        if not compute:
+            plan.done.append(pair.id)
     plan.jobs += crashed
     plan.notes += notes
     if not request.force:
-        _check_existing(plan.jobs, state, config)
-    _estimate(plan, request, config, state)
+        _check_existing(plan.jobs, state)
+    _estimate(plan, request, state)
     return plan
 
 
@@ -157,19 +178,20 @@ def plan_pairs(request: BatchRequest, config: TransferConfig) -> SelectedPairs:
     styles, others = find_inputs(
         request.style, styles=True, genre=request.style_genre, exclude=out_dir
     )
+    contents, unused = exclude_inputs(contents, request.exclude, request.content, skipped)
+    styles, unused_too = exclude_inputs(styles, request.exclude, request.style, others)
+    if request.style == request.content:  # of one genre each, perhaps
+        known = {entry["path"] for entry in skipped}
+        skipped += [entry for entry in others if entry["path"] not in known]
     notes = summarize_skipped(skipped, request.content)
     if request.style != request.content:
         notes += summarize_skipped(others, request.style)
-    if request.exclude:
-        contents, excluded = exclude_inputs(contents, request.exclude, request.content)
-        styles, more = exclude_inputs(styles, request.exclude, request.style)
-        counts = Counter((excluded | more).values())
-        notes += [f"--exclude {one!r}: leaves out {counts[one]}" for one in request.exclude]
+    notes += [f"--exclude {one!r}: matches no file" for one in unused if one in unused_too]
     if request.by == "genre":
         styles = join_genres(styles, others)
-    chosen = pair_inputs(
-        contents, styles, request.pair, config.seed, request.limit, request.shuffle
-    )
+    variants = Variants(config, request.preset, request.vary, request.overrides)
+    how = request.pair, config.seed, request.limit, request.shuffle
+    chosen = pair_inputs(contents, styles, *how, variants)
     if not chosen:
         raise AudioFileError(
             f"no pair is left: {request.content} and {request.style} hold only the same file, "
@@ -188,7 +210,7 @@ def result_parameters(request: BatchRequest, config: TransferConfig) -> dict[str
         **config.to_dict(),
         "weights": weights.provenance(config.network, config.weights).get("sha256"),
         "loss_sources": loss_digests(config.losses),
-        **{name: getattr(request, name) for name in ("start", "duration", "preview", "subtype")},
+        **{name: getattr(request, name) for name in (*EXCERPT, "subtype")},
         "audiostyle": audiostyle.__version__,
         # Only with --deterministic are outputs promised to be the same bytes.
         **({"deterministic": True, "threads": request.threads} if request.deterministic else {}),
@@ -204,10 +226,12 @@ def output_exists(known: PairState, output: Path) -> bool:
 
 
 def _probe_inputs(
-    pairs: Sequence[Pair], config: TransferConfig, state: JournalState, plan: BatchPlan
+    pairs: Sequence[Pair], state: JournalState, plan: BatchPlan
 ) -> tuple[dict[Path, ClipInfo], dict[Path, str]]:
     """Probe and hash the inputs that are new or have changed; take the others from the journal."""
     paths = {path for pair in pairs for path in pair.inputs}
+    # What style files must fit, once each.
+    configs = {analysis_key(one.config): one.config for one in {pair.variant for pair in pairs}}
     infos: dict[Path, ClipInfo] = {}
     digests: dict[Path, str] = {}
     for path in sorted(paths):
@@ -217,7 +241,7 @@ def _probe_inputs(
         if recalled is not None and not is_style:
             infos[path], digests[path] = recalled, known["sha256"]
             continue
-        info = _probe_style_file(path, config) if is_style else None
+        info = _probe_style_file(path, configs.values()) if is_style else None
         try:
             infos[path] = info or probe_clip(path)
             digests[path] = atomic_files.file_digest(path)
@@ -232,10 +256,11 @@ def _probe_inputs(
     return infos, digests
 
 
-def _probe_style_file(path: Path, config: TransferConfig) -> ClipInfo:
+def _probe_style_file(path: Path, configs: Iterable[TransferConfig]) -> ClipInfo:
     """Load a style file: a damaged one costs its pairs, one that does not fit raises an error."""
     try:
-        style_file.load_style(path, config)
+        for config in configs:
+            style_file.load_style(path, config)
     except AudioFileError as error:
         return ClipInfo(kind=error.kind, reason=str(error))
     return ClipInfo()
@@ -286,14 +311,14 @@ def _output_size(content: ClipInfo, request: BatchRequest) -> tuple[float, int]:
     return seconds, n_bytes
 
 
-def _check_existing(jobs: Sequence[Job], state: JournalState, config: TransferConfig) -> None:
+def _check_existing(jobs: Sequence[Job], state: JournalState) -> None:
     """Refuse to replace a file that neither the journal nor its record assigns to the batch."""
     for job in jobs:
         if not job.compute or job.pair.id in state.pairs:
             continue
         for path in (job.output, atomic_files.record_path(job.output)):
             if path.exists() and not record.record_matches(
-                job.output, job.digests.values(), config
+                job.output, job.digests.values(), job.pair.variant.config
             ):
                 raise OutputError(
                     f"{path}: exists already, and is not of this batch; use --force to replace it, "
@@ -301,9 +326,7 @@ def _check_existing(jobs: Sequence[Job], state: JournalState, config: TransferCo
                 )
 
 
-def _estimate(
-    plan: BatchPlan, request: BatchRequest, config: TransferConfig, state: JournalState
-) -> None:
+def _estimate(plan: BatchPlan, request: BatchRequest, state: JournalState) -> None:
     """Estimate disk space and time; refuse a batch that the disk cannot hold."""
     plan.free_bytes = shutil.disk_usage(_existing_folder(request.out_dir)).free
     if plan.n_bytes > plan.free_bytes:
@@ -311,21 +334,21 @@ def _estimate(
             f"{request.out_dir}: the outputs need about {plan.n_bytes / 1e9:.2f} GB, but only "
             f"{plan.free_bytes / 1e9:.2f} GB are free; free space, or use --limit"
         )
-    left = sum(job.seconds for job in plan.jobs if job.compute)
+    left = [job for job in plan.jobs if job.compute and job.seconds]
     if not left:
         return
-    settings = settings_hash(request, config)
-    done = (known.facts for known in state.pairs.values() if known.status == "done")
-    speeds = sorted(
-        facts["seconds"] / facts["content_seconds"]
-        for facts in done
-        if facts.get("settings") == settings
-        and facts.get("seconds")
-        and facts.get("content_seconds")
-    )
-    plan.measured = bool(speeds)
-    guess = SECONDS_WITHOUT_ITERATIONS + SECONDS_PER_ITERATION * config.iterations
-    plan.seconds = left * (speeds[len(speeds) // 2] if speeds else guess)
+    measured: dict[str, list[float]] = {}
+    for facts in (known.facts for known in state.pairs.values() if known.status == "done"):
+        if facts.get("seconds") and facts.get("content_seconds"):
+            speed = facts["seconds"] / facts["content_seconds"]
+            measured.setdefault(facts.get("settings", ""), []).append(speed)
+    speeds = {name: sorted(found)[len(found) // 2] for name, found in measured.items()}
+    plan.measured = all(job.settings in speeds for job in left)
+    plan.seconds = 0.0
+    for job in left:
+        guess = SECONDS_WITHOUT_ITERATIONS
+        guess += SECONDS_PER_ITERATION * job.pair.variant.config.iterations
+        plan.seconds += job.seconds * speeds.get(job.settings, guess)
 
 
 def _existing_folder(folder: Path) -> Path:
@@ -333,7 +356,7 @@ def _existing_folder(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
-def settings_hash(request: BatchRequest, config: TransferConfig) -> str:
+def settings_hash(request: BatchRequest, parameters: Mapping[str, Any]) -> str:
     """Hash the parameters and the device, to tell apart the times of different settings."""
     machine = f"{request.device}, {request.threads} threads"
-    return journal.fingerprint(result_parameters(request, config), machine, [])[:8]
+    return journal.fingerprint(parameters, machine, [])[:8]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from audiostyle.errors import ConfigError
 from audiostyle.files.request import TransferRequest
 from audiostyle.utils.suggestions import check_choice
 
 SHARED_OPTIONS = (  # of a batch and of each of its transfers
-    *("start", "duration", "preview", "subtype", "device", "preset", "threads"),
+    *("start", "duration", "preview", "only", "subtype", "device", "preset", "threads"),
     *("deterministic", "command", "verbose"),
 )
 
@@ -26,13 +28,17 @@ class BatchRequest:
     by: str = "clip"
     content_genre: str | None = None
     style_genre: str | None = None
-    exclude: list[str] = field(default_factory=list)  # patterns
+    exclude: tuple[str, ...] = ()  # patterns
     limit: int | None = None
     shuffle: bool = False
     name: str = "{content}__{style}.wav"
+    vary: Mapping[str, Iterable[Any]] | None = None  # values by parameter, or "preset"
+    # Given apart from the preset; None: those in which the configuration differs from it.
+    overrides: Mapping[str, Any] | None = None
     start: float = 0.0
     duration: float | None = None
     preview: float | None = None
+    only: list[tuple[float, float]] = field(default_factory=list)
     subtype: str | None = None
     evaluate: bool = False
     allow_failed: bool = False
@@ -48,13 +54,15 @@ class BatchRequest:
 
     def __post_init__(self) -> None:
         """Use one thread if results must be the same wherever they are computed."""
-        self.exclude = list(self.exclude)
+        self.exclude = tuple(self.exclude)  # a list, if it was in JSON
         if self.deterministic and not self.threads:
             self.threads = 1
 
-    def transfer_request(self, content: Path, style: Path, output: Path) -> TransferRequest:
+    def transfer_request(
+        self, content: Path, style: Path, output: Path, preset: str | None = None
+    ) -> TransferRequest:
         """Return the request of a single transfer; the plan checks what it may replace."""
-        options = {name: getattr(self, name) for name in SHARED_OPTIONS}
+        options = {**{name: getattr(self, name) for name in SHARED_OPTIONS}, "preset": preset}
         return TransferRequest(content, [style], output, [1.0], force=True, **options)
 
     def check(self) -> None:

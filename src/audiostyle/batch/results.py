@@ -6,7 +6,7 @@ import contextlib
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,8 +19,8 @@ from audiostyle.utils import atomic_files
 
 JSONL_NAME = "results.jsonl"
 CSV_NAME = "results.csv"
-SKIPPED_NAME = "skipped.csv"
 SUMMARY_NAME = "summary.csv"
+SKIPPED_NAME = "skipped.csv"
 ENDS = ("done", "failed")  # statuses of a pair that is not pending
 _UNKNOWN = PairState()
 _JOURNAL_ONLY = ("size", "settings", "inputs")  # facts that are not among the results
@@ -56,7 +56,10 @@ class ResultRows(Sequence[dict[str, Any]]):
     Rows are made on access from the journal's state, which is not copied: they follow its changes.
     """
 
-    def __init__(self, pairs: Sequence[Pair], state: JournalState) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], state: JournalState, kept: Collection[str] = ()
+    ) -> None:
+        self._kept = kept  # ids of pairs whose output was made with other settings
         self._pairs = sorted(pairs, key=lambda pair: pair.id)
         self._state = state
 
@@ -71,8 +74,10 @@ class ResultRows(Sequence[dict[str, Any]]):
 
     def count_status(self) -> Counter[str]:
         """Count the pairs of each status, without making a row."""
-        known = (self._known(pair).status for pair in self._pairs)
-        return Counter(status if status in ENDS else "pending" for status in known)
+        known = (
+            "kept" if pair.id in self._kept else self._known(pair).status for pair in self._pairs
+        )
+        return Counter(status if status in (*ENDS, "kept") else "pending" for status in known)
 
     def failed(self) -> list[dict[str, Any]]:
         """Make the rows of the pairs that failed."""
@@ -95,6 +100,8 @@ class ResultRows(Sequence[dict[str, Any]]):
             "content_genre": pair.content.genre,
             "style_genre": pair.style.genre,
             "seconds": None,
+            "preset": pair.variant.preset,
+            "parameters": changed_parameters(pair.variant.config.to_dict(), pair.variant.preset),
             **{name: value for name, value in facts.items() if name not in _JOURNAL_ONLY},
             **{f"score_{name}": value for name, value in (scores or {}).items()},
         }

@@ -27,7 +27,7 @@ from audiostyle.batch.engine import (
     Report,
     Started,
 )
-from audiostyle.batch.journal import Journal, PairState, fingerprint, read
+from audiostyle.batch.journal import Journal, PairState, inputs_digest, read
 from audiostyle.batch.locks import disk_error
 from audiostyle.batch.plan import BatchPlan, Job
 from audiostyle.batch.ray.cluster import Cluster
@@ -36,6 +36,7 @@ from audiostyle.batch.shards import parse_shard
 from audiostyle.config.plugins import check_portable
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import DiskError, OutputError
+from audiostyle.files.record import to_json_value
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,10 @@ class BatchResult:
     allow_failed: bool = False
 
     def count(self, status: str) -> int:
-        """Count the pairs that are ``done``, ``failed`` or ``pending``."""
+        """Count the pairs that are ``done``, ``failed``, ``pending`` or ``kept``.
+
+        Outputs that were kept are finished, but were made with other settings.
+        """
         return self.rows.count_status()[status]
 
     @property
@@ -104,12 +108,13 @@ def run_batch(
         Where the pairs are computed; by default in this process.
     **options
         Fields of `audiostyle.batch.request.BatchRequest`: ``pair`` (``product``, ``zip``,
-        ``random:N`` or ``csv:FILE``), ``by`` (``clip``, or ``genre`` to make one style of all clips
-        of a genre), ``content_genre``, ``style_genre``, ``exclude`` (patterns), ``limit``,
-        ``shuffle``, ``name`` (template of the output names), ``evaluate``, ``allow_failed``,
-        ``retry_failed``, ``force``, ``shard`` (such as ``2/8``), ``verbose``; and as for
-        `transfer_file` ``start``, ``duration``, ``preview``, ``subtype``, ``device``, ``threads``,
-        ``deterministic`` and ``preset``.
+        ``random:N`` or ``csv:FILE``), ``vary`` (values by the name of a parameter, or of
+        ``preset``: all their combinations are computed), ``by`` (``clip``, or ``genre`` to make one
+        style of all clips of a genre), ``content_genre``, ``style_genre``, ``exclude`` (patterns),
+        ``limit``, ``shuffle``, ``name`` (template of the output names), ``evaluate``,
+        ``allow_failed``, ``retry_failed``, ``force``, ``shard`` (such as ``2/8``), ``verbose``; and
+        as for `transfer_file` ``start``, ``duration``, ``preview``, ``only``, ``subtype``,
+        ``device``, ``threads``, ``deterministic`` and ``preset``.
 
     Returns
     -------
@@ -143,8 +148,10 @@ def run_batch_request(
 
     if isinstance(engine, Cluster):
         engine.check(request.device)
-        check_portable(config)
     pairs = batch_plan.plan_pairs(request, config)  # before a folder is created
+    if isinstance(engine, Cluster):
+        for variant in {pair.variant for pair in pairs.pairs}:
+            check_portable(variant.config)
     try:
         request.out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -156,14 +163,13 @@ def run_batch_request(
         plan = batch_plan.make_batch_plan(request, config, journal.state, pairs)
         _log_plan(journal, request, config, plan)
         report(plan)
-        rows = results.ResultRows(plan.pairs, journal.state)
+        rows = results.ResultRows(plan.pairs, journal.state, plan.kept)
         result = BatchResult(request.out_dir, rows, allow_failed=request.allow_failed)
         try:
             if plan.jobs:
-                runner = _make_engine(engine, request, config, plan)
-                settings = batch_plan.settings_hash(request, config)
+                runner = _make_engine(engine, request, plan)
                 for event in runner.run(plan.jobs, report):
-                    _record(event, journal, result, settings, report)
+                    _record(event, journal, result, report)
         except BaseException:
             with contextlib.suppress(OutputError):  # the first error says more
                 _write_results(journal, plan, result.rows)
@@ -184,6 +190,8 @@ def _log_event(event: Any) -> None:
         case BatchPlan():
             for note in event.notes:
                 logger.info("%s", note)
+            for line in event.kept_lines:
+                logger.warning("%s", line)
         case Note():
             logger.info("%s", event.text)
         case Done():
@@ -216,13 +224,11 @@ def _write_results(journal: Journal, plan: BatchPlan, rows: results.ResultRows) 
         results.write_skipped(folder, plan.skipped)
 
 
-def _make_engine(
-    engine: Engine | Cluster | None, request: BatchRequest, config: TransferConfig, plan: BatchPlan
-) -> Engine:
+def _make_engine(engine: Engine | Cluster | None, request: BatchRequest, plan: BatchPlan) -> Engine:
     if isinstance(engine, Cluster):
         from audiostyle.batch.ray.engine import RayEngine
 
-        return RayEngine(request, config, engine)
+        return RayEngine(request, engine)
     if engine is not None:
         return engine
     if any(job.evaluate for job in plan.jobs):
@@ -231,7 +237,7 @@ def _make_engine(
         require_mir_eval()
     from audiostyle.batch.worker import PairWorker
 
-    return InProcess(PairWorker(request, config))
+    return InProcess(PairWorker(request))
 
 
 def _log_plan(
@@ -255,12 +261,10 @@ def _log_plan(
             "request": {**dataclasses.asdict(request), "out_dir": str(request.out_dir)},
             "parameters": config.to_dict(),
         }
-        journal.append(run, *events)
+        journal.append(to_json_value(run), *events)
 
 
-def _record(
-    event: Event, journal: Journal, result: BatchResult, settings: str, report: Report
-) -> None:
+def _record(event: Event, journal: Journal, result: BatchResult, report: Report) -> None:
     """Append the line of an event to the journal, count it in the result, and report it."""
     if isinstance(event, Started):
         report(event)  # may raise, before the pair is started
@@ -271,12 +275,12 @@ def _record(
         result.unevaluated.append(f"{event.job.pair.id}: {event.reason}")
     # On a full disk the line of an abandoned pair fails too; the error that follows says more.
     with contextlib.suppress(*([DiskError] if isinstance(event, Abandoned) else [])):
-        journal.append(_make_line(event, settings))
+        journal.append(_make_line(event))
     if not isinstance(event, Started):
         report(event)
 
 
-def _make_line(event: Event, settings: str) -> dict[str, Any]:
+def _make_line(event: Event) -> dict[str, Any]:
     """Return the line of the journal for an event."""
     job = event.job
     pair = {"pair": job.pair.id, "fingerprint": job.fingerprint}
@@ -287,8 +291,8 @@ def _make_line(event: Event, settings: str) -> dict[str, Any]:
             "size": event.size,
             "seconds": round(event.seconds, 3),
             "content_seconds": job.seconds,
-            "settings": settings,
-            "inputs": fingerprint({}, "", sorted(job.digests.values()))[:12],
+            "settings": job.settings,
+            "inputs": inputs_digest(job.digests.values()),
         }
         return {"event": "done", **pair, **facts, **event.summary}
     if isinstance(event, Failed):

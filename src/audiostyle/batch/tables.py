@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from audiostyle.config.transfer_config import preset_parameters
+from audiostyle.config.variants import format_parameter
 from audiostyle.evaluation.intervals import bootstrap_interval
 
 Row = Mapping[str, Any]
 
 FIRST_COLUMNS = ("pair", "status", "content_genre", "style_genre")
 MEASURES = ("score", "style", "content", "copying")
-SUMMARIZED = (*MEASURES, "seconds")
+N_RESAMPLES = 2000  # for an interval: there may be many, and a run without work takes no time
 LAST_COLUMNS = {  # by the key in a row
     **{"seconds": "seconds", "steps": "iterations", "stopped": "stopped", "device": "device"},
     **{"content": "content_file", "style": "style_file", "kind": "failure", "reason": "reason"},
@@ -54,13 +55,6 @@ class Settings:
         if name in row["parameters"]:
             return format_parameter(row["parameters"][name])
         return format_parameter(preset_parameters(row["preset"]).get(name))
-
-
-def format_parameter(value: Any) -> str:
-    """Write the value of a parameter as its option takes it."""
-    if isinstance(value, dict):
-        return ",".join(f"{name}={weight:g}" for name, weight in value.items())
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class ResultsTable:
@@ -122,5 +116,5 @@ def _mean_cells(rows: Sequence[Row], key: str) -> tuple[float | None, ...]:
     values = np.array([row[key] for row in rows if row.get(key) is not None], float)
     if not values.size:
         return None, None, None
-    interval = bootstrap_interval(values) or (None, None)
+    interval = bootstrap_interval(values, N_RESAMPLES) or (None, None)
     return tuple(None if x is None else round(x, 6) for x in (float(values.mean()), *interval))

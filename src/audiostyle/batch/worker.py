@@ -1,4 +1,4 @@
-"""Worker of a batch: computes one pair at a time, with one network and one style in memory."""
+"""Worker of a batch: computes one pair at a time, with few networks and one style in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from audiostyle.batch.plan import Job
 from audiostyle.batch.request import BatchRequest
-from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.config.variants import analysis_key
+from audiostyle.core.sweep import TransferCache
 from audiostyle.core.transfer import StyleTransfer
 from audiostyle.errors import AudioFileError
 from audiostyle.events import Callback
@@ -27,30 +28,32 @@ class PairWorker:
     Creating it raises a `ConfigError` if TensorFlow has started with another number of threads.
     """
 
-    def __init__(self, request: BatchRequest, config: TransferConfig) -> None:
+    def __init__(self, request: BatchRequest) -> None:
         device.set_deterministic(request.deterministic)
         if request.threads:  # here, so that an error is not blamed on the first pair
             device.load_tensorflow(quiet=not request.verbose)
             device.set_threads(request.threads)
         self._request = request
-        self._config = config
-        self._style_transfer: StyleTransfer | None = None
-        self._styles: dict[tuple[Path, ...], StyleSource] = {}  # the last: pairs are sorted by it
+        self._transfers = TransferCache(request.device, request.threads)
+        self._checked: set[tuple[str, str | None]] = set()  # networks and weights
+        self._clips: tuple[Path, ...] = ()  # of the last style: pairs are sorted by it
+        self._styles: dict[str, StyleSource] = {}  # its analyses
 
     def transfer(self, job: Job, callback: Callback) -> dict[str, Any]:
         """Compute a pair, publish its output, and return its record."""
         options = self._request
-        pair = job.pair
-        request = options.transfer_request(pair.content.path, pair.style.path, job.output)
-        if self._style_transfer is None:
-            weights.check_weights(self._config.network, self._config.weights)
+        pair, config = job.pair, job.pair.variant.config
+        paths = pair.content.path, pair.style.path, job.output
+        request = options.transfer_request(*paths, pair.variant.preset)
+        network = config.network, config.weights
+        if network not in self._checked:
+            weights.check_weights(*network)
             device.load_tensorflow(quiet=not options.verbose)
-            self._style_transfer = StyleTransfer(self._config, options.device, options.threads)
-        style = self._analyze_style(job, self._style_transfer, callback)
+            self._checked.add(network)
+        style_transfer = self._transfers.get(config)
+        style = self._analyze_style(job, style_transfer, callback)
         atomic_files.make_folder(job.output.parent)
-        _, record = transfer.run_transfer(
-            request, self._config, callback, self._style_transfer, [style]
-        )
+        _, record = transfer.run_transfer(request, config, callback, style_transfer, [style])
         _check_inputs(job, record)
         return record
 
@@ -75,18 +78,21 @@ class PairWorker:
     def _analyze_style(
         self, job: Job, style_transfer: StyleTransfer, callback: Callback
     ) -> StyleSource:
-        """Analyse the style of a job, unless it was that of the last job."""
-        clips = job.pair.style.clips
-        if clips not in self._styles:
+        """Analyse the style of a job, unless that was done for the last job with this style."""
+        style, config = job.pair.style, job.pair.variant.config
+        if style.clips != self._clips:
             self._styles.clear()
-            if is_style_file(clips[0]):
-                source = transfer.find_style_source(clips[0], 1.0, self._config)
+            self._clips = style.clips
+        key = analysis_key(config)
+        if key not in self._styles:
+            if is_style_file(style.clips[0]):
+                source = transfer.find_style_source(style.clips[0], 1.0, config)
             else:
-                style = job.pair.style
-                source = StyleSource(style.path, 1.0, list(clips), skipped=list(style.skipped))
-            analyzed = style_transfer.analyze_style(source.as_style(self._config), callback)
-            self._styles[clips] = replace(source, analyzed=lambda: analyzed)
-        return self._styles[clips]
+                clips, skipped = list(style.clips), list(style.skipped)
+                source = StyleSource(style.path, 1.0, clips, skipped=skipped)
+            analyzed = style_transfer.analyze_style(source.as_style(config), callback)
+            self._styles[key] = replace(source, analyzed=lambda: analyzed)
+        return self._styles[key]
 
 
 def _check_inputs(job: Job, record: dict[str, Any]) -> None:

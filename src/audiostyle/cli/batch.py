@@ -21,11 +21,12 @@ from audiostyle.cli.options import (
     output_option,
     parameter_options,
     take_cluster,
-    take_config,
+    take_parameters,
     verbose_option,
 )
 from audiostyle.cli.progress import BatchProgress, Console, format_duration
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.config.variants import parse_vary
 from audiostyle.errors import AudioFileError, AudioStyleError, BusyError, ConfigError, Interrupted
 from audiostyle.events import Iteration, Stage
 from audiostyle.utils.interrupts import Interrupt
@@ -47,6 +48,7 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     "genres genres -o out --content-genre jazz --style-genre classical --limit 50",
     '"songs/*.mp3" classical.style.npz -o out --name "{content_genre}/{content}.flac"',
     "@songs.txt genres -o out --by genre --pair random:2 --evaluate",
+    "song.wav strings.wav -o takes --vary strength=.4,.7,1 --vary preset=fast,balanced",
     "genres/jazz genres/classical -o out --by genre --dry-run",
     "genres/jazz genres/classical -o out --engine ray --ray-address auto",
     "genres/jazz genres/classical -o out --shard 2/8",
@@ -57,11 +59,12 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     paths, one per line, relative to the list) or a file; STYLE may also be a style file. The layout
     of GTZAN is supported: --content-genre jazz --style-genre classical. All inputs are checked
     first, and a broken one affects only its own pairs. FOLDER/journal.jsonl records which pairs are
-    done: the next run processes only what is missing, has failed, or whose input or parameters
-    changed. FOLDER/results.csv and FOLDER/results.jsonl hold one row per pair. Exit codes: 0 all
-    done; 1 some pairs failed; 2 usage error; 3 no pair succeeded; 4 disk full, device missing,
-    cluster unusable, or folder in use (nothing is lost); 130 and 143 after a signal: the first
-    signal stops the current pair cleanly, the second at once.
+    done: the next run processes only what is missing, has failed, or whose input changed; an output
+    that was made with other parameters is kept unless --force is given. FOLDER/results.csv and
+    FOLDER/results.jsonl hold one row per pair. Exit codes: 0 all done; 1 some pairs failed, or some
+    outputs were kept; 2 usage error; 3 no pair succeeded; 4 disk full, device missing, cluster
+    unusable, or folder in use (nothing is lost); 130 and 143 after a signal: the first signal stops
+    the current pair cleanly, the second at once.
     """,
 )
 @click.argument("content", type=INPUT)
@@ -76,7 +79,8 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     option(
         "--name",
         "Name the outputs by this template of {content}, {style}, {content_genre}, {style_genre}, "
-        "{content_id} and {style_id}; / makes folders.  [default: {content}__{style}.wav]",
+        "{content_id}, {style_id} and parameters such as {strength}; / makes folders. What varies "
+        "is added if it is not named.  [default: {content}__{style}.wav]",
         "TEMPLATE",
         default="{content}__{style}.wav",
     ),
@@ -94,10 +98,18 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     option(
         "--pair",
         "Pair each content with each style; the first with the first and so on; each with N styles "
-        "drawn by --seed; or as listed in the columns content and style of a table.  "
+        "drawn by --seed; or as listed in the columns content and style of a table, whose other "
+        "columns are parameters.  "
         "[default: product]",
         "[product|zip|random:N|csv:FILE]",
         default="product",
+    ),
+    option(
+        "--vary",
+        "Process every pair with each of these values of a parameter below, or of preset; give the "
+        "option again for all combinations. Lists of weights are separated by ;.  [default: none]",
+        "NAME=VALUE,...",
+        multiple=True,
     ),
     option(
         "--by",
@@ -148,7 +160,9 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
 @option_group("Cluster", *CLUSTER_OPTIONS)
 def batch_command(as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> int:
     """Run ``audiostyle batch``."""
-    preset, config = take_config(options)
+    vary = _take_vary(options)
+    preset, given = take_parameters(options)
+    config = TransferConfig.from_preset(preset, **given)
     engine = take_cluster(options)
 
     from audiostyle.batch.engine import ENVIRONMENT
@@ -156,7 +170,9 @@ def batch_command(as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> 
     from audiostyle.batch.shards import shard_of_slurm
     from audiostyle.files.record import to_json_value
 
-    request = BatchRequest(preset=preset, command=command_line(), **options)
+    request = BatchRequest(
+        preset=preset, vary=vary, overrides=given, command=command_line(), **options
+    )
     console = Console(quiet)
 
     def publish(event: dict[str, Any]) -> None:
@@ -187,6 +203,15 @@ def batch_command(as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> 
         return console.fail(error, str(error), code, as_json)
 
 
+def _take_vary(options: dict[str, Any]) -> dict[str, list[Any]]:
+    """Remove and parse ``--vary``; what varies cannot be given by its own option too."""
+    vary: dict[str, list[Any]] = {**parse_vary(options.pop("vary"))}
+    for name in vary:
+        if options.get(name) is not None:
+            raise ConfigError(f"--vary {name} and --{name.replace('_', '-')} exclude each other")
+    return vary
+
+
 def _plan(
     request: BatchRequest, config: TransferConfig, engine: Engine | Cluster | None
 ) -> BatchPlan:
@@ -198,8 +223,10 @@ def _plan(
     request.check()
     if isinstance(engine, Cluster):
         engine.check(request.device)
-        check_portable(config)
     plan = make_batch_plan(request, config, journal.read(request.out_dir))
+    if isinstance(engine, Cluster):
+        for variant in {pair.variant for pair in plan.whole}:
+            check_portable(variant.config)
     if isinstance(engine, Cluster) and engine.workers and plan.seconds:
         plan.seconds /= engine.workers
     return plan
@@ -214,6 +241,7 @@ def _run(
     publish: Callable[[dict[str, Any]], None],
 ) -> int:
     from audiostyle.batch.engine import Failed
+    from audiostyle.batch.plan import BatchPlan
     from audiostyle.batch.run import BatchResult, run_batch_request
 
     results: list[BatchResult] = []
@@ -225,6 +253,9 @@ def _run(
             return
         if progress is not None:
             progress(event)
+        if isinstance(event, BatchPlan):
+            for line in event.kept_lines:
+                console.echo(line, always=True)
         if request.verbose and isinstance(event, Failed) and event.trace:
             console.echo(event.trace, always=True)
         publish(to_event(event))
@@ -243,7 +274,9 @@ def _run(
                 progress.close()
             counts = {}
             for result in results:
-                counts = {name: result.count(name) for name in ("done", "failed", "pending")}
+                counts = {
+                    name: result.count(name) for name in ("done", "failed", "pending", "kept")
+                }
                 _echo_result(result, counts, console)
         publish({**counts, "event": "end", "exit_code": code})
     return code
@@ -256,7 +289,8 @@ def _echo_result(result: BatchResult, counts: dict[str, int], console: Console) 
         console.echo(f"failed: {line}", always=True)
     for line in result.unevaluated:
         console.echo(f"not evaluated: {line}", always=True)
-    left = f", {counts['pending']} left; the same command goes on" if counts["pending"] else ""
+    left = f", {counts['kept']} kept as they were" if counts["kept"] else ""
+    left += f", {counts['pending']} left; the same command goes on" if counts["pending"] else ""
     console.echo(
         f"{os.path.abspath(result.out_dir)}: {counts['done']} done ({result.computed} now), "
         f"{counts['failed']} failed{left}"
@@ -265,13 +299,18 @@ def _echo_result(result: BatchResult, counts: dict[str, int], console: Console) 
 
 def _render_plan(plan: dict[str, Any]) -> str:
     """Write the event ``plan`` for people."""
+    from audiostyle.batch.earlier import kept_line
+
     more = f", {plan['to_evaluate']} to evaluate" if plan["to_evaluate"] else ""
+    kept = Counter((entry["made_with"], entry["asked"]) for entry in plan["kept"])
+    stay = f"{len(plan['kept'])} kept as they are, " if kept else ""
     lines = [
         *plan["names"],
         *(f"cannot be done: {f['pair']} ({f['kind']}: {f['reason']})" for f in plan["failed"]),
         *plan["notes"],
+        *(kept_line(number, which) for which, number in kept.items()),
         f"{plan['pairs']} pairs: {plan['done']} done, {plan['to_compute']} to compute, "
-        f"{len(plan['failed'])} that cannot be done{more}",
+        f"{stay}{len(plan['failed'])} that cannot be done{more}",
         f"disk: about {plan['bytes_needed'] / 1e6:.1f} MB needed, "
         f"{plan['bytes_free'] / 1e6:.0f} MB free",
     ]
@@ -352,6 +391,10 @@ def _plan_event(plan: BatchPlan, names: bool) -> dict[str, Any]:
         "done": len(plan.done),
         "to_compute": sum(job.compute for job in plan.jobs),
         "to_evaluate": sum(job.evaluate for job in plan.jobs),
+        "kept": [
+            {"pair": pair, "made_with": made, "asked": asked}
+            for pair, (made, asked) in plan.kept.items()
+        ],
         "failed": plan.failed,
         "notes": plan.notes,
         "left_out": dict(Counter(entry["reason"] for entry in plan.skipped)),

@@ -27,10 +27,11 @@ NOT_USABLE = 4  # as `audiostyle batch` exits if a device, disk space or a packa
     "--json",
     help="""Check whether audiostyle works on this machine, and why it uses no GPU.
 
-    Checks Python and packages against the supported versions, threads, memory, disk, formats, the
-    digests of the weights, TensorFlow, its devices and its precision, and transfers the style of
-    one second of sound. Each check is ok, a note (something could be better), absent (an optional
-    package is not installed), or a fault. Exit codes: 0 audiostyle can be used; 4 it cannot.
+    Checks Python and packages against the supported versions, threads, memory, folders, formats,
+    figures, the digests of the weights, TensorFlow, its devices and its precision, and transfers
+    the style of one second of sound. Each check is ok, a note (something could be better), absent
+    (an optional package is not installed), or a fault. Exit codes: 0 audiostyle can be used; 4 it
+    cannot.
     """,
 )
 @option_group("Output", option("--json as_json", "Print the results as JSON, not as a table."))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from audiostyle.cli.options import PATH, command, option, option_group, verbose_option
+from audiostyle.cli.options import PATH, TIME, command, option, option_group, verbose_option
 from audiostyle.cli.progress import Console, Progress
 from audiostyle.utils.interrupts import Interrupt
 
@@ -40,17 +40,17 @@ from audiostyle.utils.interrupts import Interrupt
     ),
     option(
         "--start",
-        "Compare with the content from here on.  [at least 0; default: taken from the record of "
-        "each output, else 0]",
-        "SECONDS",
-        type=float,
+        "Compare with the content from this time on.  [seconds or M:SS; at least 0; default: taken "
+        "from the record of each output, else 0]",
+        "TIME",
+        type=TIME,
     ),
     option(
         "--duration",
-        "Compare with this many seconds of the content.  [at least 0.5; default: taken from the "
-        "record of each output, else all]",
-        "SECONDS",
-        type=float,
+        "Compare with this much of the content.  [seconds or M:SS; at least 0.5; default: taken "
+        "from the record of each output, else all]",
+        "TIME",
+        type=TIME,
     ),
 )
 @option_group(

@@ -16,6 +16,7 @@ from audiostyle.config.toml_file import load_toml
 from audiostyle.config.transfer_config import PRESET_HELP, PRESETS, TransferConfig
 from audiostyle.errors import ConfigError
 from audiostyle.utils.suggestions import check_choice
+from audiostyle.utils.times import parse_span, parse_time
 
 if TYPE_CHECKING:
     from audiostyle.batch.ray.cluster import Cluster
@@ -97,6 +98,20 @@ def verbose_option(help: str = "Show TensorFlow's messages and tracebacks.") -> 
     return option("-v --verbose", help, callback=remember)
 
 
+def _text_type(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Make the type of an option that a function reads; what it says of a bad text is the error."""
+
+    def convert(value: Any) -> Any:
+        try:
+            return parse(value) if isinstance(value, str) else value  # a default is no text
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return convert
+
+
+TIME = _text_type(parse_time)
+SPAN = _text_type(parse_span)
 SUBTYPE = option(
     "--subtype",
     "Use this sample format, such as PCM_16, PCM_24 or FLOAT.  [default: that of the content]",
@@ -105,22 +120,31 @@ SUBTYPE = option(
 CONTENT_OPTIONS = (
     option(
         "--start",
-        "Start this many seconds into the content.  [at least 0; default: 0]",
-        "SECONDS",
-        type=float,
+        "Start at this time of the content.  [seconds or M:SS; at least 0; default: 0]",
+        "TIME",
+        type=TIME,
         default=0.0,
     ),
     option(
         "--duration",
-        "Use this many seconds of the content.  [at least 0.5; default: all]",
-        "SECONDS",
-        type=float,
+        "Use this much of the content.  [seconds or M:SS; at least 0.5; default: all]",
+        "TIME",
+        type=TIME,
     ),
     option(
         "--preview",
-        "Use only the loudest excerpt of this length.  [at least 0.5; default: off]",
-        "SECONDS",
-        type=float,
+        "Use only the loudest excerpt of this length.  [seconds or M:SS; at least 0.5; default: "
+        "off]",
+        "TIME",
+        type=TIME,
+    ),
+    option(
+        "--only",
+        "Style only this stretch, such as 1:02-1:18, and leave the rest of the content as it is. "
+        "May be given several times.  [seconds or M:SS; at least 0.5 long; default: all]",
+        "START-END",
+        type=SPAN,
+        multiple=True,
     ),
 )
 RUN_OPTIONS = (
@@ -275,6 +299,12 @@ def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
 
     Returns the preset and the configuration.
     """
+    preset, values = take_parameters(options)
+    return preset, TransferConfig.from_preset(preset, **values)
+
+
+def take_parameters(options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Do the same as `take_config`, but return the preset and the parameters that were given."""
     plugins = options.pop("plugins")
     if plugins:
         from audiostyle.config.plugins import load_plugin
@@ -283,13 +313,21 @@ def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
             load_plugin(plugin)
     names = {field.name for field in dataclasses.fields(TransferConfig)}
     parameters = {name: options.pop(name) for name in list(options) if name in names}
-    return build_config(options.pop("preset"), options.pop("config_file"), parameters)
+    return merge_parameters(options.pop("preset"), options.pop("config_file"), parameters)
 
 
 def build_config(
     preset: str | None, config_file: str | None, options: dict[str, Any]
 ) -> tuple[str, TransferConfig]:
-    """Return preset and configuration: `options` override the file, the file the preset.
+    """Return preset and configuration; see `merge_parameters`."""
+    chosen, values = merge_parameters(preset, config_file, options)
+    return chosen, TransferConfig.from_preset(chosen, **values)
+
+
+def merge_parameters(
+    preset: str | None, config_file: str | None, options: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return preset and parameters: `options` override the file, the file the preset.
 
     An option of None was not given.
     """
@@ -299,8 +337,7 @@ def build_config(
             load_record(config_file).values if is_record(config_file) else load_toml(config_file)
         )
     from_file = values.pop("preset", "balanced")
-    chosen = preset or from_file
     values.update({name: value for name, value in options.items() if value is not None})
     if "network" in values:
         find_network(values["network"])
-    return chosen, TransferConfig.from_preset(chosen, **values)
+    return preset or from_file, values

@@ -202,9 +202,10 @@ class BatchProgress(Progress):
         self._left = sum(job.seconds for job in plan.jobs if job.compute)
         for note in plan.notes:
             self.console.echo(note)
+        kept = f"{len(plan.kept)} kept as they are, " if plan.kept else ""
         self.console.echo(
             f"{len(plan.pairs)} pairs: {len(plan.done)} done before, {self._jobs} to "
-            f"compute, {len(plan.failed)} that cannot be done"
+            f"compute, {kept}{len(plan.failed)} that cannot be done"
         )
         if self.terminal and self._jobs:
             self.bar("pair", total=self._jobs, position=0)

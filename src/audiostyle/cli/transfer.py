@@ -48,12 +48,13 @@ if TYPE_CHECKING:
     usage="-o FILE [OPTIONS]",
     help="""Apply the style of STYLE... to CONTENT.
 
-    CONTENT is any file that libsndfile reads (WAV, FLAC, OGG, MP3, AIFF), at any sample rate, at
-    least half a second long. Each STYLE is such a file, a folder whose clips together are one style
-    (a genre), or a style file (.style.npz) written by audiostyle style. The output keeps the
-    sample rate, channels, length and loudness of the content. OUTPUT.json records inputs,
-    parameters, versions, losses, the time and the command line. With --config OUTPUT.json, that run
-    is repeated: what is not given, CONTENT and STYLE included, is as it was then.
+    CONTENT is any file with sound that libsndfile or FFmpeg reads (WAV, FLAC, OGG, MP3, M4A, WebM
+    and others), at any sample rate, at least half a second long. Each STYLE is such a file, a
+    folder whose clips together are one style (a genre), or a style file (.style.npz) written by
+    audiostyle style. The output keeps the sample rate, channels, length and loudness of the
+    content. OUTPUT.json records inputs, parameters, versions, losses, the time and the command
+    line. With --config OUTPUT.json, that run is repeated: what is not given, CONTENT and STYLE
+    included, is as it was then.
     """,
 )
 @click.argument("content", required=False, type=PATH)
@@ -143,11 +144,17 @@ def transfer_command(
 
 
 def recorded_options(earlier: EarlierRun, same_content: bool) -> dict[str, Any]:
-    """Return the options of an earlier run that are not given; an excerpt is of its content."""
+    """Return the options of an earlier run that are not given; an excerpt is of its content.
+
+    Stretches that are given replace an excerpt of the earlier run, and the reverse.
+    """
+    given = [name for name in EXCERPT if is_given(name)]
+    replaced = set(EXCERPT) if not same_content or "only" in given else set()
+    replaced |= {"only"} if given else set()
     return {
         name: value
         for name, value in earlier.request.items()
-        if not is_given(name) and (same_content or name not in EXCERPT)
+        if not is_given(name) and name not in replaced
     }
 
 

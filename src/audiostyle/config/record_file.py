@@ -13,7 +13,7 @@ from audiostyle.config.transfer_config import PRESETS, changed_parameters
 from audiostyle.errors import ConfigError
 from audiostyle.utils.safe_read import read_file
 
-EXCERPT = ("start", "duration", "preview")  # of the request: they belong to the content
+EXCERPT = ("start", "duration", "preview", "only")  # of the request: they belong to the content
 
 
 @dataclass
@@ -41,7 +41,8 @@ def load_record(path: str | Path) -> EarlierRun:
         record = json.loads(read_file(path))
         preset = record["preset"] if record["preset"] in PRESETS else "balanced"
         values = {"preset": preset, **changed_parameters(dict(record["parameters"]), preset)}
-        request = {name: record["request"][name] for name in (*EXCERPT, "subtype")}
+        request = {"only": [], **record["request"]}  # older records have no "only"
+        request = {name: request[name] for name in (*EXCERPT, "subtype")}
         request |= {name: record[name] for name in ("threads", "deterministic")}
         earlier = EarlierRun(
             path,

@@ -191,6 +191,13 @@ class TransferConfig:
     inversion_iterations: int = option(
         48, "Inversion", "Iterations of Griffin-Lim.", bounds=(0, 10_000)
     )
+    mix: float = option(
+        1.0,
+        "Inversion",
+        "Share of the result in the output; the rest is the content. They are in phase with "
+        "inversion=content, and not with griffinlim.",
+        bounds=(0.0, 1.0),
+    )
 
     def __post_init__(self) -> None:
         """Convert and check all values, and fill in the defaults of the network."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -64,6 +65,13 @@ class SpectrogramOptimizer:
             to_spectrogram=lambda x: from_variable(x, config.top_db),
             jit=jit,
         )
+
+    def with_config(self, config: TransferConfig) -> SpectrogramOptimizer:
+        """Share networks and traces with a configuration of the same `networks_key`."""
+        other = copy.copy(self)
+        other.objective = copy.copy(self.objective)
+        other.config = other.objective.config = config
+        return other
 
     def prepare(
         self, S_content: Array, initial: Sequence[InitialSpectrogram], style: StyleStatistics

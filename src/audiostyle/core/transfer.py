@@ -18,6 +18,8 @@ from audiostyle.audio.loudness import LoudnessMatchedStream
 from audiostyle.audio.reader import FileSource
 from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.config.variants import networks_key
+from audiostyle.core.mixing import mix_with_content
 from audiostyle.core.notebook import progress_bar
 from audiostyle.core.style import AnalyzedStyle, Style, analyze_style, analyze_styles, to_styles
 from audiostyle.core.synthesis import synthesize
@@ -51,7 +53,7 @@ class TransferResult:
     config : TransferConfig
     S_content, S_style, S_result : np.ndarray [shape=(n_mels, t), dB]
         Mel spectrograms of the content, of the first minute of the first style, and of the result
-        before its loudness was matched. Frames of a long file are averaged.
+        before its loudness was matched and it was mixed. Frames of a long file are averaged.
     history : list of Iteration
         Losses before the first and after every iteration; over several windows, their mean.
     stopped : str
@@ -79,6 +81,8 @@ class TransferResult:
         The audio as a stream, until it is in `y` or in a file.
     path : Path or None
         The file that the audio was written to by `audiostyle.transfer_file`.
+    n : int or None, in samples
+        Length of that file; with `only`, spectrograms and losses are those of the stretches.
     """
 
     y: Array | None
@@ -101,6 +105,7 @@ class TransferResult:
     timings: dict[str, float] = field(default_factory=dict)
     matched: LoudnessMatchedStream | None = None
     path: Path | None = None
+    n: int | None = None
 
     def blocks(self) -> Iterator[Array]:
         """Return the audio in blocks [shape=(channels, n), float32].
@@ -171,9 +176,10 @@ class TransferResult:
 
     @property
     def seconds(self) -> float:
-        """Length of the audio; to a frame, if it is in a file."""
-        if self.y is not None:
-            return float(np.shape(self.y)[-1] / self.sr)
+        """Length of the audio; to a frame, if it is in neither `y` nor a file."""
+        n = self.n if self.y is None else np.shape(self.y)[-1]
+        if n is not None:
+            return float(n / self.sr)
         hop = self.config.hop_length * self.fold
         return float(self.S_result.shape[1] * hop / self.config.sr)
 
@@ -275,6 +281,23 @@ class StyleTransfer:
         self._device_options = device, threads
         self._loaded: tuple[SpectrogramOptimizer, Device] | None = None
 
+    def with_config(self, config: TransferConfig) -> StyleTransfer:
+        """Return a transfer with other parameters, which shares the networks if they are the same.
+
+        Parameters
+        ----------
+        config : TransferConfig
+
+        Returns
+        -------
+        StyleTransfer
+        """
+        other = StyleTransfer(config, *self._device_options)
+        if networks_key(config) == networks_key(self.config):
+            optimizer, device = self._load()
+            other._loaded = optimizer.with_config(config), device
+        return other
+
     def analyze_style(self, style: Style, callback: Callback | None = None) -> AnalyzedStyle:
         """Analyse a style once, to use it in several transfers as `Style.analyzed`.
 
@@ -305,7 +328,7 @@ class StyleTransfer:
         stream = NormalizedStream(ArraySource(content, int(sr), "content"), self.config)
         with AudioBuffer(stream.channels) as buffer:
             result = self.run(stream, to_styles(style, sr), buffer, callback, preview_frames=None)
-            y = np.concatenate(list(result.blocks()), axis=1)
+            y = np.concatenate(list(mix_result(result, stream).blocks()), axis=1)
         return replace(result, y=y.reshape(np.shape(content)), matched=None)
 
     def run(
@@ -318,7 +341,7 @@ class StyleTransfer:
         preview_frames: int | None = PREVIEW_FRAMES,
         float_output: bool = True,
     ) -> TransferResult:
-        """Transfer in memory that does not depend on the length of the content.
+        """Transfer in memory that does not depend on the length of the content, without mixing.
 
         Parameters
         ----------
@@ -397,6 +420,22 @@ class StyleTransfer:
             with tf.device(device.name):
                 self._loaded = SpectrogramOptimizer(self.config, jit=device.is_gpu), device
         return self._loaded
+
+
+def mix_result(
+    result: TransferResult, content: NormalizedStream, *, float_output: bool = True
+) -> TransferResult:
+    """Mix a result of `StyleTransfer.run` with its content, as ``config.mix`` says."""
+    if result.config.mix == 1.0 or result.matched is None:
+        return result
+    ceiling = np.inf if float_output else 1.0
+    matched = mix_with_content(result.matched, content, result.config.mix, ceiling)
+    return replace(
+        result,
+        matched=matched,
+        lowered=result.lowered + matched.lowered,
+        reduction=max(result.reduction, matched.reduction),
+    )
 
 
 class _Timer:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import audiostyle
-from audiostyle.errors import DeviceError, WeightsError
+from audiostyle.errors import DeviceError, OutputError, WeightsError
 from audiostyle.nn import device
 from audiostyle.utils import memory
 from audiostyle.utils.lazy_imports import load_matplotlib
@@ -122,7 +122,8 @@ def _check_requirement(requirement: Any, extra: str | None) -> CheckResult:
     text = _version_text(found, ranges)
     missing = _missing_of_extras(requirement)
     if missing:  # whether those that are there work is the result of the device check
-        return CheckResult("packages", label, "absent", f"without {', '.join(missing)}", remedy)
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        return CheckResult("packages", label, "absent", f"without {missing[0]}{more}", remedy)
     optional = requirement.extras and extra is not None
     if optional or requirement.specifier.contains(found, prereleases=True):
         return CheckResult("packages", label, "ok", text)
@@ -288,7 +289,9 @@ def check_figures() -> CheckResult:
     try:
         matplotlib = load_matplotlib()
         matplotlib.figure.Figure().savefig(io.BytesIO(), format="png")
-    except Exception as error:  # of a broken installation or configuration
+    except OutputError as error:  # which names the remedy
+        return CheckResult("formats", "figures", "note", str(error), "without it, --plot fails")
+    except Exception as error:  # of a broken installation
         remedy = "pip install --force-reinstall matplotlib; without it, --plot fails"
         return CheckResult("formats", "figures", "note", describe_error(error), remedy)
     return CheckResult("formats", "figures", "ok", f"drawn by Matplotlib {matplotlib.__version__}")
@@ -320,7 +323,7 @@ def run_selftest(self_test: bool = True, seconds: float | None = None) -> list[C
     code = f"import sys; sys.path[0] = {root!r}; from audiostyle.doctor import selftest; "
     command = [sys.executable, "-c", code + f"selftest.main({self_test})"]
     seconds = SELFTEST_SECONDS if seconds is None else seconds
-    text = ""
+    text, remedy = "", TENSORFLOW_REMEDY
     try:
         done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
         output = done.stdout
@@ -334,10 +337,11 @@ def run_selftest(self_test: bool = True, seconds: float | None = None) -> list[C
     except subprocess.TimeoutExpired as error:
         output = error.stdout or b""
         text = f"did not end within {seconds:g} s"
+        remedy = f"close other programs and try again; if that does not help: {TENSORFLOW_REMEDY}"
     lines = output.decode(errors="replace").splitlines()
     results = [CheckResult(**json.loads(line)) for line in lines if line.startswith('{"section"')]
     if text:
         imported = any(result.name == "TensorFlow" for result in results)
         name = "self-test" if imported else "TensorFlow"
-        results.append(CheckResult("TensorFlow", name, "fault", text, TENSORFLOW_REMEDY))
+        results.append(CheckResult("TensorFlow", name, "fault", text, remedy))
     return results

@@ -40,6 +40,8 @@ class NormalizedStream:
         Length of the source.
     peak : float
         Largest absolute sample, without the DC offset.
+    offset : np.ndarray [shape=(channels,), float32]
+        DC offset that is removed; 0 if there is none.
     loudness : float, in LUFS
     n_resampled : int, in samples
         Length at ``config.sr``.
@@ -72,11 +74,11 @@ class NormalizedStream:
         for block in resample_stream(blocks, self.sr, config.sr, self.channels):
             level.add(block)
             self.n_resampled += block.shape[1]
-        self._offset, self.peak = checker.check(self.name)
+        self.offset, self.peak = checker.check(self.name)
         self.n = checker.n
-        self.loudness = meter.value(self._offset)
+        self.loudness = meter.value(self.offset)
         self.n_frames = 1 + self.n_resampled // config.hop_length
-        self.gain = level.gain_curve(self._offset, window / config.sr)
+        self.gain = level.gain_curve(self.offset, window / config.sr)
         self.pad_frames = -(-config.n_fft // config.hop_length)
         self.pad = self.pad_frames * config.hop_length
         # The source is extended before it is resampled, by whole samples at both rates.
@@ -94,11 +96,11 @@ class NormalizedStream:
 
     def blocks(self) -> Iterator[Array]:
         """Yield the source [shape=(channels, n)] at its own rate and level, without DC offset."""
-        if not self._offset.any():
+        if not self.offset.any():
             yield from self._source.blocks()
             return
         for block in self._source.blocks():
-            yield block - self._offset[:, None]
+            yield block - self.offset[:, None]
 
     def normalized_blocks(self) -> Iterator[Array]:
         """Yield the recording [shape=(channels, n)] at ``config.sr`` and at the analysis level."""

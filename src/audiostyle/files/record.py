@@ -18,11 +18,10 @@ import numpy as np
 import audiostyle
 from audiostyle.audio.folder import summarize_skipped
 from audiostyle.audio.reader import FileSource
-from audiostyle.config.record_file import input_digests
+from audiostyle.config.record_file import EXCERPT, input_digests
 from audiostyle.config.registry import loss_provenance
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.transfer import TransferResult
-from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.files.request import TransferRequest
 from audiostyle.files.style_source import StyleSource, describe_clip
 from audiostyle.nn import weights
@@ -35,15 +34,18 @@ def make_record(
     request: TransferRequest,
     config: TransferConfig,
     source: FileSource,
-    content: NormalizedStream,
+    n: int,
     styles: Sequence[StyleSource],
     result: TransferResult,
     *,
     output: dict[str, Any],
     notes: list[str],
 ) -> dict[str, Any]:
-    """Collect what is needed to evaluate a run and to repeat it; `notes` are on the content."""
-    clip = describe_clip(request.content, content.sr, content.channels, content.n)
+    """Collect what is needed to evaluate a run and to repeat it.
+
+    `n` is the length of the content in samples; `notes` are on it.
+    """
+    clip = describe_clip(request.content, source.sr, source.channels, n)
     record = {
         "schema": SCHEMA,
         "audiostyle": audiostyle.__version__,
@@ -54,9 +56,7 @@ def make_record(
         "content": {**clip, "start_sample": source.start},
         "styles": [_style_entry(style) for style in styles],
         "preset": request.preset,
-        "request": {
-            name: getattr(request, name) for name in ("start", "duration", "preview", "subtype")
-        },
+        "request": {name: getattr(request, name) for name in (*EXCERPT, "subtype")},
         "parameters": config.to_dict(),
         "weights": weights.provenance(config.network, config.weights),
         "loss_sources": loss_provenance(config.losses),
@@ -98,6 +98,8 @@ def _notes(
             f"all {source.channels} channels hold the same sound, as inversion=griffinlim makes it "
             "from one spectrogram; inversion=content keeps the channels apart"
         )
+    if config.mix < 1:
+        notes.append(_mix_note(config))
     if content_sr != sr:
         notes.append(f"content analysed at {sr} Hz; the output keeps its {content_sr} Hz")
     rates = {clip["sr"] for style in styles for clip in style.used} - {sr}
@@ -117,6 +119,13 @@ def _notes(
     if result.restarts:
         notes.append("a loss was not finite; the optimisation was restarted with smaller steps")
     return notes
+
+
+def _mix_note(config: TransferConfig) -> str:
+    shares = f"{100 * config.mix:g} % result, {100 * (1 - config.mix):.10g} % content"
+    if config.inversion == "content":
+        return f"mixed in phase: {shares}"
+    return f"mixed out of phase: {shares}; inversion=content keeps the phase of the content"
 
 
 def record_matches(output: Path, digests: Collection[str], config: TransferConfig) -> bool:

@@ -19,13 +19,14 @@ from audiostyle.audio.reader import FileSource
 from audiostyle.audio.streams import loudest_excerpt, summarize_stream
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.notebook import progress_bar
-from audiostyle.core.transfer import StyleTransfer, TransferResult
+from audiostyle.core.transfer import StyleTransfer, TransferResult, mix_result
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.errors import ConfigError, OutputError
 from audiostyle.events import Callback
 from audiostyle.files import style_file
 from audiostyle.files.record import make_record, to_json
 from audiostyle.files.request import TransferRequest
+from audiostyle.files.stretches import StretchSource, insert_stretches
 from audiostyle.files.style_source import StyleSource, find_source
 from audiostyle.nn import device as nn_device
 from audiostyle.nn import weights as nn_weights
@@ -46,6 +47,7 @@ def transfer_file(
     start: float = 0.0,
     duration: float | None = None,
     preview: float | None = None,
+    only: Sequence[tuple[float, float]] = (),
     subtype: str | None = None,
     plot: str | Path | None = None,
     force: bool = False,
@@ -78,6 +80,9 @@ def transfer_file(
         How much of the content to process; by default to its end.
     preview : float, in seconds, optional
         Process only the loudest excerpt of this length.
+    only : sequence of (float, float), in seconds
+        Start and end of stretches, each at least 0.5 s. Only these are styled; the output has all
+        of the content, whose other samples stay as they are.
     subtype : str, optional
         Sample format of the output, as libsndfile names it (``PCM_24``); by default that of the
         content where the format allows it.
@@ -121,6 +126,7 @@ def transfer_file(
         start=start,
         duration=duration,
         preview=preview,
+        only=list(only),
         subtype=subtype,
         plot=None if plot is None else Path(plot),
         force=force,
@@ -154,9 +160,11 @@ def run_transfer(
     for output in request.outputs:
         _check_output(output, inputs, request.force)
     file, preview_notes = _open_content(request)
-    content = NormalizedStream(file, config)
+    source = StretchSource(file, request.only) if request.only else file
+    content = NormalizedStream(source, config)
+    n = source.n if isinstance(source, StretchSource) else content.n
     container, subtype = writer.output_format(
-        request.output, request.subtype, file.subtype, content.n * content.channels
+        request.output, request.subtype, file.subtype, n * file.channels
     )
     writer.check_writable(request.output, file.sr, file.channels, container, subtype)
     if request.plot is not None:
@@ -167,13 +175,20 @@ def run_transfer(
             config, request.device, request.threads, request.deterministic, request.verbose
         )
     with AudioBuffer(file.channels, request.output.parent) as buffer, Staging() as staging:
-        float_output = subtype in ("FLOAT", "DOUBLE")
+        float_output = subtype in writer.FLOAT
         result = style_transfer.run(content, styles, buffer, callback, float_output=float_output)
+        if isinstance(source, StretchSource):
+            result, blocks = insert_stretches(source, content, result, float_output=float_output)
+            stretch_notes = source.notes(subtype)
+        else:
+            result = mix_result(result, content, float_output=float_output)
+            blocks, stretch_notes = result.blocks(), []
         part = staging.add(request.output)
         n_samples = writer.write_stream(
-            part, result.blocks(), file.sr, file.channels, container, subtype, request.output
+            part, blocks, file.sr, file.channels, container, subtype, request.output
         )
-        result = replace(result, matched=None, path=request.output)  # the stream ends with it
+        # The stream ends with its buffer.
+        result = replace(result, matched=None, path=request.output, n=n_samples)
         about = {
             "path": str(request.output),
             "sha256": file_digest(part),
@@ -183,10 +198,8 @@ def run_transfer(
             "format": container,
             "subtype": subtype,
         }
-        notes = [*file.notes, *preview_notes]
-        record = make_record(
-            request, config, file, content, sources, result, output=about, notes=notes
-        )
+        notes = [*file.notes, *preview_notes, *stretch_notes]
+        record = make_record(request, config, file, n, sources, result, output=about, notes=notes)
         staging.write(request.record_path, to_json(record).encode())
         if request.plot is not None:
             from audiostyle.core import plots

@@ -91,6 +91,8 @@ def repeat_command(record: Mapping[str, Any]) -> str:
     for name in ("start", "duration", "preview", "subtype"):
         if request.get(name):
             words += [f"--{name}", _argument(request[name])]
+    for span in as_list(request.get("only")):
+        words += ["--only", "-".join(map(_argument, as_list(span)))]
     preset = str(record.get("preset"))
     if preset in PRESETS:
         words += ["--preset", preset]

@@ -75,8 +75,8 @@ def load_librosa() -> Any:
 def _optional_numba_caches() -> Iterator[None]:
     """Let what is compiled with ``cache=True`` in this block do without a cache.
 
-    numba raises an error where it can write none: no home and a read-only installation, or a full
-    disk.
+    numba raises an error where it can write none (no home and a read-only installation, or a full
+    disk), and where it may not read one.
     """
     from numba.core import dispatcher
     from numba.core.caching import NullCache
@@ -84,6 +84,10 @@ def _optional_numba_caches() -> Iterator[None]:
 
     def tolerant(cache_class: Any) -> Any:
         class OptionalCache(cache_class):  # type: ignore[misc]
+            def load_overload(self, *arguments: Any) -> Any:
+                with contextlib.suppress(OSError):  # files of another user
+                    return super().load_overload(*arguments)
+
             def save_overload(self, *arguments: Any) -> None:
                 with contextlib.suppress(OSError):
                     super().save_overload(*arguments)

@@ -195,6 +195,16 @@ def test_two_workers_give_the_results_of_one_process(on_ray: Batch) -> None:
     assert len(journal_lines(Path("out"))) == lines, "an engine repeats what another one did"
 
 
+@pytest.mark.parametrize("where", [(), ("--return-audio",)])
+def test_a_sweep_gives_the_results_of_one_process(where: tuple[str, ...], on_ray: Batch) -> None:
+    vary = ("--vary=strength=.4,.7,1", "--vary=preset=fast,balanced", "--pair=random:1")
+    assert run(*vary, out="one") == 0
+    assert on_ray(*vary, *where) == 0
+    assert len(sounds(Path("out"))) == 18
+    assert sounds(Path("out")) == sounds(Path("one"))
+    assert records("out") == records("one")
+
+
 def test_a_killed_worker_costs_no_pair(on_ray: Batch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(out="one") == 0
     Path("genres/jazz/jazz.00001.kill-once").touch()
@@ -278,9 +288,9 @@ class ReadingWorker(ray_fakes.FaultyWorker):
         return super().transfer(job, callback)
 
 
-def make_reading(request: Any, config: Any) -> ReadingWorker:
+def make_reading(request: Any) -> ReadingWorker:
     request.threads = 0
-    return ReadingWorker(request, config)
+    return ReadingWorker(request)
 
 
 def test_a_changed_input_is_found_by_the_worker(on_ray: Batch) -> None:

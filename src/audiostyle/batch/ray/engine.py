@@ -41,7 +41,6 @@ from audiostyle.batch.ray.file_transfer import FileSender
 from audiostyle.batch.ray.job_queue import JobQueue
 from audiostyle.batch.ray.worker import JobResult, WorkerSetup, make_pair_worker
 from audiostyle.batch.request import BatchRequest
-from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import EngineError, Interrupted, OutputError
 from audiostyle.utils.atomic_files import part_file
 
@@ -279,9 +278,8 @@ class RayEngine:
     make_worker: Callable[..., Any] = staticmethod(make_pair_worker)
     """Creates a `Worker` on its machine; sent there by name."""
 
-    def __init__(self, request: BatchRequest, config: TransferConfig, cluster: Cluster) -> None:
+    def __init__(self, request: BatchRequest, cluster: Cluster) -> None:
         self._request = request
-        self._config = config
         self._cluster = cluster
 
     def run(self, jobs: Sequence[Job], report: Report) -> Iterator[Event]:
@@ -306,7 +304,6 @@ class RayEngine:
             )
             setup = WorkerSetup(
                 worker_request,
-                self._config,
                 type(self).make_worker,
                 os.getcwd(),
                 os.path.abspath(token),

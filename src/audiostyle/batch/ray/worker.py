@@ -14,19 +14,18 @@ from audiostyle.batch.engine import Done, Evaluated, Failed, InProcess, Worker, 
 from audiostyle.batch.plan import Job
 from audiostyle.batch.ray.file_transfer import ReturnedOutput, SentFiles, WorkerFolder, rename
 from audiostyle.batch.request import BatchRequest
-from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import AudioStyleError, EngineError, Interrupted
 from audiostyle.files.record import to_json
 from audiostyle.utils import atomic_files
 
-MakeWorker = Callable[[BatchRequest, TransferConfig], Worker]
+MakeWorker = Callable[[BatchRequest], Worker]
 
 
-def make_pair_worker(request: BatchRequest, config: TransferConfig) -> Worker:
+def make_pair_worker(request: BatchRequest) -> Worker:
     """Create a `PairWorker`; its large imports happen here, on the machine of the worker."""
     from audiostyle.batch.worker import PairWorker
 
-    return PairWorker(request, config)
+    return PairWorker(request)
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,6 @@ class WorkerSetup:
     """What a worker needs to know before its first job."""
 
     request: BatchRequest  # with the threads of a worker
-    config: TransferConfig
     make_worker: MakeWorker
     folder: str  # current folder of the driver, which relative paths start at
     token: str  # file that a worker sees if it shares the folder of the outputs
@@ -64,9 +62,7 @@ class ClusterWorker:
         """Prepare for jobs; return why this machine cannot run them, or an empty string."""
         try:
             self._find_files()
-            self._engine = InProcess(
-                self._setup.make_worker(self._setup.request, self._setup.config)
-            )
+            self._engine = InProcess(self._setup.make_worker(self._setup.request))
         except AudioStyleError as error:
             return str(error)
         return ""
