@@ -207,7 +207,7 @@ def envelope_gain(own: LevelStatistics, style: LevelStatistics) -> Array:
     means = [np.maximum(one.power / one.n_frames, 1e-6) for one in (own, style)]
     gain = 10 * np.log10(means[1] / means[0])
     gain = gaussian_filter1d(gain, ENVELOPE_BANDS * len(gain), mode="nearest")
-    return np.clip(gain, -ENVELOPE_LIMIT_DB, ENVELOPE_LIMIT_DB)
+    return np.asarray(np.clip(gain, -ENVELOPE_LIMIT_DB, ENVELOPE_LIMIT_DB))
 
 
 def conditional_gain(clip: LevelAnalysis, own: LevelStatistics, style: LevelStatistics) -> Array:

@@ -26,8 +26,8 @@ Axes = dict[str, tuple[Array, Array, Array]]
 Layers = dict[str, Tensor]  # activations, or the gradients by them, by the name of the layer
 Distances = dict[str, style_losses.StyleDistance]
 
-# Statistics over all frames mix what notes tell apart: where the levels at the notes are known, they
-# would undo them. Share of each term that is given up at full confidence.
+# Statistics over all frames mix what notes tell apart, and would undo the levels predicted from
+# notes. Share of each term that is given up at full confidence in these.
 YIELD = {"style": 0.75, "music": 0.75, "texture": 1.0}
 MIN_PAIR_DISTANCE = 0.02  # content and style closer than this are not scaled up
 
