@@ -240,7 +240,7 @@ OUT = ["-o", "out.wav"]
         ([*OUT, "--start", "-1"], "start=-1 must be at least 0 seconds"),
         ([*OUT, "--start", "nan"], "start=nan must be at least 0 seconds"),
         ([*OUT, "--duration", "0.4"], "duration=0.4 must be at least 0.5 seconds"),
-        ([*OUT, "--duration", "ten"], "'--duration': 'ten' is not a valid float; see audiostyle"),
+        ([*OUT, "--duration", "ten"], "'--duration': 'ten' is not a time: give seconds or M:SS"),
         ([*OUT, "--preview", "inf"], "preview=inf must be at least 0.5 seconds"),
         ([*OUT, "--blend", "1;2"], "blend='1;2' must be numbers separated by commas, such as 2,1"),
         ([*OUT, "--blend", "1,2"], "blend='1,2' has 2 weights for 1 style(s)"),
