@@ -65,11 +65,18 @@ class Pair:
         S_content: np.ndarray,
         style: StyleStatistics,
         S_start: np.ndarray | None = None,
+        confidence: float = 0.0,
     ) -> None:
         S = S_content.reshape(-1, *S_content.shape[-2:])
         start = S if S_start is None else S_start.reshape(S.shape)
+        # So far towards the start, which the content losses compare with then.
+        target = S + np.float32(confidence) * (start - S)
+        features = analyzer.analyze(S)
+        features = dataclasses.replace(features, features=analyzer.analyze(target).features)
         self.objective = StyleObjective(analyzer)
-        self.data, self.upper = self.objective.prepare(S, start, style, analyzer.analyze(S))
+        self.data, self.upper = self.objective.prepare(
+            S, start, target, np.full(len(S), confidence, np.float32), style, features
+        )
 
     def evaluate(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Evaluate a stack, or a single item without a batch axis."""
