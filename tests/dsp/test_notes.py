@@ -91,6 +91,12 @@ def test_velocity_is_the_power_of_the_partials_after_the_onset() -> None:
     roll = make_roll(*posteriors((5, 25), (30, 50), onsets=(5, 30)), S, CONFIG)
     np.testing.assert_allclose(roll.power[KEY, 5:30], 1 / 5.5, rtol=1e-4)
     np.testing.assert_allclose(roll.power[KEY, 30:], 10 / 5.5, rtol=1e-4)
+    # A sound that swells within 0.1 s of the onset counts, a later one does not.
+    width = round(notes.VELOCITY_SECONDS / SECONDS)
+    for delay, expected in ((width - 1, 10.0), (width, 1.0)):
+        swelling = levels((0, -20.0), (5 + delay, -10.0))
+        powers = make_roll(*posteriors((5, 20), (40, 55)), swelling, CONFIG).power[KEY]
+        assert powers[10] / powers[45] == pytest.approx(expected / 10, rel=1e-4)
 
 
 def test_a_clip_without_notes_has_finite_features() -> None:
