@@ -40,7 +40,9 @@ def test_only_missing_or_changed_pairs_are_computed_again(gtzan_folder: Path) ->
     assert {name for name in first if first[name] != second[name]} == changed
 
 
-def test_a_stretch_of_each_content(gtzan_folder: Path) -> None:
+def test_a_stretch_of_each_content(
+    gtzan_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The rest of each output is its content; another stretch is another result."""
     options = ("--only=0:00-0:00.55", "--limit=1")  # of 0.6 s
     assert run(*options) == 0
@@ -53,8 +55,16 @@ def test_a_stretch_of_each_content(gtzan_folder: Path) -> None:
     last = round(0.55 * GTZAN_SR)
     np.testing.assert_array_equal(output[last:], content[last:])
     assert np.any(output[:last] != content[:last])
-    assert run("--only=0:00-0:00.6", "--limit=1") == 0
-    assert len(computed()) == 2
+    other = ("--only=0:00-0:00.6", "--limit=1")
+    capsys.readouterr()
+    assert run(*other) == 3
+    line = "1 finished output was made with only=0:00-0:00.55, not 0:00-0:00.6"
+    assert line in capsys.readouterr().err
+    assert run(*other, "--force") == 0
+    assert computed() == [name, name]
+    Path("out/journal.jsonl").unlink()
+    assert run(*options) == 3  # the record tells
+    assert run(*other) == 0
 
 
 def test_every_kind_of_bad_input_costs_only_its_pairs(gtzan_folder: Path) -> None:

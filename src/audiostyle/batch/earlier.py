@@ -21,6 +21,7 @@ from audiostyle.config.transfer_config import (
 from audiostyle.config.variants import Variant
 from audiostyle.nn import weights
 from audiostyle.utils.atomic_files import record_path
+from audiostyle.utils.times import format_span
 
 Difference = tuple[str, str]  # settings of an output, and those asked for
 UNKNOWN = ("other settings", "these")
@@ -79,7 +80,7 @@ def kept_line(number: int, difference: Difference) -> str:
     stay = "it stays as it is" if number == 1 else "they stay as they are"
     return (
         f"{number} finished {made} made with {difference[0]}, not {difference[1]}; {stay}: use "
-        "another folder or --vary to have both, or --force to replace"
+        "another folder or, for parameters, --vary to have both, or --force to replace"
     )
 
 
@@ -97,8 +98,10 @@ def _others(
     options: Mapping[str, Any], source: Mapping[str, str], losses: Mapping[str, str], version: str
 ) -> dict[str, Any]:
     """Return what determines the sound of an output besides inputs and parameters."""
+    spans = sorted(options.get("only") or ())  # older records have no "only"
     return {
-        **{name: options[name] or None for name in (*EXCERPT, "subtype")},
+        **{name: options.get(name) or None for name in (*EXCERPT, "subtype")},
+        "only": ", ".join(map(format_span, spans)) or None,  # a record holds lists, not tuples
         "deterministic": f"{options['threads']} threads" if options["deterministic"] else "no",
         "audiostyle": version,
         "SHA-256 of weights": source.get("sha256", "")[:12],

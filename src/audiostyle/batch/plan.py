@@ -301,14 +301,14 @@ def _lasting_failure(known: PairState, fingerprint: str, request: BatchRequest) 
 
 
 def _output_size(content: ClipInfo, request: BatchRequest) -> tuple[float, int]:
-    """Return length in seconds and rough size in bytes of an output."""
+    """Return the length that is styled, in seconds, and the rough size of an output in bytes."""
     seconds = content.seconds - request.start
     for limit in (request.duration, request.preview):
         seconds = seconds if limit is None else min(seconds, limit)
     seconds = max(seconds, 0.0)
     sample_bytes = SAMPLE_BYTES.get(request.subtype or content.subtype, 4)
     n_bytes = round(seconds * content.sr) * content.channels * sample_bytes + RECORD_BYTES
-    return seconds, n_bytes
+    return sum(stop - start for start, stop in request.only) or seconds, n_bytes
 
 
 def _check_existing(jobs: Sequence[Job], state: JournalState) -> None:

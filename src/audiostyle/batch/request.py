@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class BatchRequest:
     start: float = 0.0
     duration: float | None = None
     preview: float | None = None
-    only: list[tuple[float, float]] = field(default_factory=list)
+    only: Sequence[tuple[float, float]] = ()
     subtype: str | None = None
     evaluate: bool = False
     allow_failed: bool = False

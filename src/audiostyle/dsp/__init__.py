@@ -1,4 +1,4 @@
-"""Mel spectrograms and their inversion, segmentation of long recordings, and the mosaic.
+"""Mel spectrograms and their inversion, segmentation of long recordings, levels by notes.
 
 May import `audiostyle.audio` and the packages below it.
 """
