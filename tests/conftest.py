@@ -89,6 +89,7 @@ def make_tiny_config() -> TransferConfig:
         hop_length=256,
         n_mels=64,
         bands=4,
+        init="content",  # needs no transcription, which takes seconds to start
         iterations=3,
         inversion_iterations=2,
         style_layers=(("block1_conv1", 1.0), ("block2_conv1", 1.0)),
@@ -140,6 +141,7 @@ TINY_OPTIONS = [
     "--hop-length=256",
     "--n-mels=64",
     "--bands=4",
+    "--init=content",
     "--iterations=3",
     "--inversion-iterations=2",
     "--style-layers=block1_conv1,block2_conv1",

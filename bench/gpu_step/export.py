@@ -12,6 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.initialization import InitialSpectrogram
 from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
 from audiostyle.errors import ConfigError
 from audiostyle.nn import lbfgs
@@ -51,7 +52,8 @@ def make_problem(optimizer: SpectrogramOptimizer, frames: int) -> Problem:
     rng = np.random.default_rng(0)
     content, start, style = (make_spectrogram(rng, optimizer.config, frames) for _ in range(3))
     statistics = optimizer.analyzer.style_statistics([style])
-    problem = optimizer.prepare(content[None], 0.5 * (content + start)[None], statistics)
+    initial = InitialSpectrogram(0.5 * (content + start), content)
+    problem = optimizer.prepare(content[None], [initial], statistics)
     return Problem(problem.x, problem.data, problem.upper)
 
 

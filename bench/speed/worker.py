@@ -69,6 +69,7 @@ class PreparedOptimization:
 
     def _prepare(self, seconds: float, stack: int) -> tuple[Array, Any]:
         """Return the contents [shape=(stack, n_mels, t), dB] and their problem."""
+        from audiostyle.core.initialization import InitialSpectrogram
         from audiostyle.dsp import spectrogram
 
         config = self.config
@@ -76,16 +77,15 @@ class PreparedOptimization:
             spectrogram.mel_spectrogram(_normalize(make(seconds, config.sr, 0), config.sr), config)
             for make in (signals.chords, signals.bursts)
         )
-        means = [spectrogram.db_to_power(S).mean(axis=1) for S in (content, style)]
-        gain = spectrogram.envelope_gain(means[0], means[1], config.top_db)
+        gain = style.mean(axis=1) - content.mean(axis=1)
         S = np.stack([np.roll(content, SHIFT_FRAMES * i, axis=1) for i in range(stack)])
         start = np.maximum(S + gain[:, None], -config.top_db).astype(np.float32)
         statistics = self.optimizer.analyzer.style_statistics([style])
         # Prepared one by one, so that each window has its own statistics: matrix products that
         # broadcast over a stack are wrong in oneDNN on a CPU, or crash (uxlfoundation/oneDNN#4396).
         problems = [
-            self.optimizer.prepare(*window, statistics)
-            for window in zip(S[:, None], start[:, None], strict=True)
+            self.optimizer.prepare(one[None], [InitialSpectrogram(first, one)], statistics)
+            for one, first in zip(S, start, strict=True)
         ]
         return S, _stack(problems) if stack > 1 else problems[0]
 

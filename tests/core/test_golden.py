@@ -40,7 +40,7 @@ def test_the_golden_losses_fall(preset: str, written: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"style_weight": 1.02}, {"hop_length": 500}, {"mosaic_share": 0.48}]
+    "change", [{"style_weight": 1.02}, {"hop_length": 500}, {"strength": 0.98}]
 )
 def test_a_small_change_is_noticed(change: dict[str, Any], written: Any) -> None:
     """Two in a hundred of one weight are further off than another machine may be."""

@@ -11,6 +11,7 @@ from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
 from audiostyle.core.transfer import Style, StyleTransfer
 from audiostyle.dsp import spectrogram
 from tests.conftest import SR, make_noise, make_tones
+from tests.support.networks import starts
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,8 @@ def test_an_optimizer_reuses_its_graphs_and_frees_them(
     for i in range(3):
         S = spectrogram.mel_spectrogram(make_tones(0.6 + 0.1 * i), tiny_config)[None]
         style = spectrogram.mel_spectrogram(make_noise(0.6, seed=i), tiny_config)
-        optimizer.optimize(optimizer.prepare(S, S, optimizer.analyzer.style_statistics([style])))
+        target = optimizer.analyzer.style_statistics([style])
+        optimizer.optimize(optimizer.prepare(S, starts(S), target))
         counts.append(n_graphs())
     assert before < counts[0] == counts[1] == counts[2]
     del optimizer

@@ -10,13 +10,16 @@ import pytest
 
 from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core.initialization import Initializer, StyleSamples
-from audiostyle.dsp import mosaic, spectrogram
+from audiostyle.core import initialization
+from audiostyle.core.initialization import Initializer
+from audiostyle.dsp import spectrogram
+from audiostyle.dsp.level_model import LevelAnalysis, analyze_levels, measure_levels
 from audiostyle.dsp.normalized_stream import NormalizedStream
+from audiostyle.dsp.notes import N_KEYS, make_roll
 from tests.conftest import SR, make_noise, make_tones
 
 CONFIG = TransferConfig(n_fft=1024, hop_length=256, n_mels=64, bands=4)
-INITS = ["content", "envelope", "mosaic", "style", "noise"]
+INITS = ["notes", "content", "style", "noise"]
 
 
 class Clip:
@@ -30,41 +33,66 @@ class Clip:
         self.mel = spectrogram.mel_filters(config) @ spectrogram.channel_power(self.D)
         self.S = spectrogram.power_to_db(self.mel, config.top_db)
 
-    def samples(self) -> StyleSamples:
-        reservoir = mosaic.FrameReservoir(0)
-        reservoir.add(spectrogram.channel_power(self.D))
-        return StyleSamples(self.mel.mean(axis=1), reservoir.take(1.0), self.y)
+    def analysis(self, first: int = 0, last: int | None = None) -> LevelAnalysis:
+        """Describe frames for the level model, as if the notes were known: none."""
+        S = self.S[:, first:last]
+        none = np.zeros((N_KEYS, S.shape[1]), np.float32)
+        return analyze_levels(S, make_roll(none, none, S, CONFIG), CONFIG)
 
 
 @dataclass
 class Start:
     D: np.ndarray
     S: np.ndarray
+    S_target: np.ndarray
+    confidence: float
 
 
 def make_initializer(content: Clip, style: Clip, config: TransferConfig) -> Initializer:
-    return Initializer(style.samples(), content.mel.mean(axis=1), content.n_resampled, config)
+    levels = measure_levels(style.analysis())
+    return Initializer(levels, style.y, content.n_resampled, config)
 
 
-def start_window(initializer: Initializer, D: np.ndarray, S: np.ndarray, first: int) -> Start:
-    D_init = initializer.stft(D, first)
-    return Start(D_init, initializer.spectrogram(S, D_init, first))
+def start_window(
+    initializer: Initializer, content: Clip, first: int = 0, last: int | None = None
+) -> Start:
+    S, D = content.S[:, first:last], content.D[:, :, first:last]
+    initial = initializer.spectrogram(S, D, first, content.analysis(first, last))
+    return Start(initializer.stft(D, first), initial.S, initial.S_target, initial.confidence)
 
 
 def make_start(content: Clip, style: Clip, config: TransferConfig) -> Start:
-    return start_window(make_initializer(content, style, config), content.D, content.S, 0)
+    return start_window(make_initializer(content, style, config), content)
 
 
-def test_the_envelope_start_has_the_spectrum_of_the_style() -> None:
+@pytest.mark.parametrize("confidence", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_the_notes_start_and_target_are_on_the_way_to_the_predicted_levels(
+    strength: float, confidence: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, style = Clip(make_tones()[None]), Clip(make_noise()[None])
+    levels = content.S[:, ::-1] - 70  # partly below the floor
+    monkeypatch.setattr(initialization, "predict_levels", lambda *_: (levels, confidence))
+    start = make_start(content, style, dataclasses.replace(CONFIG, strength=strength))
+    way = strength * (np.maximum(levels, -CONFIG.top_db) - content.S)
+    np.testing.assert_allclose(start.S, content.S + way, atol=1e-4)
+    np.testing.assert_allclose(start.S_target, content.S + confidence * way, atol=1e-4)
+    np.testing.assert_array_equal(start.D, content.D)
+    assert start.confidence == confidence
+
+
+def test_a_content_without_notes_gets_the_spectral_envelope_of_the_style() -> None:
     rng = np.random.default_rng(0)
     white = rng.normal(0, 0.1, (2, SR))
     content = Clip(white[:1])
     style = Clip(white[1:] + 0.8 * np.roll(white[1:], 1))  # less treble
-    start = make_start(content, style, dataclasses.replace(CONFIG, init="envelope"))
+    start = make_start(content, style, CONFIG)
     reached = 10 * np.log10(spectrogram.db_to_power(start.S).mean(axis=1))
     wanted = 10 * np.log10(style.mel.mean(axis=1))
     before = 10 * np.log10(content.mel.mean(axis=1))
     assert np.abs(reached - wanted)[4:-4].mean() < 0.15 * np.abs(before - wanted)[4:-4].mean()
+    assert start.confidence == 0.0
+    np.testing.assert_array_equal(start.S_target, content.S)
 
 
 @pytest.mark.parametrize("init", INITS)
@@ -101,14 +129,14 @@ def test_the_noise_start_depends_on_the_seed_alone() -> None:
     assert np.abs(a - c).mean() > 10
 
 
-@pytest.mark.parametrize("init", [name for name in INITS if name != "noise"])
+@pytest.mark.parametrize("init", ["content", "style"])
 def test_a_window_starts_like_the_same_frames_of_the_whole(init: str) -> None:
     config = dataclasses.replace(CONFIG, init=init)
     content = Clip(make_tones(2.0)[None])
     initializer = make_initializer(content, Clip(make_noise(0.6)[None]), config)
-    whole = start_window(initializer, content.D, content.S, 0)
+    whole = start_window(initializer, content)
     first, last = 60, 140
-    window = start_window(initializer, content.D[:, :, first:last], content.S[:, first:last], first)
+    window = start_window(initializer, content, first, last)
     np.testing.assert_allclose(window.D, whole.D[:, :, first:last], atol=1e-4)
     np.testing.assert_allclose(window.S, whole.S[:, first:last], atol=0.05)
 
@@ -117,5 +145,7 @@ def test_windows_start_from_different_noise() -> None:
     config = dataclasses.replace(CONFIG, init="noise")
     content = Clip(make_tones()[None])
     initializer = make_initializer(content, content, config)
-    first, second = (start_window(initializer, content.D, content.S, frame).S for frame in (0, 40))
+    first, second = (
+        start_window(initializer, content, *frames).S for frames in ((0, 40), (40, 80))
+    )
     assert np.abs(first - second).mean() > 10

@@ -12,7 +12,7 @@ import pytest
 from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
 from audiostyle.nn.objective import from_variable, to_variable
 from audiostyle.nn.optimizer import Optimizer
-from tests.support.networks import ALL_TERMS, noise_spectrogram, tiny, tone_spectrogram
+from tests.support.networks import ALL_TERMS, noise_spectrogram, starts, tiny, tone_spectrogram
 
 MAX_DISTANCE = 0.01
 CONFIG = tiny(**{f"{name}_weight": 1.0 for name in ALL_TERMS})
@@ -58,15 +58,15 @@ def test_one_trace_serves_all_lengths_styles_strengths_and_numbers(
     ):
         config = dataclasses.replace(optimizer.config, strength=strength)
         monkeypatch.setattr(optimizer.objective, "config", config)
-        optimizer.optimize(optimizer.prepare(S, S, styles[style]))
+        optimizer.optimize(optimizer.prepare(S, starts(S), styles[style]))
         assert n_traces(optimizer) == (1, 1)
 
 
 def test_items_of_a_batch_are_optimized_as_each_alone(optimizer: SpectrogramOptimizer) -> None:
     style = optimizer.analyzer.style_statistics([noise()])
     S = tones(220.0, 330.0, seconds=1.0)
-    together, result = optimizer.optimize(optimizer.prepare(S, S, style))
-    alone = [optimizer.optimize(optimizer.prepare(s[None], s[None], style)) for s in S]
+    together, result = optimizer.optimize(optimizer.prepare(S, starts(S), style))
+    alone = [optimizer.optimize(optimizer.prepare(s[None], starts(s[None]), style)) for s in S]
     for i, (found, _) in enumerate(alone):
         assert distance(together[i], found[0], S[i]) < MAX_DISTANCE
     for step, iteration in enumerate(result.history):
@@ -77,7 +77,7 @@ def test_items_of_a_batch_are_optimized_as_each_alone(optimizer: SpectrogramOpti
 def test_traced_and_eager_optimizations_agree(optimizer: SpectrogramOptimizer) -> None:
     config, objective = optimizer.config, optimizer.objective
     S, style = tones(), optimizer.analyzer.style_statistics([noise()])
-    found, result = optimizer.optimize(optimizer.prepare(S, S, style))
+    found, result = optimizer.optimize(optimizer.prepare(S, starts(S), style))
     eager = Optimizer(
         objective.evaluate,
         objective.layers,
@@ -85,7 +85,9 @@ def test_traced_and_eager_optimizations_agree(optimizer: SpectrogramOptimizer) -
         learning_rate=config.learning_rate,
         compiled=False,
     )
-    data, upper = objective.prepare(S, S, style, optimizer.analyzer.analyze(S))
+    data, upper = objective.prepare(
+        S, S, S, np.zeros(1, np.float32), style, optimizer.analyzer.analyze(S)
+    )
     expected = eager.minimize(
         to_variable(S, config.top_db),
         data,
@@ -106,7 +108,7 @@ def test_compiled_by_xla_the_result_is_the_same() -> None:
     for jit in (False, True):
         optimizer = SpectrogramOptimizer(CONFIG, jit=jit)
         style = optimizer.analyzer.style_statistics([noise()])
-        found[jit], result = optimizer.optimize(optimizer.prepare(S, S, style))
+        found[jit], result = optimizer.optimize(optimizer.prepare(S, starts(S), style))
         totals[jit] = [iteration.total for iteration in result.history]
     assert totals[True] == pytest.approx(totals[False], rel=1e-3)
     assert distance(found[True], found[False], S) < MAX_DISTANCE
@@ -120,11 +122,12 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.core.initialization import InitialSpectrogram
 from audiostyle.core.spectrogram_optimizer import SpectrogramOptimizer
 
 config = TransferConfig(
     precision="float32", n_fft=1024, hop_length=256, n_mels=64, bands=4, iterations=2,
-    style_layers=(("block1_conv1", 1.0),), optimizer=sys.argv[1],
+    style_layers=(("block1_conv1", 1.0),), init="content", optimizer=sys.argv[1],
 )
 rng = np.random.default_rng(0)
 S = rng.uniform(-80, 0, (1, 64, 40)).astype(np.float32)
@@ -132,7 +135,8 @@ with tf.device("/CPU:1"):
     optimizer = SpectrogramOptimizer(config)
     style = optimizer.analyzer.style_statistics([S[0, ::-1].copy()])
     features = optimizer.analyzer.analyze(S)
-    found, result = optimizer.optimize(optimizer.prepare(S, S, style))
+    start = [InitialSpectrogram(S[0], S[0])]
+    found, result = optimizer.optimize(optimizer.prepare(S, start, style))
 assert np.abs(found - S).max() > 0.1
 print(result.x.device, *(A.device for A in features.features.values()))
 """

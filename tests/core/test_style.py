@@ -12,7 +12,7 @@ import pytest
 from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core import style
-from audiostyle.core.style import AnalyzedStyle, Style, analyze_style
+from audiostyle.core.style import AnalyzedStyle, Style, analyze_style, analyze_styles
 from audiostyle.dsp import spectrogram
 from audiostyle.dsp.normalized_stream import NormalizedStream
 from audiostyle.dsp.segmentation import split_frames
@@ -107,9 +107,39 @@ def test_the_first_minute_of_a_long_style_is_kept(
     analyzed = analyze(analyzer, y, make_noise(1.0))
     recording = NormalizedStream(ArraySource(y, SR, "y"), analyzer.config)
     normalized = np.concatenate(list(recording.normalized_blocks()), axis=1)
-    np.testing.assert_array_equal(analyzed.samples.y, normalized[:, : 3 * SR])
+    np.testing.assert_array_equal(analyzed.y, normalized[:, : 3 * SR])
     D = recording.frame_reader().stft(0, recording.n_frames)
     S = spectrogram.mel_db(spectrogram.channel_power(D), analyzer.config)
     n_frames = 1 + 3 * SR // analyzer.config.hop_length
     assert analyzed.S.shape[1] == n_frames
     np.testing.assert_allclose(analyzed.S, S[:, :n_frames], atol=1e-3)
+
+
+def test_levels_are_sums_over_windows_clips_and_styles(
+    analyzer: FeatureAnalyzer, small_windows: SetWindows
+) -> None:
+    small_windows(160, 48)
+    config = dataclasses.replace(analyzer.config, init="notes")
+    with_notes = FeatureAnalyzer(analyzer.network, config)
+    clips = [make_music(4.0), make_music(3.0, seed=1)]
+    first, second, both = (
+        analyze(with_notes, *c).levels for c in ([*clips[:1]], [clips[1]], clips)
+    )
+    assert first is not None and second is not None and both is not None
+    total = first + second
+    assert both.n_frames == total.n_frames == analyze(with_notes, *clips).statistics.n_frames
+    np.testing.assert_allclose(both.class_levels, total.class_levels, rtol=1e-6)
+    np.testing.assert_allclose(both.features, total.features, rtol=1e-6)
+    # Silence has no levels; what lies below the floor is known.
+    silent = np.zeros(5 * SR, np.float32)
+    silent[:SR] = make_noise(1.0)
+    levels = analyze(with_notes, silent).levels
+    start, stop = split_frames(1 + len(silent) // config.hop_length)[0]
+    assert levels is not None and levels.n_frames == stop - start
+    assert levels.quiet[1] > 0
+    styles = [Style([(clip, SR)], weight=w) for clip, w in zip(clips, (1.0, 3.0), strict=True)]
+    blend = analyze_styles(styles, with_notes, lambda event: None).levels
+    assert blend is not None
+    means = [one.power / one.n_frames for one in (first, second, blend)]
+    np.testing.assert_allclose(means[2], 0.25 * means[0] + 0.75 * means[1], rtol=1e-6)
+    assert analyze(analyzer, clips[0]).levels is None  # without init="notes"

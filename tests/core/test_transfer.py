@@ -53,7 +53,11 @@ def test_the_optimization_takes_the_given_number_of_steps(result: TransferResult
     assert [iteration.step for iteration in result.history] == [0, 1, 2, 3]
 
 
-def test_the_result_is_nearer_to_the_style_in_the_mean_spectrum(result: TransferResult) -> None:
+def test_the_result_is_nearer_to_the_style_in_the_mean_spectrum(
+    tiny_config: TransferConfig,
+) -> None:
+    result = run(dataclasses.replace(tiny_config, init="notes"))
+
     def distance(S: Any) -> float:
         return float(np.abs(S.mean(axis=1) - result.S_style.mean(axis=1)).mean())
 
@@ -74,18 +78,14 @@ def test_the_result_has_the_shape_rate_and_loudness_of_the_content(
 @pytest.mark.parametrize(
     "init",
     [
-        "mosaic",
-        *(
-            pytest.param(i, marks=pytest.mark.slow)
-            for i in ("content", "envelope", "style", "noise")
-        ),
+        "notes",
+        *(pytest.param(i, marks=pytest.mark.slow) for i in ("content", "style", "noise")),
     ],
 )
 def test_strength_0_returns_the_content(tiny_config: TransferConfig, init: str) -> None:
     content = np.stack([make_tones(), make_noise(seed=3)])
     result = run(dataclasses.replace(tiny_config, strength=0.0, init=init), content)
-    error = np.linalg.norm(result.y - content) / np.linalg.norm(content)
-    assert 20 * np.log10(error) < -50
+    np.testing.assert_array_equal(result.y, content)  # sample for sample
 
 
 def test_a_dc_offset_is_removed(tiny_config: TransferConfig, result: TransferResult) -> None:
@@ -127,9 +127,8 @@ def test_content_and_style_swapped_give_another_result(
 
 @pytest.mark.slow
 def test_a_style_repeated_is_the_same_style(tiny_config: TransferConfig) -> None:
-    config = dataclasses.replace(tiny_config, init="envelope")  # a mosaic takes a sample of it
     clip = (make_noise(), SR)
-    once, twice = (run(config, style=[Style([clip] * n)]) for n in (1, 2))
+    once, twice = (run(tiny_config, style=[Style([clip] * n)]) for n in (1, 2))
     assert np.linalg.norm(twice.y - once.y) < 0.01 * np.linalg.norm(once.y)
 
 

@@ -181,17 +181,6 @@ def test_a_long_recording_gets_a_gain_that_varies(small_windows: SetWindows) -> 
     assert np.abs(np.diff(20 * np.log10(factor.astype(float)))).max() < 0.01
 
 
-@pytest.mark.parametrize(("seconds", "sr"), [(1.3, SR), (6.0, SR), (6.0, 44_100)])
-def test_the_mean_over_windows_equals_that_of_the_whole(
-    seconds: float, sr: int, small_windows: SetWindows
-) -> None:
-    small_windows(160, 48)
-    recording = NormalizedStream(ArraySource(make_tones(seconds, sr), sr, "y"), CONFIG)
-    power = spectrogram.channel_power(recording.frame_reader().stft(0, recording.n_frames))
-    mean = (spectrogram.mel_filters(CONFIG) @ power).mean(axis=1)
-    np.testing.assert_allclose(recording.mel_mean(), mean, rtol=1e-4)
-
-
 def test_too_few_frames_are_an_error_with_a_remedy() -> None:
     check_frames(16, 16, "a.wav", CONFIG)
     with pytest.raises(AudioFileError, match=r"a\.wav: 15 frames are too few .* needs 16.* 256"):

@@ -5,7 +5,6 @@ import dataclasses
 import librosa
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter1d
 
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
@@ -108,63 +107,12 @@ def test_istft_inverts_stft_at_the_exact_length(n: int, n_fft: int, hop_length: 
     np.testing.assert_allclose(rebuilt, y, atol=1e-5)
 
 
-def test_envelope_gain_of_a_clip_to_itself_is_zero() -> None:
-    mel = (spectrogram.mel_filters(CONFIG) @ spectrum(make_tones())).mean(axis=1)
-    np.testing.assert_allclose(spectrogram.envelope_gain(mel, mel, CONFIG.top_db), 0, atol=1e-9)
-
-
-def test_envelope_gain_is_the_level_difference_within_its_limit() -> None:
-    mel = np.full(CONFIG.n_mels, spectrogram.REFERENCE_POWER)
-    np.testing.assert_allclose(
-        spectrogram.envelope_gain(mel, 10 * mel, CONFIG.top_db), 10, atol=1e-6
-    )
-    np.testing.assert_allclose(
-        spectrogram.envelope_gain(mel * 1e-5, mel, CONFIG.top_db), spectrogram.ENVELOPE_LIMIT_DB
-    )
-
-
 def test_mel_to_bins_interpolates_between_the_band_centres() -> None:
     centres = librosa.mel_frequencies(CONFIG.n_mels + 2, fmin=0, fmax=CONFIG.sr / 2)[1:-1]
     bins = librosa.fft_frequencies(sr=CONFIG.sr, n_fft=CONFIG.n_fft)
     # A gain that is linear in Hz comes back as that line, held beyond the outermost centres.
     expected = np.clip(bins, centres[0], centres[-1])
     np.testing.assert_allclose(spectrogram.mel_to_bins(centres, CONFIG), expected)
-
-
-@pytest.mark.parametrize(("n_mels", "sigma"), [(16, 0.25), (64, 1.0), (96, 1.5), (256, 4.0)])
-def test_envelope_gain_is_smoothed_by_scipys_gaussian(n_mels: int, sigma: float) -> None:
-    """Of 4 bands in 256, as far as three deviations, mirrored at the ends."""
-    config = dataclasses.replace(WIDE, n_mels=n_mels)
-    rng = np.random.default_rng(0)
-    content, style = 10.0 ** rng.uniform(-1, 1, (2, n_mels))
-    expected = gaussian_filter1d(
-        10 * np.log10(style / content), sigma, mode="mirror", radius=int(np.ceil(3 * sigma))
-    )
-    assert np.abs(expected).max() < 30
-    np.testing.assert_allclose(
-        spectrogram.envelope_gain(content, style, config.top_db), expected, atol=1e-9
-    )
-
-
-@pytest.mark.parametrize(
-    ("content", "style", "gain"),
-    [
-        (0.0, 0.0, 0.0),  # what both have not is left as it is
-        (0.0, 10 * QUIET, 10.0),
-        (10 * QUIET, 0.0, -10.0),
-        (0.0, 1.0, 30.0),
-        (1.0, 0.0, -30.0),
-        (10 ** (-30.5 / 10), 1.0, 30.0),
-        (1.0, 10 ** (-30.5 / 10), -30.0),
-    ],
-)
-def test_envelope_gain_starts_at_the_floor_and_ends_at_30_db(
-    content: float, style: float, gain: float
-) -> None:
-    bands = np.ones(CONFIG.n_mels)
-    with np.errstate(all="raise"):
-        found = spectrogram.envelope_gain(content * bands, style * bands, CONFIG.top_db)
-    np.testing.assert_allclose(found, gain, atol=1e-9)
 
 
 @pytest.mark.parametrize("mel_scale", ["slaney", "htk"])

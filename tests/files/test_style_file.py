@@ -41,7 +41,7 @@ def test_a_style_file_gives_the_same_result_as_its_folder(
 def test_the_style_is_restored_as_it_was_saved(genre: Path, tiny: TransferConfig) -> None:
     saved = style_file.load_style(genre / "genre.style.npz", tiny)
     style = saved.restore()
-    for part, start in ((style.statistics, "statistics"), (style.samples, "samples")):
+    for part, start in ((style.statistics, "statistics"), (style.levels, "levels")):
         for field in dataclasses.fields(part):
             if field.metadata.get("derived"):
                 continue
@@ -54,6 +54,8 @@ def test_the_style_is_restored_as_it_was_saved(genre: Path, tiny: TransferConfig
                 pairs = [(value, stored[f"{start}/{field.name}"])]
             for ours, theirs in pairs:
                 np.testing.assert_array_equal(np.asarray(ours), theirs)
+    for name in ("y", "S"):
+        np.testing.assert_array_equal(getattr(style, name), saved.arrays[name])
     assert isinstance(style.statistics.n_frames, int)
     assert saved.about["audiostyle"] == audiostyle.__version__
     assert saved.about["seconds"] == pytest.approx(2.0)
@@ -77,6 +79,7 @@ def test_the_same_clips_make_the_same_file(
         ({"music_weight": 0.0}, "made with music_weight=above 0, which does not fit"),
         ({"texture_weight": 0.0}, "made with texture_weight=above 0, which does not fit"),
         ({"top_db": 60.0}, "made with top_db=80"),
+        ({"init": "content"}, "made with init=notes, which does not fit init=not notes here"),
         (
             {"style_layers": "block1_conv1"},
             "made with style_layers=block1_conv1,block2_conv1, which does not fit "

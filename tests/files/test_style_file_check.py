@@ -66,10 +66,10 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "a clip without a rate": (saying(clips=[{**CLIP, "sr": 0}]), NO_STYLE),
     "skipped without a path": (saying(skipped=[{"path": 1}]), NO_STYLE),
     "an older layout": (
-        saying(schema=3),
-        "has layout 3, but this audiostyle reads layout 4; make it again with audiostyle style",
+        saying(schema=4),
+        "has layout 4, but this audiostyle reads layout 5; make it again with audiostyle style",
     ),
-    "a later layout": (saying(schema=99), "has layout 99, but this audiostyle reads layout 4"),
+    "a later layout": (saying(schema=99), "has layout 99, but this audiostyle reads layout 5"),
     "no S": (without("S"), "lacks S, as it was made by audiostyle"),
     "no peak": (without("statistics/peak"), "lacks statistics/peak, as it was made by audiostyle"),
     "no layer": (without(MEANS), f"lacks {MEANS}, as"),
@@ -130,29 +130,31 @@ DAMAGE: dict[str, tuple[Change, str]] = {
         put("statistics/mel_mean", -1.5),
         "statistics/mel_mean holds -1.5, must be at least 0",
     ),
-    "other bands of the sound": (
-        changed("samples/mel_mean", lambda m: m[:-1]),
-        "samples/mel_mean has the shape (63,), must be (64)",
+    "no levels": (without("levels/features"), "lacks levels/features, as it was made by"),
+    "levels of other features": (
+        changed("levels/features", lambda A: A[:, 1:, 1:]),
+        "levels/features has the shape (64, 14, 14), must be (64, 15, 15)",
     ),
-    "frames of another n_fft": (
-        changed("samples/frames", lambda f: f[:-1]),
-        "samples/frames has the shape (512, ",
+    "levels of other classes": (
+        changed("levels/class_levels", lambda w: w[:, 1:]),
+        "levels/class_levels has the shape (3, 9, 64), must be (3, 10, 64)",
     ),
-    "no frames": (
-        changed("samples/frames", lambda f: f[:, :0]),
-        "samples/frames has the shape (513, 0), must be (513, 1 to 300)",
+    "shorter levels": (
+        changed("levels/levels", lambda b: b.astype(np.float32)),
+        "levels/levels is of type float32, must be float64",
     ),
-    "negative frames": (
-        put("samples/frames", -1.0, (0, 0)),
-        "samples/frames holds -1, must",
+    "levels of NaN": (put("levels/power", np.nan), "levels/power holds a value that is not"),
+    "negative weights": (
+        put("levels/class_weights", -1.0),
+        "levels/class_weights holds -1, must be at least 0",
     ),
     "a sound of two channels": (
-        changed("samples/y", lambda y: np.concatenate([y, y])),
-        "samples/y has the shape (2, ",
+        changed("y", lambda y: np.concatenate([y, y])),
+        "y has the shape (2, ",
     ),
     "no sound": (
-        changed("samples/y", lambda y: y[:, :0]),
-        "samples/y has the shape (1, 0), must be (1, 1 to 1323000)",
+        changed("y", lambda y: y[:, :0]),
+        "y has the shape (1, 0), must be (1, 1 to 1323000)",
     ),
     "grams not square": (
         changed(GRAMS, lambda G: G[:, :, :-1]),

@@ -22,6 +22,7 @@ from audiostyle.nn.objective import StyleObjective, to_variable
 from tests.conftest import SR, TINY_OPTIONS, SetWindows, make_tones
 from tests.support.fakes import call
 from tests.support.loss_plugins import EXAMPLE, PLUGIN, run, with_losses
+from tests.support.networks import starts
 
 pytestmark = pytest.mark.usefixtures("only_what_ships")
 
@@ -60,7 +61,10 @@ def test_a_loss_enters_total_and_gradient_with_its_weight(
         )
         objective = StyleObjective(analyzer)
         style = analyzer.style_statistics([S_content[0, :, ::-1]])
-        data, _ = objective.prepare(S_content, S_content, style, analyzer.analyze(S_content))
+        data, _ = objective.prepare(
+            *(S_content, S_content, S_content, np.zeros(2, np.float32)),
+            *(style, analyzer.analyze(S_content)),
+        )
         found[weight] = objective.evaluate(tf.constant(x, tf.float32), data)
     error = x - to_variable(S_content, few_terms.top_db).numpy()
     values = np.square(error).mean(axis=(1, 2))
@@ -82,7 +86,7 @@ def test_one_trace_serves_windows_of_every_length_and_number(
     for shape in ((1, 64, 50), (1, 64, 64), (3, 64, 40)):
         S = rng.uniform(-80, 0, shape).astype(np.float32)
         target = optimizer.analyzer.style_statistics([S[0] / 2])
-        _, result = optimizer.optimize(optimizer.prepare(S, S, target))
+        _, result = optimizer.optimize(optimizer.prepare(S, starts(S), target))
         assert result.history[0].more == {"tiny": pytest.approx(0, abs=1e-9)}
     assert optimizer._optimizer.traced.experimental_get_tracing_count() == 1
 

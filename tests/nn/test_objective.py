@@ -65,11 +65,18 @@ class Pair:
         S_content: np.ndarray,
         style: StyleStatistics,
         S_start: np.ndarray | None = None,
+        confidence: float = 0.0,
     ) -> None:
         S = S_content.reshape(-1, *S_content.shape[-2:])
         start = S if S_start is None else S_start.reshape(S.shape)
+        # So far towards the start, which the content losses compare with then.
+        target = S + np.float32(confidence) * (start - S)
+        features = analyzer.analyze(S)
+        features = dataclasses.replace(features, features=analyzer.analyze(target).features)
         self.objective = StyleObjective(analyzer)
-        self.data, self.upper = self.objective.prepare(S, start, style, analyzer.analyze(S))
+        self.data, self.upper = self.objective.prepare(
+            S, start, target, np.full(len(S), confidence, np.float32), style, features
+        )
 
     def evaluate(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Evaluate a stack, or a single item without a batch axis."""
@@ -165,6 +172,45 @@ def test_the_style_loss_of_a_pair_is_1_at_the_content_and_scales_nothing_else(
     np.testing.assert_allclose(terms["pair"][others], terms["target"][others], rtol=1e-5)
     layers = slice(len(TERMS), None)
     np.testing.assert_allclose(terms["pair"][layers] * ratio, terms["target"][layers], rtol=1e-4)
+
+
+def test_at_full_confidence_the_start_keeps_its_content(analyzer: FeatureAnalyzer) -> None:
+    """The content losses compare with the levels predicted from notes, where the start is."""
+    A, B = spectrograms(analyzer.config)
+    analyzer = with_all_terms(analyzer)
+    style, start = analyzer.style_statistics([B]), np.minimum(A[:, ::-1] + 3, 0)
+    x = objective.to_variable(start, analyzer.config.top_db)
+    kept = [TERMS.index(name) for name in ("content", "pitch", "onset", "rhythm")]
+    sure, unsure = (Pair(analyzer, A, style, start, c).evaluate(x)[2].numpy() for c in (1.0, 0.0))
+    np.testing.assert_allclose(sure[kept], 0, atol=1e-5)
+    assert np.all(unsure[kept] > 1e-3)
+
+
+@pytest.mark.parametrize("norm", ["pair", "target"])
+def test_style_terms_yield_in_proportion_to_the_confidence(
+    analyzer: FeatureAnalyzer, norm: str
+) -> None:
+    A, B = spectrograms(analyzer.config)
+    analyzer = with_all_terms(analyzer, style_norm=norm)
+    x = 0.9 * objective.to_variable(A, analyzer.config.top_db)
+    style = analyzer.style_statistics([B])
+    full, half = (Pair(analyzer, A, style, confidence=c).evaluate(x)[2].numpy() for c in (0.0, 0.5))
+    expected = np.ones_like(full)
+    for name, share in objective.YIELD.items():
+        expected[TERMS.index(name)] = 1 - 0.5 * share
+    if norm == "target":
+        expected[len(TERMS) :] = half[len(TERMS) :] / full[len(TERMS) :]
+    np.testing.assert_allclose(half, expected * full, rtol=1e-4)
+
+
+def test_each_item_of_a_batch_has_its_own_confidence(analyzer: FeatureAnalyzer) -> None:
+    A, B = spectrograms(analyzer.config)
+    S, style = np.stack([A, A]), analyzer.style_statistics([B])
+    data, _ = StyleObjective(analyzer).prepare(
+        *(S, S, S, np.array([0.0, 1.0], np.float32)), style, analyzer.analyze(S)
+    )
+    style_scale = data["scale"].numpy()[:, TERMS.index("style")]
+    np.testing.assert_allclose(style_scale, [1.0, 1 - objective.YIELD["style"]], rtol=1e-6)
 
 
 def test_the_variable_maps_the_range_to_0_and_1_and_back(tiny_config: TransferConfig) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 from audiostyle.audio.buffer import AudioBuffer
 from audiostyle.audio.streams import ArraySource, AudioSource
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.core.initialization import StyleSamples
 from audiostyle.core.style import AnalyzedStyle, Style
 from audiostyle.core.synthesis import SpectrogramSegment
 from audiostyle.core.transfer import StyleTransfer, TransferResult
@@ -44,14 +43,17 @@ class FakeOptimizer:
     def __init__(self, config: TransferConfig, change: Change = lambda S: S) -> None:
         self.config = config
         self.precision = "float32"
-        self.analyzer = SimpleNamespace(config=config, min_frames=1, statistics_shapes=dict)
+        self.analyzer = SimpleNamespace(
+            config=config, min_frames=1, statistics_shapes=dict, notes=None
+        )
         self.seconds = 0.0
         self.sizes: list[int] = []
         self._change = change
 
-    def prepare(self, S_content: Array, S_init: Array, style: StyleStatistics) -> Any:
-        assert S_content.shape == S_init.shape
-        return SimpleNamespace(S=S_init, seconds=self.seconds)
+    def prepare(self, S_content: Array, initial: Any, style: StyleStatistics) -> Any:
+        S = np.stack([start.S for start in initial])
+        assert S_content.shape == S.shape
+        return SimpleNamespace(S=S, seconds=self.seconds)
 
     def optimize(
         self, batch: Any, callback: Callable[[Iteration], Any], window: tuple[int, int]
@@ -93,9 +95,8 @@ def known_style(config: TransferConfig = CONFIG) -> Style:
     """Make a style that is analysed already."""
     mel_mean = np.ones(config.n_mels)
     statistics = StyleStatistics({}, {}, mel_mean, np.zeros(1), np.zeros(config.n_mels), 10)
-    frames = np.ones((config.n_fft // 2 + 1, 10), np.float32)
-    samples = StyleSamples(mel_mean, frames, np.ones((1, SR), np.float32))
-    style = AnalyzedStyle(statistics, samples, np.zeros((config.n_mels, 10), np.float32))
+    y, S = np.ones((1, SR), np.float32), np.zeros((config.n_mels, 10), np.float32)
+    style = AnalyzedStyle(statistics, None, y, S)
     return Style([], analyzed=lambda: style)
 
 

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from audiostyle.audio.probe import ClipInfo
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.dsp.level_model import ONSET_CLASSES, PROMINENCE_CLASSES
+from audiostyle.dsp.notes import N_FEATURES
 from audiostyle.files import style_file
 from audiostyle.nn import style_statistics
 from tests.conftest import make_tones
@@ -175,10 +177,17 @@ def style_arrays(config: TransferConfig) -> dict[str, Any]:
         "statistics/temporal": np.zeros(64),
         "statistics/peak": mel.astype(np.float32),
         "statistics/n_frames": np.int64(4),
-        "samples/mel_mean": mel,
-        "samples/frames": np.zeros((config.n_fft // 2 + 1, 4), np.float32),
-        "samples/y": np.zeros((1, 999), np.float32),
+        "y": np.zeros((1, 999), np.float32),
     }
+    if config.init == "notes":
+        k = N_FEATURES
+        classes = len(PROMINENCE_CLASSES), len(ONSET_CLASSES), config.n_mels
+        shapes: dict[str, tuple[int, ...]] = {
+            **{"features": (config.n_mels, k, k), "levels": (config.n_mels, k), "quiet": (2,)},
+            **{"squares": mel.shape, "power": mel.shape},
+            **{"class_weights": classes, "class_levels": classes},
+        }
+        made |= {f"levels/{name}": np.zeros(shape) for name, shape in shapes.items()}
     for source in style_statistics.style_terms(config):
         for layer, _ in source.layers:
             made[f"statistics/grams/{layer}"] = np.stack(
@@ -207,7 +216,7 @@ def style_files(config: TransferConfig) -> st.SearchStrategy[bytes]:
         ),
         abouts,
         arrays,
-        st.dictionaries(st.sampled_from(("statistics/peak", "samples/x", "../x", "/x")), arrays),
+        st.dictionaries(st.sampled_from(("statistics/peak", "levels/x", "../x", "/x")), arrays),
     )
     return st.one_of(broken(style_archive(config), style_archive(config, False)), odd)
 

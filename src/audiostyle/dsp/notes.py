@@ -75,7 +75,7 @@ def make_roll(note: Array, onset: Array, S: Array, config: TransferConfig) -> No
 
     width = max(1, round(VELOCITY_SECONDS / seconds))
     powers = maximum_filter1d(
-        _partial_power(S, config), width, axis=1, origin=-((width - 1) // 2), mode="nearest"
+        _partial_power(S, config), width, axis=1, origin=-(width // 2), mode="nearest"
     )
     velocity = np.take_along_axis(powers, np.maximum(last_start, 0), axis=1)
     loud = velocity[active]
