@@ -40,9 +40,7 @@ def test_only_missing_or_changed_pairs_are_computed_again(gtzan_folder: Path) ->
     assert {name for name in first if first[name] != second[name]} == changed
 
 
-def test_a_stretch_of_each_content(
-    gtzan_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stretch_of_each_content(gtzan_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The rest of each output is its content; another stretch is another result."""
     options = ("--only=0:00-0:00.55", "--limit=1")  # of 0.6 s
     assert run(*options) == 0
