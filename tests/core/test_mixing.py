@@ -67,7 +67,7 @@ def band_amplitudes(y: Array) -> Array:
 
 def test_a_mix_has_no_notches() -> None:
     """In phase, amplitudes add: a comb, or another phase (-3 dB), would lower them."""
-    config = dataclasses.replace(make_tiny_config(), mix=0.5)
+    config = dataclasses.replace(make_tiny_config(), mix=0.5, init="notes")
     content, style = make_noise(2.0, seed=3), make_tones(2.0)
     mixture = StyleTransfer(config).transfer(content, style, SR).y
     assert mixture is not None

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
@@ -179,9 +178,7 @@ def fit_notes(statistics: LevelStatistics) -> tuple[Array, float]:
         Share of the variance over time that they explain.
     """
     n = statistics.n_frames
-    sigma = SMOOTH_BANDS * len(statistics.squares)
-    A = gaussian_filter1d(statistics.features, sigma, axis=0, mode="nearest")
-    b = gaussian_filter1d(statistics.levels, sigma, axis=0, mode="nearest")
+    A, b = (_smooth(x, SMOOTH_BANDS) for x in (statistics.features, statistics.levels))
     mean, target = A[:, 0] / n, b[:, 0] / n
     # Centred, and each feature at unit variance, so that the ridge means the same for all.
     C = A[:, 1:, 1:] - n * mean[:, 1:, None] * mean[:, None, 1:]
@@ -205,8 +202,7 @@ def fit_notes(statistics: LevelStatistics) -> tuple[Array, float]:
 def envelope_gain(own: LevelStatistics, style: LevelStatistics) -> Array:
     """Gain [shape=(n_mels,), dB] from the long-term spectral envelope to that of the style."""
     means = [np.maximum(one.power / one.n_frames, 1e-6) for one in (own, style)]
-    gain = 10 * np.log10(means[1] / means[0])
-    gain = gaussian_filter1d(gain, ENVELOPE_BANDS * len(gain), mode="nearest")
+    gain = _smooth(10 * np.log10(means[1] / means[0]), ENVELOPE_BANDS)
     return np.asarray(np.clip(gain, -ENVELOPE_LIMIT_DB, ENVELOPE_LIMIT_DB))
 
 
@@ -245,7 +241,7 @@ def onset_weights(S: Array, frame_seconds: float) -> Array:
 
 def prominence_weights(S: Array) -> Array:
     """Soft membership of bins in valley, middle and peak [shape=(prominences, n_mels, t)]."""
-    above = S - gaussian_filter1d(S, PROMINENCE_BANDS * len(S), axis=0, mode="nearest")
+    above = S - _smooth(S, PROMINENCE_BANDS)
     centres = np.array(PROMINENCE_CLASSES, np.float32)[:, None, None]
     weights = np.exp(-0.5 * ((above[None] - centres) / PROMINENCE_WIDTH) ** 2)
     return np.asarray(weights / weights.sum(axis=0), np.float32)
@@ -253,10 +249,16 @@ def prominence_weights(S: Array) -> Array:
 
 def _class_means(statistics: LevelStatistics) -> Array:
     """Mean level of each class [shape=(prominences, onsets, n_mels), dB], smooth over bands."""
-    sigma = SMOOTH_BANDS * len(statistics.squares)
     weights, levels = (
-        gaussian_filter1d(x, sigma, axis=2, mode="nearest")
+        _smooth(x, SMOOTH_BANDS, axis=2)
         for x in (statistics.class_weights, statistics.class_levels)
     )
     always = levels.sum(axis=1, keepdims=True) / (weights.sum(axis=1, keepdims=True) + 1e-3)
     return np.asarray((levels + PRIOR * always) / (weights + PRIOR))
+
+
+def _smooth(x: Array, deviation: float, axis: int = 0) -> Array:
+    """Smooth over the mel bands by a Gaussian, whose deviation is a share of their number."""
+    from scipy.ndimage import gaussian_filter1d
+
+    return np.asarray(gaussian_filter1d(x, deviation * x.shape[axis], axis=axis, mode="nearest"))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
@@ -61,6 +60,8 @@ def make_roll(note: Array, onset: Array, S: Array, config: TransferConfig) -> No
     -------
     NoteRoll
     """
+    from scipy.ndimage import maximum_filter1d
+
     seconds = config.hop_length / config.sr
     frames = np.arange(S.shape[1])
     active = note > NOTE_THRESHOLD
@@ -109,6 +110,8 @@ def note_features(roll: NoteRoll, config: TransferConfig) -> Array:
 
 def align_posteriors(posteriors: Array, n_frames: int, hop_seconds: float, frame: float) -> Array:
     """Resample posteriors [shape=(88, T)], `hop_seconds` apart, to frames `frame` seconds apart."""
+    from scipy.ndimage import maximum_filter1d
+
     ratio = frame / hop_seconds
     width = max(1, 2 * round(ratio / 2) + 1)
     smooth = maximum_filter1d(posteriors, width, axis=1, mode="constant")
@@ -140,6 +143,8 @@ def _combs(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> dict[str, Array]
 
     A partial of power 1 gives the band it lies in 1, whatever its width.
     """
+    from scipy.ndimage import gaussian_filter1d
+
     filters = spectrogram._mel_filters(sr, n_fft, n_mels, mel_scale)
     bins = np.arange(n_fft // 2 + 1)
     f0 = key_frequencies() * n_fft / sr  # in bins
