@@ -19,7 +19,7 @@ from tests.conftest import SR, make_noise, make_tones
 
 CONTENT, STYLE = make_tones(0.7), make_noise(0.6)
 OTHER = {  # a value of each parameter that does not change the networks
-    **{"strength": 0.5, "style_norm": "target"},
+    **{"strength": 0.5, "style_norm": "target", "mix": 0.5},
     **{"iterations": 1, "tolerance": 0.5, "inversion": "griffinlim", "inversion_iterations": 3},
 }
 
