@@ -153,7 +153,7 @@ def test_the_journal_starts_with_run_and_plan(gtzan_folder: Path) -> None:
     assert state.run["version"] == audiostyle.__version__
     assert state.run["parameters"] == json.loads(json.dumps(config.to_dict()))
     asked = BatchRequest(**state.run["request"])
-    asked.out_dir = Path(asked.out_dir)
+    asked.out_dir, asked.only = Path(asked.out_dir), tuple(asked.only)
     assert asked == BatchRequest(*SIDES, Path("out"), limit=4, threads=2)
     lines = [line["event"] for line in journal_lines(Path("out"))]
     assert lines[:3] == ["journal", "run", "plan"]

@@ -280,6 +280,7 @@ def test_the_record_is_complete(smoke: Smoke) -> None:
         hop_length=256,
         n_mels=64,
         bands=4,
+        init="content",
         iterations=3,
         inversion_iterations=2,
         style_layers=(("block1_conv1", 1.0), ("block2_conv1", 1.0)),
