@@ -61,7 +61,7 @@ def test_segments_cover_the_content_once_and_in_order(
     np.testing.assert_allclose(S_content, S[:, pad:-pad], atol=1e-4)
     assert [s.last for s in segments] == [False] * (len(segments) - 1) + [True]
     assert len(segments) == len(run.windows)
-    assert (len(segments) == 1) == (n_frames + 2 * pad <= SIZE)
+    assert (len(segments) == 1) == (n_frames <= SIZE)
 
 
 @pytest.mark.parametrize("sr", [SR, 44_100])
@@ -207,6 +207,8 @@ def test_an_interruption_leaves_later_windows_at_their_start(small_windows: SetW
     S = np.concatenate([segment.S for segment in segments], axis=1)
     power = np.concatenate([segment.content_power for segment in segments], axis=1)
     change = (S - spectrogram.mel_db(power, CONFIG)).mean(axis=0)
+    pad = record(y).pad_frames
+    change = change[pad:-pad]
     second, third = run.windows[1:3]
     np.testing.assert_allclose(change[: third.fade_start], -20, atol=1e-3)
     np.testing.assert_allclose(change[third.fade_stop :], 0, atol=1e-3)

@@ -69,19 +69,22 @@ class WindowedOptimization:
         self._callback = callback
         self._lap = lap
         self._config = optimizer.config
-        self._n_frames = content.n_frames + 2 * content.pad_frames
-        self.windows = plan_windows(self._n_frames)
+        self.windows = plan_windows(content.n_frames)
         self._segments = segment_bounds(self.windows)
-        n = content.n_resampled + 2 * content.pad
-        self._initializer = Initializer(style.levels, style.y, n, self._config)
+        self._initializer = Initializer(style.levels, style.y, content.n_resampled, self._config)
         self.histories: list[list[Iteration]] = []
         self.stopped = "plateau"
         self.restarts = 0
 
     def run(self, result: AudioBuffer, preview: SpectrogramPreview) -> None:
-        """Append the optimised spectrogram to `result`, and that of the content to `preview`."""
+        """Append the optimised spectrogram to `result`, and that of the content to `preview`.
+
+        `result` also gets the frames of the padding. They are not optimised: a sound that fades
+        out would count as the style's, and the rest would have to make up for it.
+        """
         self._callback(Stage("features"))
-        reader = self._content.frame_reader(padded=True)
+        reader, pad = self._content.frame_reader(padded=True), self._content.pad_frames
+        padding = self._spectrogram(reader.stft(0, pad))
         size = BATCH_WINDOWS["GPU" if self._device.is_gpu else "CPU"]
         batches = [self.windows[i : i + size] for i in range(0, len(self.windows), size)]
         tail: Array | None = None  # of the window before, to be crossfaded with the next
@@ -94,37 +97,45 @@ class WindowedOptimization:
                 S = content.S if content.initial is None else next(optimized)
                 first, last = self._segments[self.windows.index(content.window)]
                 start = content.window.start
-                shown = self._inner(first, last)
-                preview.add(content.S[:, shown.start - start : shown.stop - start])
+                preview.add(content.S[:, first - start : last - start])
+                if start == 0:
+                    result.append(self._continue(padding, content.S[:, :1], S[:, :1]))
+                edges = content.S[:, -1:], S[:, -1:]
                 S, tail = self._crossfade(content.window, S, tail, last)
                 result.append(S)
+        n = self._content.n_frames + pad
+        result.append(self._continue(self._spectrogram(reader.stft(n, n + pad)), *edges))
 
     def segments(self, result: AudioBuffer) -> Iterator[SpectrogramSegment]:
         """Yield the optimised spectrogram with the STFT of the content, for the synthesis."""
         reader = self._content.frame_reader(padded=True)
         optimized = StreamReader(result.blocks(), self._config.n_mels)
-        for window, (first, last) in zip(self.windows, self._segments, strict=True):
-            D = reader.stft(window.start, window.stop)
-            frames = slice(first - window.start, last - window.start)
+        pad, n_frames = self._content.pad_frames, self._content.n_frames
+        for first, last in self._segments:
+            low = first + pad if first > 0 else 0
+            high = last + pad if last < n_frames else n_frames + 2 * pad
+            D = reader.stft(low, high)
             yield SpectrogramSegment(
-                S=optimized.read(first, last),
-                D=self._initializer.stft(D, window.start)[:, :, frames],
-                content_power=spectrogram.channel_power(D)[:, frames],
-                last=last == self.windows[-1].stop,
+                S=optimized.read(low, high),
+                D=self._initializer.stft(D, low - pad),
+                content_power=spectrogram.channel_power(D),
+                last=last == n_frames,
             )
 
-    def _inner(self, first: int, last: int) -> slice:
-        """Return the frames from `first` to `last` that belong to the clip, not to its padding."""
-        pad = self._content.pad_frames
-        inner = np.clip([first, last], pad, self._n_frames - pad)
-        return slice(int(inner[0]), int(inner[1]))
+    def _spectrogram(self, D: Array) -> Array:
+        return spectrogram.mel_db(spectrogram.channel_power(D), self._config)
+
+    def _continue(self, padding: Array, S_content: Array, S: Array) -> Array:
+        """Give the padding the change of the frame next to it."""
+        return np.asarray(np.maximum(padding + (S - S_content), -self._config.top_db))
 
     def _on_device(self) -> Any:
         return load_tensorflow().device(self._device.name)
 
     def _read(self, reader: FrameReader, window: Window) -> _ContentWindow:
-        y, D = reader.read(window.start, window.stop)
-        S = spectrogram.mel_db(spectrogram.channel_power(D), self._config)
+        pad = self._content.pad_frames
+        y, D = reader.read(window.start + pad, window.stop + pad)
+        S = self._spectrogram(D)
         if S.max() <= -self._config.top_db:
             return _ContentWindow(window, S, None)
         notes = self._optimizer.analyzer.notes
