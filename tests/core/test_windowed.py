@@ -165,7 +165,7 @@ def test_windows_side_by_side_equal_those_one_by_one(
     difference = np.abs(stacked.S_result - alone.S_result)
     assert difference.max() < most
     assert difference.mean() < mean
-    assert np.abs(alone.S_result - alone.S_content).mean() > 3  # dB: the optimisation changed a lot
+    assert np.abs(alone.S_result - alone.S_content).mean() > 1  # dB: the optimisation changed a lot
 
 
 @pytest.mark.parametrize(("stacked", "sizes"), [(1, [1, 1, 1, 1]), (3, [3, 1]), (4, [4])])
