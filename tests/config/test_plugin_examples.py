@@ -125,4 +125,3 @@ def test_the_loss_keeps_what_a_transfer_loses_without_it(few_terms: TransferConf
     assert lost["held"] < 0.5 * lost["without"]
     assert np.asarray(at_0.y).tobytes() == np.asarray(without.y).tobytes()
     assert [i.more for i in at_0.history] == [{}] * len(at_0.history)
-    assert held.history[-1].more["brightness"] < held.history[0].more["brightness"]

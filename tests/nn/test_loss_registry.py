@@ -97,7 +97,8 @@ def test_every_window_has_its_own_target(
 ) -> None:
     plugins.load_plugin(EXAMPLE)
     small_windows(64, 16)
-    result = run(with_losses(few_terms, "brightness=2"), 1.0)
+    noise = dataclasses.replace(few_terms, init="noise")  # at the content the loss would be 0
+    result = run(with_losses(noise, "brightness=2"), 1.0)
     assert result.n_windows > 1
     values = [iterate.more["brightness"] for iterate in result.history]
     assert values[-1] < values[0]
@@ -109,7 +110,8 @@ def test_at_strength_0_the_content_stays_the_minimum(few_terms: TransferConfig) 
     config = dataclasses.replace(few_terms, strength=0.0)
     result = run(with_losses(config, "brightness=2"), 0.5)
     assert result.history[-1].more["brightness"] == pytest.approx(0, abs=1e-5)
-    np.testing.assert_allclose(result.S_result, result.S_content, atol=1e-3)
+    inner = slice(2, -2)  # the frames that reach beyond the clip see its continuation, or none
+    np.testing.assert_allclose(result.S_result[:, inner], result.S_content[:, inner], atol=1e-3)
 
 
 # --- errors in plugin code ----------------------------------------------------------------------
