@@ -99,7 +99,7 @@ def verbose_option(help: str = "Show TensorFlow's messages and tracebacks.") -> 
 
 
 def _text_type(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
-    """Make the type of an option that a function reads; what it says of a bad text is the error."""
+    """Return an option type that parses text with a function; its `ValueError` is the message."""
 
     def convert(value: Any) -> Any:
         try:
