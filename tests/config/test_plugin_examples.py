@@ -125,3 +125,6 @@ def test_the_loss_keeps_what_a_transfer_loses_without_it(few_terms: TransferConf
     assert lost["held"] < 0.5 * lost["without"]
     assert np.asarray(at_0.y).tobytes() == np.asarray(without.y).tobytes()
     assert [i.more for i in at_0.history] == [{}] * len(at_0.history)
+    # At the content the loss is 0, so it falls only from another start.
+    history = run(with_losses(dataclasses.replace(few_terms, init="noise"), "brightness=2")).history
+    assert history[-1].more["brightness"] < history[0].more["brightness"]

@@ -152,7 +152,9 @@ def test_windows_side_by_side_equal_those_one_by_one(
 ) -> None:
     """Up to rounding, which L-BFGS magnifies where a maximum of the pooling is a tie."""
     small_windows(SIZE, OVERLAP)
-    config = replace(tiny_config, optimizer=optimizer, iterations=iterations, tolerance=0.0)
+    config = replace(
+        tiny_config, init="noise", optimizer=optimizer, iterations=iterations, tolerance=0.0
+    )
     y, other, style_transfer = (
         content_of(384),
         make_noise(2.0, seed=5),
@@ -165,7 +167,7 @@ def test_windows_side_by_side_equal_those_one_by_one(
     difference = np.abs(stacked.S_result - alone.S_result)
     assert difference.max() < most
     assert difference.mean() < mean
-    assert np.abs(alone.S_result - alone.S_content).mean() > 1  # dB: the optimisation changed a lot
+    assert np.abs(alone.S_result - alone.S_content).mean() > 3  # dB: the optimisation changed a lot
 
 
 @pytest.mark.parametrize(("stacked", "sizes"), [(1, [1, 1, 1, 1]), (3, [3, 1]), (4, [4])])
