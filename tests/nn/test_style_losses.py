@@ -153,6 +153,7 @@ def test_band_means_and_covariance_are_numpys() -> None:
     np.testing.assert_allclose(mean[0, 0], flat.mean(axis=0), atol=1e-5)
     expected = np.cov(flat.T, bias=True)
     load = style_losses.DIAGONAL_LOAD * np.trace(expected) / 4
+    load += style_losses.ROUNDING_LOAD * np.square(flat).mean(axis=0).sum()
     np.testing.assert_allclose(
         style_losses.covariance(gram, mean)[0, 0], expected + load * np.eye(4), atol=1e-4
     )
@@ -252,7 +253,28 @@ def naive_root(S: tf.Tensor) -> tf.Tensor:
 def naive_covariance(gram: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     centred = gram - mean[..., :, None] * mean[..., None, :]
     load = style_losses.DIAGONAL_LOAD * tf.linalg.trace(centred) / gram.shape[-1]
+    load += style_losses.ROUNDING_LOAD * tf.linalg.trace(gram)
     return centred + load[..., None, None] * tf.eye(gram.shape[-1], dtype=gram.dtype)
+
+
+@pytest.mark.parametrize("varying", [0.0, 1e-4, 1e-2])
+def test_activations_that_hardly_vary_have_a_distance(varying: float) -> None:
+    """Their covariance is a difference of nearly equal numbers, and has no root by itself."""
+    rng = np.random.default_rng(0)
+    constant = rng.normal(0, 1, 240) + varying * rng.normal(0, 1, (1, 1, 90, 240))
+    style = rng.normal(0, 1, (1, 1, 90, 240))
+    statistics = [
+        tf.constant(s)
+        for A in (constant, style)
+        for s in style_losses.band_statistics(A.astype(np.float32))
+    ]
+    distance = by_wasserstein(*statistics)
+    assert all(np.isfinite(part).all() for part in distance)
+    # The mean of the style is not exactly 0, nor are all its axes compared one by one.
+    shift = np.square(constant.mean(axis=2) - style.mean(axis=2)).sum()
+    assert float(distance.value[0]) * np.square(style).mean(axis=2).sum() == pytest.approx(
+        shift + style.var(axis=2).sum(), rel=0.1
+    )
 
 
 def naive_gram(G: tf.Tensor, m: tf.Tensor, H: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
@@ -381,11 +403,12 @@ def test_covariance_is_numpys_in_every_band() -> None:
     for item in range(2):
         for band, rows in enumerate((slice(0, 4), slice(2, 6))):
             expected = np.cov(A[item, rows].reshape(-1, 4).T, bias=True)
-            loaded = expected + 1e-4 * np.trace(expected) / 4 * np.eye(4)
+            energy = np.square(A[item, rows]).mean(axis=(0, 1)).sum()
+            expected_load = 1e-4 * np.trace(expected) / 4 + 4e-6 * energy
+            loaded = expected + expected_load * np.eye(4)
             np.testing.assert_allclose(found[item, band], loaded, rtol=1e-3, atol=1e-5)
-            # A ten-thousandth of the mean variance, to a hundredth of itself.
             load = np.diag(found[item, band] - expected)
-            np.testing.assert_allclose(load, 1e-4 * np.trace(expected) / 4, rtol=0.1)
+            np.testing.assert_allclose(load, expected_load, rtol=0.1)
 
 
 @pytest.mark.parametrize(("n_channels", "n_axes"), [(4, 4), (32, 32), (33, 32), (160, 40)])
@@ -424,14 +447,17 @@ def naive_wide(S: tf.Tensor, T: tf.Tensor, shift: tf.Tensor, n_axes: int) -> tf.
     return bures + (tf.sqrt(outside) - tf.sqrt(rest)) ** 2 + tf.reduce_sum(shift**2, axis=-1)
 
 
-@pytest.mark.parametrize("load", [style_losses.DIAGONAL_LOAD, 0.5])
+@pytest.mark.parametrize(
+    ("load", "rounding"), [(style_losses.DIAGONAL_LOAD, style_losses.ROUNDING_LOAD), (0.5, 0.1)]
+)
 @pytest.mark.parametrize(("n_channels", "bands"), [(4, 2), (5, 2), (4, 5)])
 def test_the_gradients_of_a_wide_layer_are_those_of_autodiff(
-    n_channels: int, bands: int, load: float, monkeypatch: pytest.MonkeyPatch
+    n_channels: int, bands: int, load: float, rounding: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the usual load of the diagonal, and one so large that its own gradient shows."""
+    """With the usual loads of the diagonal, and loads so large that their own gradient shows."""
     monkeypatch.setattr(style_losses, "ALL_AXES", 3)
     monkeypatch.setattr(style_losses, "DIAGONAL_LOAD", load)
+    monkeypatch.setattr(style_losses, "ROUNDING_LOAD", rounding)
     shape = (2, 5, 60, n_channels)
     statistics = [*mixed(0, shape, bands), *mixed(1, shape, bands)]
     distance = by_wasserstein(*statistics)

@@ -42,6 +42,7 @@ from audiostyle.arrays import Array, Tensor
 from audiostyle.nn.matrix_sqrt import sqrt_psd
 
 DIAGONAL_LOAD = 1e-4  # of the mean variance: keeps covariances of few positions invertible
+ROUNDING_LOAD = 4e-6  # of the trace of the Gram matrix: more than float32 rounds off
 MIN_VARIANCE = 1e-6  # the root has no derivative at 0
 ALL_AXES = 32  # axes of a covariance that are compared; a quarter of all where that is more
 _BLAS_LIMIT = threading.Lock()
@@ -164,9 +165,13 @@ def _share_of(energy: Tensor) -> Tensor:
 
 
 def covariance(gram: Tensor, mean: Tensor) -> Tensor:
-    """Covariance of each band, with `DIAGONAL_LOAD` of its mean variance on the diagonal."""
+    """Covariance of each band, with `DIAGONAL_LOAD` and `ROUNDING_LOAD` on the diagonal.
+
+    Where activations hardly vary, the difference is rounding errors, and has no root without them.
+    """
     centred = gram - mean[..., :, None] * mean[..., None, :]
     load = DIAGONAL_LOAD * tf.reduce_mean(tf.linalg.diag_part(centred), axis=-1)
+    load += ROUNDING_LOAD * tf.linalg.trace(gram)
     return centred + load[..., None, None] * tf.eye(gram.shape[-1])
 
 
@@ -241,10 +246,10 @@ def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> StyleDista
     by_covariance = share[..., None, None] * (
         outer[..., None, None] * eye + tf.matmul(tf.matmul(U, inner), U, transpose_b=True)
     )
-    load = DIAGONAL_LOAD / n_channels * tf.linalg.trace(by_covariance)
-    by_gram = by_covariance + load[..., None, None] * eye
-    by_mean = 2.0 * (share[..., None] * shift - tf.linalg.matvec(by_gram, mean))
-    return StyleDistance(value, by_gram, by_mean)
+    trace = tf.linalg.trace(by_covariance)[..., None, None]
+    by_centred = by_covariance + DIAGONAL_LOAD / n_channels * trace * eye
+    by_mean = 2.0 * (share[..., None] * shift - tf.linalg.matvec(by_centred, mean))
+    return StyleDistance(value, by_centred + ROUNDING_LOAD * trace * eye, by_mean)
 
 
 def moments_loss(
