@@ -40,7 +40,6 @@ from bench.speed.processes import ProcessFailed, run_transfer, run_worker
 PAIR_SR, LONG_SR = 22_050, 44_100
 STYLE_SECONDS = 30.0  # length of the style of a long content
 SECTIONS = ("command", "limit", "batch", "precision", "threads", "jit", "growth")
-SAME_STEP = {"best": "balanced"}  # presets that differ only in the number of steps
 
 Row = dict[str, Any]
 
@@ -63,7 +62,6 @@ class Benchmark:
         about = {name: value for name, value in vars(plan).items() if name != "output"}
         self.record: dict[str, Any] = {"machine": describe_machine(), "plan": about}
         # Presets whose steps differ.
-        self._distinct = [p for p in plan.presets if SAME_STEP.get(p) not in plan.presets]
 
     def run(self) -> None:
         """Measure all sections of the plan."""
@@ -127,11 +125,11 @@ class Benchmark:
         ]
 
     def _limit(self) -> list[Row]:
-        return [self._steps({"preset": p}, "limit") for p in self._distinct]
+        return [self._steps({"preset": p}, "limit") for p in self._plan.presets]
 
     def _batch(self) -> list[Row]:
         return [
-            self._steps({"preset": p, "stack": n}) for p in self._distinct for n in self._plan.batch
+            self._steps({"preset": p, "stack": n}) for p in self._plan.presets for n in self._plan.batch
         ]
 
     def _precision(self) -> list[Row]:
@@ -139,11 +137,11 @@ class Benchmark:
         return [self._work("precision", {"preset": p}, seconds=seconds) for p in self._plan.presets]
 
     def _threads(self) -> list[Row]:
-        return [self._steps({"preset": p, "threads": n}) for p in self._distinct for n in (1, 0)]
+        return [self._steps({"preset": p, "threads": n}) for p in self._plan.presets for n in (1, 0)]
 
     def _jit(self) -> list[Row]:
         return [
-            self._steps({"preset": p, "jit": jit}) for p in self._distinct for jit in (False, True)
+            self._steps({"preset": p, "jit": jit}) for p in self._plan.presets for jit in (False, True)
         ]
 
     def _growth(self) -> list[Row]:

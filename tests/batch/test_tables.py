@@ -62,7 +62,7 @@ def test_failures_have_columns(tmp_path: Path) -> None:
 def test_the_summary_is_per_genres_and_setting(tmp_path: Path) -> None:
     scores = np.random.default_rng(2).uniform(size=(2, 12))
     rows = [
-        make_row(i + 100 * side, float(score), preset=("fast", "best")[side])
+        make_row(i + 100 * side, float(score), preset=("fast", "balanced")[side])
         for side in (0, 1)
         for i, score in enumerate(scores[side])
     ]
@@ -71,7 +71,7 @@ def test_the_summary_is_per_genres_and_setting(tmp_path: Path) -> None:
     keys = [(row["style_genre"], row["preset"], row["pairs"]) for row in table]
     assert keys == [
         ("blues", "fast", "1"),
-        ("classical", "best", "12"),
+        ("classical", "balanced", "12"),
         ("classical", "fast", "12"),
     ]
     index = np.random.default_rng(0).integers(12, size=(2000, 12))
@@ -82,8 +82,8 @@ def test_the_summary_is_per_genres_and_setting(tmp_path: Path) -> None:
 
 
 def test_settings_that_only_presets_change_are_left_out() -> None:
-    rows = [make_row(0, 0.5, preset="fast"), make_row(1, 0.5, preset="best")]
-    assert Settings(rows).values == {"preset": ["best", "fast"]}
+    rows = [make_row(0, 0.5, preset="fast"), make_row(1, 0.5, preset="balanced")]
+    assert Settings(rows).values == {"preset": ["balanced", "fast"]}
     assert Settings(rows[:1]).values == {}
 
 

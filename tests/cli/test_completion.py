@@ -69,4 +69,4 @@ def test_completion_imports_nothing_heavy() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True
     )
-    assert done.stdout.splitlines() == ["plain,balanced", "plain,best", "light"]
+    assert done.stdout.splitlines() == ["plain,balanced", "light"]

@@ -79,7 +79,7 @@ def test_a_network_has_its_own_default_layers_and_bands(network: str) -> None:
 
 
 def test_every_preset_is_valid_and_described() -> None:
-    assert set(PRESETS) == set(PRESET_HELP) == {"fast", "balanced", "best", "classic"}
+    assert set(PRESETS) == set(PRESET_HELP) == {"fast", "balanced", "classic"}
     made = {preset: TransferConfig.from_preset(preset) for preset in PRESETS}
     assert made["balanced"] == TransferConfig()
     assert len(set(made.values())) == len(PRESETS)

@@ -32,14 +32,14 @@ def test_only_what_differs_is_a_setting() -> None:
 
 
 def test_a_preset_stands_for_its_parameters() -> None:
-    pairs = make_pairs(make_run("fast"), make_run("best"), {})
-    assert differing_settings(pairs) == {"preset": ["fast", "best", ""]}
-    pairs = make_pairs(make_run("fast", iterations=7), make_run("best"))
+    pairs = make_pairs(make_run("fast"), make_run("classic"), {})
+    assert differing_settings(pairs) == {"preset": ["fast", "classic", ""]}
+    pairs = make_pairs(make_run("fast", iterations=7), make_run("classic"))
     settings = differing_settings(pairs)
-    assert settings == {"preset": ["fast", "best"], "iterations": ["7", "40"]}
+    assert settings == {"preset": ["fast", "classic"], "iterations": ["7", "100"]}
     assert describe_settings(settings, 2) == [
         "preset=fast, iterations=7",
-        "preset=best, iterations=40",
+        "preset=classic, iterations=100",
     ]
 
 
@@ -55,7 +55,7 @@ def test_parameters_of_another_version_are_settings_too() -> None:
     [
         ("balanced", {}),
         ("fast", {"strength": 0.1 + 0.2, "seed": 7, "top_db": 60.0}),
-        ("best", {"style_layers": {"block1_conv1": 1.0, "block2_conv1": 0.5}, "init": "noise"}),
+        ("classic", {"style_layers": {"block1_conv1": 1.0, "block2_conv1": 0.5}, "init": "noise"}),
         ("classic", {"bands": 4, "tolerance": 1e-5}),
     ],
 )

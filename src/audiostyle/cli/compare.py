@@ -14,8 +14,8 @@ from audiostyle.errors import ConfigError
 @command(
     "compare",
     "fast best",
-    "fast best --json",
-    "fast best --csv",
+    "fast balanced --json",
+    "fast balanced --csv",
     help="""Compare two batches by their scores, pair by pair.
 
     A and B are output folders of audiostyle batch --evaluate. The pairs that both have are

@@ -25,7 +25,7 @@ from audiostyle.utils.interrupts import Interrupt
 @command(
     "style",
     "genres/classical -o classical.style.npz",
-    "genres/jazz -o jazz.style.npz --preset best --force",
+    "genres/jazz -o jazz.style.npz --preset fast --force",
     usage="-o FILE [OPTIONS]",
     help="""Save the style of all clips of FOLDER in a small file.
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @command(
     "transfer",
     "song.wav piano.wav -o out.wav",
-    "song.mp3 genres/classical -o out.flac --preset best",
+    "song.mp3 genres/classical -o out.flac --preset fast",
     "song.wav a.wav b.wav --blend 2,1 -o out.wav --strength 0.7",
     "song.wav style.wav -o try.wav --preview 5 --plot try.png",
     "song.wav style.wav -o out.wav --report out.html --live",

@@ -291,7 +291,6 @@ class TransferConfig:
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"music_weight": 0.0, "iterations": 10},
     "balanced": {},
-    "best": {"iterations": 40},
     "classic": {
         "content_weight": 1.0,
         "style_norm": "target",
@@ -311,7 +310,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 PRESET_HELP: dict[str, str] = {
     "fast": "half the iterations, no second network",
     "balanced": "the default",
-    "best": "more iterations",
     "classic": "the algorithm of Gatys et al., without additions",
 }
 
