@@ -50,11 +50,15 @@ def load(name: str) -> Any:
     return json.loads((SOURCE / name).read_text(encoding="utf-8"))
 
 
-def about(command: str, machine: dict[str, Any], more: str = "") -> str:
-    """Name the command, the machine and the day of a measurement."""
+def place(machine: dict[str, Any]) -> str:
+    """Name the machine and the day of a measurement."""
     bfloat16 = " with bfloat16" if "avx512_bf16" in machine["flags"] else ""
-    where = f"{machine['cpu']}, {machine['cores_usable']} cores{bfloat16}"
-    text = f"Printed by `{command}`{more} ({where}; {machine['date'][:10]})."
+    return f"{machine['cpu']}, {machine['cores_usable']} cores{bfloat16}, {machine['date'][:10]}"
+
+
+def about(command: str, *machines: dict[str, Any]) -> str:
+    """Name the command, the machines and the days of a measurement."""
+    text = f"Printed by {command} ({'; '.join(sorted(set(map(place, machines))))})."
     return textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
@@ -79,7 +83,11 @@ def quality(
         for name in names
         for methods in (found["methods"][name],)
     ]
-    return markdown_table(["", *columns], rows) + "\n" + about(found["command"], found["machine"])
+    return (
+        markdown_table(["", *columns], rows)
+        + "\n"
+        + about(f"`{found['command']}`", found["machine"])
+    )
 
 
 def recordings() -> str:
@@ -90,13 +98,6 @@ def recordings() -> str:
     return quality("recordings", columns, ("mix", "eq_match", "balanced"), plain)
 
 
-def recordings_short() -> str:
-    """Make the table of recordings of the README."""
-    columns = {"score": "score", "style": "style", "content": "content", "copied": "copying"}
-    names = ("identity", "mix", "eq_match", "balanced")
-    return quality("recordings", columns, names, ("style", "content", "copying"))
-
-
 def known(kind: str) -> str:
     """Make the long table of pairs with known answers."""
     columns = {"LSD, dB": "lsd", "less by": "lsd less by"}
@@ -104,19 +105,6 @@ def known(kind: str) -> str:
     names = ("identity", "eq_match", "best_static_eq", "balanced:iterations=0", "balanced")
     names += ("inversion as by balanced", "second_take")
     return quality(kind, columns, names, ("lsd", "lsd_frames"))
-
-
-def known_short() -> str:
-    """Make the table of the README: how much nearer than the content outputs are to the answer."""
-    found = load("quality.json")
-    kinds = ("synthetic", "sampled")
-    rows = [
-        [NAMES.get(name, f"`{name}`")]
-        + [f"{100 * found[k]['methods'][name]['lsd less by'][0]:.0f} %" for k in kinds]
-        for name in ("eq_match", "best_static_eq", "balanced")
-    ]
-    table = markdown_table(["nearer to the known answer by", *kinds], rows)
-    return table + "\n" + about(found["sampled"]["command"], found["sampled"]["machine"])
 
 
 # --- speed -------------------------------------------------------------------------------------
@@ -142,7 +130,7 @@ def speed_about(section: str) -> str:
     if section == "command":
         command += f" --seconds {' '.join(f'{s:g}' for s in plan['seconds'])}"
         command += f" --repeats {plan['repeats']}"
-    return about(command, record["machine"])
+    return about(f"`{command}`", record["machine"])
 
 
 def speed(section: str) -> str:
@@ -153,6 +141,23 @@ def speed(section: str) -> str:
     return text.partition("\n\n")[2] + "\n" + speed_about(section)
 
 
+def quality_short() -> str:
+    """Make the table of the README: scores of recordings, and distances to known answers."""
+    found = load("quality.json")
+    rows = []
+    for name in ("mix", "eq_match", "best_static_eq", "balanced"):
+        row = [NAMES.get(name, f"`{name}`")]
+        for measure in ("score", "style", "content", "copying"):
+            values = found["recordings"]["methods"].get(name, {}).get(measure)
+            row.append(f"{values[0]:.2f}" if values else "")
+        for kind in ("synthetic", "sampled"):
+            values = found[kind]["methods"].get(name, {}).get("lsd less by")
+            row.append(f"{100 * values[0]:.0f} %" if values else "")
+        rows.append(row)
+    nearer = ("nearer to the answer: synthetic", "sampled")
+    return markdown_table(["", "score", "style", "content", "copied", *nearer], rows)
+
+
 def speed_short() -> str:
     """Make the table of the README."""
     rows = []
@@ -161,11 +166,13 @@ def speed_short() -> str:
         if minutes not in (None, 6, 60) or (minutes is None and round(row["seconds"]) != 30):
             continue
         what = f"{minutes:g} min of 44.1 kHz stereo" if minutes else "30 s in the style of 30 s"
-        total = f"{row['total']:.0f} s" if row["total"] < 100 else f"{row['total'] / 60:.0f} min"
+        total = f"{row['total']:.3g} s" if row["total"] < 100 else f"{row['total'] / 60:.3g} min"
         ratio, peak = f"{row['real_time_factor']:.2f}", f"{row['peak'] / 1e9:.1f} GB"
         rows.append([f"{what}, `{row['preset']}`", total, ratio, peak])
-    table = markdown_table(["", "time", "time / length", "memory"], rows)
-    return table + "\n" + speed_about("command") + speed_about("growth")
+    text = markdown_table(["", "time", "time / length", "memory"], rows)
+    machines = [one["machine"] for one in load("quality.json").values()]
+    machines += [speed_record(name)["machine"] for name in ("command", "growth")]
+    return text + "\n" + about("`python -m bench.quality` and `python -m bench.speed`", *machines)
 
 
 # --- the bundled clips, and the installation ---------------------------------------------------
@@ -174,7 +181,7 @@ def speed_short() -> str:
 def evaluation() -> str:
     """Show the whole output of the command."""
     found = load("evaluate.json")
-    note = about(TRANSFER, found["machine"], ", then this command")
+    note = about(f"this command after `{TRANSFER}`", found["machine"])
     return f"```\n$ {EVALUATE}\n{found['output']}```\n\n{note}"
 
 
@@ -188,7 +195,7 @@ def evaluation_short() -> str:
     labels = ("style", "content", "copied", "score")
     columns = [line.split()[-5:] for line in kept]
     rows = [[label, *values] for label, values in zip(labels, columns, strict=True)]
-    return markdown_table(["", *lines[head].split()], rows) + "\n" + about(EVALUATE, found["machine"])
+    return markdown_table(["", *lines[head].split()], rows)
 
 
 def install() -> str:
@@ -207,10 +214,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "evaluation": evaluation,
     "evaluation_short": evaluation_short,
     "recordings": recordings,
-    "recordings_short": recordings_short,
     "synthetic": lambda: known("synthetic"),
     "sampled": lambda: known("sampled"),
-    "known_short": known_short,
+    "quality_short": quality_short,
     "speed_command": lambda: speed("command"),
     "speed_limit": lambda: speed("limit"),
     "speed_growth": lambda: speed("growth"),
