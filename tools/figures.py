@@ -50,15 +50,15 @@ def load(name: str) -> Any:
     return json.loads((SOURCE / name).read_text(encoding="utf-8"))
 
 
-def place(machine: dict[str, Any]) -> str:
-    """Name the machine and the day of a measurement."""
-    bfloat16 = " with bfloat16" if "avx512_bf16" in machine["flags"] else ""
-    return f"{machine['cpu']}, {machine['cores_usable']} cores{bfloat16}, {machine['date'][:10]}"
-
-
 def about(command: str, *machines: dict[str, Any]) -> str:
     """Name the command, the machines and the days of a measurement."""
-    text = f"Printed by {command} ({'; '.join(sorted(set(map(place, machines))))})."
+    days: dict[str, set[str]] = {}
+    for machine in machines:
+        bfloat16 = " with bfloat16" if "avx512_bf16" in machine["flags"] else ""
+        name = f"{machine['cpu']}, {machine['cores_usable']} cores{bfloat16}"
+        days.setdefault(name, set()).add(machine["date"][:10])
+    where = "; ".join(f"{name}; {', '.join(sorted(dates))}" for name, dates in days.items())
+    text = f"Printed by {command} ({where})."
     return textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
@@ -163,7 +163,7 @@ def speed_short() -> str:
     rows = []
     for row in speed_record("command")["command"] + speed_record("growth")["growth"]:
         minutes = row.get("minutes")
-        if minutes not in (None, 6, 60) or (minutes is None and round(row["seconds"]) != 30):
+        if minutes not in (None, 60) or (minutes is None and round(row["seconds"]) != 30):
             continue
         what = f"{minutes:g} min of 44.1 kHz stereo" if minutes else "30 s in the style of 30 s"
         total = f"{row['total']:.3g} s" if row["total"] < 100 else f"{row['total'] / 60:.3g} min"
