@@ -55,6 +55,7 @@ coverage: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python tools/cli_reference.py
 	$(BIN)/python tools/api_reference.py
+	$(BIN)/python tools/figures.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
