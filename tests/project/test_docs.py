@@ -155,6 +155,17 @@ def test_anchors_are_those_of_github(tmp_path: Path) -> None:
     assert anchors_of(page) == {"how---a-works-x", "a-b", "a-b-1"}
 
 
+def test_every_test_that_a_page_names_exists() -> None:
+    files = [path for path in (ROOT / "tests").rglob("test_*.py")]
+    known = {path.relative_to(ROOT).as_posix() for path in files}
+    names = set(re.findall(r"def (test_\w+)", "".join(path.read_text("utf-8") for path in files)))
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for file in re.findall(r"`((?:\w+/)*test_\w+\.py)`", text):
+            assert any(f"/{path}".endswith(f"/{file}") for path in known), f"{page.name}: {file}"
+        assert set(re.findall(r"`(test_\w+)`", text)) <= names, page.name
+
+
 def test_the_readme_is_short_and_its_first_screen_answers() -> None:
     """What is it, how does it sound, how is it installed and run; then the rest in order."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
