@@ -56,16 +56,24 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     help="""Apply the style of every STYLE to every CONTENT; run it again to resume.
 
     CONTENT and STYLE are each a folder with all its subfolders, a glob in quotes, @FILE (a list of
-    paths, one per line, relative to the list) or a file; STYLE may also be a style file. The layout
-    of GTZAN is supported: --content-genre jazz --style-genre classical. All inputs are checked
-    first, and a broken one affects only its own pairs. FOLDER/journal.jsonl records which pairs are
-    done: the next run processes only what is missing, has failed, or whose input changed; an output
-    that was made with other parameters is kept unless --force is given. FOLDER/results.csv and
-    FOLDER/results.jsonl hold one row per pair. Exit codes: 0 all done; 1 some pairs failed, or some
-    outputs were kept; 2 usage error; 3 no pair succeeded; 4 disk full, device missing, cluster
-    unusable, or folder in use (nothing is lost); 130 and 143 after a signal: the first signal stops
-    the current pair cleanly, the second at once.
+    paths, one per line, relative to the list) or a file; STYLE may also be a style file. A broken
+    input affects only its own pairs. The same command, run again, processes only what is missing,
+    has failed, or whose input changed.
     """,
+    details="""
+    The layout of GTZAN is supported: --content-genre jazz --style-genre classical. All inputs are
+    checked first. FOLDER/journal.jsonl records which pairs are done; an output that was made with
+    other parameters is kept unless --force is given. FOLDER/results.csv and FOLDER/results.jsonl
+    hold one row per pair.
+
+    Exit codes: 0 all done; 1 some pairs failed, or some outputs were kept; 2 usage error; 3 no pair
+    succeeded; 4 disk full, device missing, cluster unusable, or folder in use (nothing is lost);
+    130 and 143 after a signal: the first signal stops the current pair cleanly, the second at once.
+    """,
+    common=(
+        *("--output", "--by", "--limit", "--preset", "--strength", "--vary", "--evaluate"),
+        *("--dry-run", "--config", "--force", "--quiet", "--verbose"),
+    ),
 )
 @click.argument("content", type=INPUT)
 @click.argument("style", type=INPUT)
@@ -106,8 +114,9 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     ),
     option(
         "--vary",
-        "Process every pair with each of these values of a parameter below, or of preset; give the "
-        "option again for all combinations. Lists of weights are separated by ;.  [default: none]",
+        "Process every pair with each of these values of a parameter (an option with _ for -), or "
+        "of preset; give the option again for all combinations. Lists of weights are separated by "
+        ";.  [default: none]",
         "NAME=VALUE,...",
         multiple=True,
     ),

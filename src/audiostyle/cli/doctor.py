@@ -25,7 +25,7 @@ NOT_USABLE = 4  # as `audiostyle batch` exits if a device, disk space or a packa
     "doctor",
     "--no-self-test",
     "--json",
-    help="""Check whether audiostyle works on this machine, and why it uses no GPU.
+    help="""Check the installation, and which device is used and why.
 
     Checks Python and packages against the supported versions, threads, memory, folders, formats,
     figures, the digests of the weights, TensorFlow, its devices and its precision, and transfers
@@ -74,7 +74,7 @@ def render_results(results: list[CheckResult]) -> str:
     "bash",
     "zsh",
     "fish",
-    help="""Print the script that lets SHELL (bash, zsh or fish) complete commands and options.
+    help="""Print the script for completion with Tab in bash, zsh or fish.
 
     Redirect it to a file that the shell loads: for bash
     ~/.local/share/bash-completion/completions/audiostyle, for zsh _audiostyle in a folder of

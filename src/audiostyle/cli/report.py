@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     "takes -o takes.html",
     "fast.wav best.wav -o both.html --force",
     "out -o out.html --embed-limit 0",
-    usage="-o FILE.html [OPTIONS]",
-    help="""Write a page about PATH... to look at and to listen to: one file that opens in any
-    browser.
+    usage="-o FILE [OPTIONS]",
+    help="""Write a page to look at results and to listen to them in a browser.
 
     PATH is an output of audiostyle transfer or its record (OUTPUT.json), the folder of a batch, or
     a file with the output of audiostyle evaluate --json. One output gives a page with spectrograms,
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 @click.argument("path", nargs=-1, required=True, type=PATH)
 @option_group(
     "Output",
-    output_option("FILE.html", "Write the page to this file."),
+    output_option("FILE", "Write the page to this file, in HTML."),
     option(
         "--embed-limit",
         "Embed the audio if it takes at most this many megabytes; else link it, and it must stay "

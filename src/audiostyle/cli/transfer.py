@@ -48,14 +48,20 @@ if TYPE_CHECKING:
     usage="-o FILE [OPTIONS]",
     help="""Apply the style of STYLE... to CONTENT.
 
-    CONTENT is any file with sound that libsndfile or FFmpeg reads (WAV, FLAC, OGG, MP3, M4A, WebM
-    and others), at any sample rate, at least half a second long. Each STYLE is such a file, a
-    folder whose clips together are one style (a genre), or a style file (.style.npz) written by
-    audiostyle style. The output keeps the sample rate, channels, length and loudness of the
-    content. OUTPUT.json records inputs, parameters, versions, losses, the time and the command
-    line. With --config OUTPUT.json, that run is repeated: what is not given, CONTENT and STYLE
-    included, is as it was then.
+    CONTENT is an audio or video file. Each STYLE is such a file, a folder whose clips together are
+    one style (a genre), or a style file (.style.npz) written by audiostyle style. The output keeps
+    the sample rate, channels, length and loudness of the content.
     """,
+    details="""
+    Any file with sound that libsndfile or FFmpeg reads is accepted (WAV, FLAC, OGG, MP3, M4A, WebM
+    and others), at any sample rate, at least half a second long. OUTPUT.json records inputs,
+    parameters, versions, losses, the time and the command line. With --config OUTPUT.json, that run
+    is repeated: what is not given, CONTENT and STYLE included, is as it was then.
+    """,
+    common=(
+        *("--output", "--preset", "--strength", "--mix", "--preview", "--only"),
+        *("--report", "--config", "--force", "--quiet", "--verbose"),
+    ),
 )
 @click.argument("content", required=False, type=PATH)
 @click.argument("style", metavar="[STYLE...]", nargs=-1, type=PATH)
@@ -65,15 +71,15 @@ if TYPE_CHECKING:
     SUBTYPE,
     option(
         "--plot",
-        "Plot content, style, result and the loss curves.  [default: no plot]",
-        "FILE.png",
+        "Plot content, style, result and the loss curves to this PNG.  [default: no plot]",
+        "FILE",
         type=PATH,
     ),
     option(
         "--report",
-        "Write a page with players, spectrograms and losses, as audiostyle report does.  "
+        "Write an HTML page with players, spectrograms and losses, as audiostyle report does.  "
         "[default: no page]",
-        "FILE.html",
+        "FILE",
         type=PATH,
     ),
     option("-f --force", "Replace outputs that exist."),
@@ -92,7 +98,7 @@ if TYPE_CHECKING:
     option(
         "--blend",
         "Blend the styles with these weights, one per style.  [at least 0; default: equal]",
-        "W,W,...",
+        "N,N,...",
     ),
 )
 @parameter_options()
