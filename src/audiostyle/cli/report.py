@@ -19,6 +19,7 @@ from audiostyle.cli.options import (
 from audiostyle.cli.progress import Console, Progress
 from audiostyle.errors import Interrupted
 from audiostyle.utils.interrupts import Interrupt
+from audiostyle.utils.sizes import format_size
 
 if TYPE_CHECKING:
     from audiostyle.files.request import TransferRequest
@@ -117,4 +118,5 @@ def write_transfer_report(output: Path, page: Path, console: Console) -> int:
 
 def _echo_page(page: Path, n_pairs: int, console: Console) -> None:
     pairs = "1 pair" if n_pairs == 1 else f"{n_pairs} pairs"
-    console.echo(f"{page.resolve()} ({pairs}, {page.stat().st_size / 1e6:.1f} MB)")
+    size = format_size(page.stat().st_size)
+    console.echo(f"{page.resolve()} ({pairs}, {size}); open it in a browser to listen")

@@ -17,10 +17,11 @@ from audiostyle.cli.options import (
     take_config,
     verbose_option,
 )
-from audiostyle.cli.progress import Console
+from audiostyle.cli.progress import Console, format_duration
 from audiostyle.config.variants import UNANALYZED
 from audiostyle.events import Iteration, Stage
 from audiostyle.utils.interrupts import Interrupt
+from audiostyle.utils.sizes import format_size
 
 # What does not change a style file; a configuration file may name it all the same.
 UNUSED = (*UNANALYZED, "content_layers", "losses")
@@ -76,9 +77,11 @@ def style_command(
         console.echo(note)
     for line in summarize_skipped(metadata["skipped"], str(source)):
         console.echo(line)
+    n = len(metadata["clips"])
     console.echo(
-        f"{output.resolve()} ({len(metadata['clips'])} clips, {metadata['seconds']:.0f} s, "
-        f"{output.stat().st_size / 1e6:.1f} MB)"
+        f"{output.resolve()} ({n} clip{'s' * (n != 1)}, "
+        f"{format_duration(metadata['seconds'])}, "
+        f"{format_size(output.stat().st_size)}); use it as STYLE in transfer and batch"
     )
     if as_json:
         console.publish(to_json(metadata))

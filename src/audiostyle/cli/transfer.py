@@ -24,7 +24,7 @@ from audiostyle.cli.options import (
     take_config,
     verbose_option,
 )
-from audiostyle.cli.progress import Console, TransferProgress
+from audiostyle.cli.progress import Console, TransferProgress, format_duration, listen_hint
 from audiostyle.cli.report import check_transfer_report, write_transfer_report
 from audiostyle.config.record_file import EXCERPT, EarlierRun, input_digests, is_record, load_record
 from audiostyle.config.transfer_config import TransferConfig
@@ -141,7 +141,7 @@ def transfer_command(
     return run_transfer_command(
         request,
         config,
-        Console(quiet),
+        Console(quiet, options["verbose"]),
         as_json=as_json,
         report=report,
         live=live,
@@ -225,11 +225,13 @@ def run_transfer_command(
             console.echo(note)
         if request.verbose:
             console.echo(", ".join(f"{name} {s:.2f} s" for name, s in result.timings.items()))
+        n = len(result.history) - 1
         stopped = f", {result.stopped}" if result.stopped != "iterations" else ""
-        seconds = time.perf_counter() - began
+        took = format_duration(time.perf_counter() - began)
+        compare = listen_hint(request.output, str(request.output.with_suffix(".html")))
+        hint = "" if report else f"; play it, or compare it with content and style: {compare}"
         console.echo(
-            f"{request.output.resolve()} ({len(result.history) - 1} iterations{stopped}, "
-            f"{seconds:.1f} s)"
+            f"{request.output.resolve()} ({n} iteration{'s' * (n != 1)}{stopped}, {took}){hint}"
         )
         if page is not None:
             page.end(f"Done: {request.output.resolve()} ({result.stopped})")
