@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import audiostyle
+from audiostyle.cli.doctor import render_summary
 from audiostyle.doctor import checks
 from audiostyle.doctor.checks import CheckResult
 from audiostyle.errors import OutputError
@@ -98,6 +99,20 @@ def test_a_fault_gives_exit_code_4_and_is_named_on_the_last_line(
         capsys.readouterr().out.splitlines()[-1]
         == "audiostyle can be used; the self-test was skipped"
     )
+
+
+def test_the_summary_fits_on_one_screen_and_names_what_is_not_ok() -> None:
+    names = [f"package-{i}" for i in range(20)]
+    results = [CheckResult("packages", name, "ok", "1.2.3 (<2)") for name in names]
+    results += [CheckResult("packages", "extra", "absent", "x " * 60, "install it")]
+    results += [CheckResult("system", f"check {i}", "ok", "fine") for i in range(7)]
+    results += [CheckResult("formats", "MP3", "note", "off in level", "convert")]
+    lines = render_summary(results).splitlines()
+    assert len(lines) <= 30 and max(map(len, lines)) <= 80
+    flat = " ".join(" ".join(lines).split())
+    assert all(f"{name} 1.2.3" in flat for name in names)
+    assert "absent extra: x x" in flat and "-> install it" in flat
+    assert "note MP3: off in level -> convert" in flat
 
 
 def test_notes_and_absent_extras_are_not_faults(fake_results: Callable[..., None]) -> None:
