@@ -24,6 +24,7 @@ MAX_THREADS = 1024
 AMPERE = (8, 0)  # compute capability of the first GPUs that multiply in bfloat16
 CPU_INFO = Path("/proc/cpuinfo")
 DRIVER = "libcuda.so.1"
+NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
 
 @dataclass(frozen=True)
@@ -247,6 +248,15 @@ def _explain_by_driver(tf: Any) -> str:
         f"TensorFlow cannot use the {len(capabilities)} GPU(s) that the driver sees: the "
         "libraries of CUDA are missing or too old (pip install 'audiostyle[cuda]')"
     )
+
+
+def driver_sees_gpu() -> bool:
+    """Tell whether this machine seems to have an NVIDIA GPU: its driver sees one, or is broken."""
+    try:
+        error, capabilities = query_driver()
+    except OSError:
+        return False
+    return bool(capabilities) or error not in (0, NO_DEVICE)
 
 
 def query_driver() -> tuple[int, list[tuple[int, int]]]:
