@@ -60,19 +60,19 @@ PAIRS = (
         "jazz",
         "orchestra",
         "Jazz in the style of an orchestra",
-        "The notes and the beat of the band remain; their overtones become those of bowed strings.",
+        "The notes and the beat stay. The overtones of strings fill the range from 1 to 5 kHz.",
     ),
     Pair(
         "song",
         "orchestra",
         "A song in the style of an orchestra",
-        "The melody remains; words become hard to understand, since they are timbre.",
+        "The notes of guitar and voice stay. Above 5 kHz the result is as soft as the orchestra.",
     ),
     Pair(
         "orchestra",
         "jazz",
         "An orchestra in the style of jazz",
-        "The opposite direction of the first pair: the bows give way to attacks that decay.",
+        "The first pair the other way round: the overtones of the strings become weak.",
     ),
 )
 
