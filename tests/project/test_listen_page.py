@@ -15,6 +15,7 @@ from scipy.signal import correlate
 
 from audiostyle.utils.atomic_files import file_digest
 from tests.project.test_docs import check
+from tests.project.test_examples import load
 from tests.support.browser import MonitoredPage, open_browser
 from tests.support.pages import Page, decode
 
@@ -71,6 +72,24 @@ def test_each_player_has_the_sounds_that_it_names(page: Page) -> None:
         assert rate == sr
         norm = np.linalg.norm(ours) * np.linalg.norm(theirs)
         assert correlate(ours, theirs).max() / norm > 0.97, name
+
+
+@pytest.mark.slow
+def test_the_page_is_what_its_tool_makes(
+    page: Page, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the scores of the committed page: evaluations take longer, and differ by machine."""
+    tool = load(ROOT / "tools" / "listen_page.py")
+    row = r'<dt>(.+?)</dt><dd>(.+?)</dd><dd class="note">(.+?)</dd>'
+    facts = re.findall(row, page.raw)
+    assert len(facts) == 12
+    scores = (facts[i : i + 4] for i in range(0, 12, 4))
+    monkeypatch.setattr(tool, "evaluate", lambda record: next(scores))
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "page.html").write_bytes(tool.make_page())
+    made = Page(tmp_path / "page.html")
+    assert made.text.split() == page.text.split()
+    assert made.scripts == page.scripts and made.styles == page.styles
 
 
 def test_commands_of_page_and_demo_parse_and_name_files_that_exist(page: Page) -> None:
