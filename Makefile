@@ -61,6 +61,7 @@ coverage: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python tools/cli_reference.py
 	$(BIN)/python tools/api_reference.py
+	$(BIN)/python tools/figures.py
 
 listen: $(VENV)/.installed-dev
 	$(BIN)/python tools/listen_page.py

@@ -32,7 +32,7 @@ RELATED = {
 }
 
 INTRODUCTION = """\
-The public API of `import audiostyle`. Examples are in the [README](../README.md#from-python) and in
+The public API of `import audiostyle`. Examples are in the [README](../README.md#python) and in
 [`examples/`](../examples). TensorFlow and librosa are imported on first use. Audio arrays are float
 with full scale 1, of shape (n,) or (channels, n). The package is typed (`py.typed`). The parameters
 of a transfer are the fields of `TransferConfig`; [cli.md](cli.md#audiostyle-transfer) lists them

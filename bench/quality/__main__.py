@@ -10,7 +10,8 @@ outputs as this command writes them::
     python -m bench.quality balanced --recordings genres --strengths
 
 Writes one row per pair and method to ``synthetic.csv``, ``sampled.csv`` and ``recordings.csv``,
-means over pairs with 95 % intervals to ``quality.md``, and every output to ``outputs``.
+means over pairs with 95 % intervals to ``quality.md`` and ``quality.json``, and every output to
+``outputs``.
 
 Sampled pairs need FluidSynth and a soundfont, and the 2f model the package seabass-2f; without
 them, their figures are left out, and a line says so. A folder of recordings must hold one folder
@@ -34,10 +35,10 @@ from bench.common import MAX_SECONDS, integer, make_parser, number
 from bench.quality import known_answers, recordings, sampled
 from bench.quality.known_answers import EQ_MATCH, HALVES, IDENTITY, TRIVIAL
 from bench.quality.runs import STRENGTHS, Method, Row, limit_pairs, read_methods, run_pairs
+from bench.quality.summary import KINDS, write_summary
 from bench.quality.tables import best_baseline, mean_table, strength_table
 from bench.quality.target_metrics import has_2f
 
-KINDS = ("synthetic", "sampled", "recordings")
 METHODS = ["balanced", "balanced:iterations=0", "classic"]
 SCORES = ("score", "style", "content", "copying")
 RECORDING_MEASURES = (*SCORES, "style_network", "content_notes", "seconds")
@@ -131,8 +132,16 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def format_command(arguments: Sequence[str], options: argparse.Namespace) -> str:
+    """Return the command line without the paths of this machine."""
+    names = {str(options.recordings): "FOLDER", str(options.pairs): "FILE"}
+    words = [names.get(word, word) for word in arguments if word != str(options.output)]
+    return " ".join(["python -m bench.quality", *(w for w in words if w not in ("-o", "--output"))])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parse_arguments(arguments)
     sections = []
     try:
@@ -152,6 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     text = "\n".join(sections)
     (options.output / "quality.md").write_text(text, encoding="utf-8")
+    command = format_command(arguments, options)
+    write_summary(options.output, options.output / "quality.json", command, options.only)
     print(text, end="")
     return 0
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bench.quality import (
     recordings,
     runs,
     sampled,
+    summary,
     synthesizer,
     synthetic,
     tables,
@@ -517,6 +519,31 @@ def test_the_command_writes_the_tables_of_known_answers(
     assert "## Synthetic pairs, tuning" in text
     assert "## Sampled pairs, tuning\n\nno sampled pairs: " in text
     assert not (tmp_path / "out" / "sampled.csv").exists()
+    found = json.loads((tmp_path / "out" / "quality.json").read_text())
+    assert list(found) == ["synthetic"]
+    assert found["synthetic"]["command"] == f"python -m bench.quality {method} --limit 1"
+    assert found["synthetic"]["methods"][method]["lsd_frames"][0] == distances[method]
+
+
+def test_the_summary_has_the_means_of_the_pairs_and_the_pairs_won(tmp_path: Path) -> None:
+    lines = ["pair,content,style,method,strength,lsd_frames,2f"]
+    for pair, (content, equalized, low, full) in {
+        "a": (10, 9, 9, 8),
+        "b": (30, 15, 16, 16),
+    }.items():
+        lines += [f"{pair},c,s,identity,,{content},", f"{pair},c,s,eq_match,,{equalized},"]
+        lines += [f"{pair},c,s,own,1,{full},50", f"{pair},c,s,own,0.5,{low},40"]
+    (tmp_path / "sampled.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "all.json").write_text('{"recordings": {}}')
+    assert summary.main([str(tmp_path), "-o", str(tmp_path / "all.json")]) == 0
+    found = json.loads((tmp_path / "all.json").read_text())
+    assert list(found) == ["recordings", "sampled"]  # what another run measured stays
+    own = found["sampled"]["methods"]["own"]
+    assert own["lsd_frames"] == [12.0, 8.0, 16.0]  # the highest strength; the interval of two pairs
+    assert own["lsd_frames less by"][0] == 0.4  # 24 of 40
+    assert own["lsd_frames won"] == 1
+    assert own["2f"][0] == 50
+    assert "2f" not in found["sampled"]["methods"]["identity"]
 
 
 @pytest.mark.parametrize(
