@@ -14,9 +14,10 @@ Needs the extra ``evaluate``.
 from __future__ import annotations
 
 import csv
+import io
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,13 @@ def experiments(iterations: int) -> Iterator[tuple[str, dict[str, list[Any]], di
     yield "style layers", {"style_layers": layers}, {"init": "noise", **fixed}
 
 
-def label(parameters: dict[str, Any]) -> str:
-    """Name a take by what varies."""
+def label(parameters: Mapping[str, Any]) -> str:
+    """Name a take by the parameter that varies."""
     ((name, value),) = parameters.items()
     if name == "content_weight":
         return f"α/β = {value:g}"
     if name == "style_layers":
-        names = str(value).split(",")
+        names = list(value)
         return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
     return f"the {value}"
 
@@ -142,8 +143,6 @@ def _draw_scores(ax: Any, trials: Sequence[Trial]) -> None:
 
 def write_png(figure: Any, path: Path) -> None:
     """Write a figure with few colours."""
-    import io
-
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -192,7 +191,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for trial in run(content, style, options.iterations, options.output):
         trials.append(trial)
         seconds = time.perf_counter() - began
-        print(f"{seconds:4.0f} s  {trial.row}, {trial.label}: {trial.measures['score']:.2f}", flush=True)
+        print(
+            f"{seconds:4.0f} s  {trial.row}, {trial.label}: {trial.measures['score']:.2f}",
+            flush=True,
+        )
     write_png(draw(trials), options.output.with_suffix(".png"))
     print(write_tables(trials, options.output, time.perf_counter() - began), end="")
     return 0
