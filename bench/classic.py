@@ -17,7 +17,7 @@ import csv
 import io
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,15 @@ from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.core.plots import COLOR_MAP, shared_range
 from audiostyle.core.sweep import Take
 from audiostyle.utils.lazy_imports import load_librosa, load_matplotlib
-from bench.common import MAX_SECONDS, describe_machine, integer, make_parser, markdown_table, number
+from bench.common import (
+    MAX_SECONDS,
+    describe_machine,
+    format_number,
+    integer,
+    make_parser,
+    markdown_table,
+    number,
+)
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SR = 22_050
@@ -70,20 +78,20 @@ def experiments(iterations: int) -> Iterator[tuple[str, dict[str, list[Any]], di
     fixed = {"iterations": iterations}
     yield "inversion alone", {"init": ["content", "style"]}, {"iterations": 0}
     for init in ("noise", "content"):
-        yield f"start: {init}", {"content_weight": list(RATIOS)}, {"init": init, **fixed}
+        yield f"from {init}", {"content_weight": list(RATIOS)}, {"init": init, **fixed}
     layers = [",".join(LAYERS[:n]) for n in range(1, len(LAYERS))]
     yield "style layers", {"style_layers": layers}, {"init": "noise", **fixed}
 
 
-def label(parameters: Mapping[str, Any]) -> str:
-    """Name a take by the parameter that varies."""
-    ((name, value),) = parameters.items()
-    if name == "content_weight":
-        return f"α/β = {value:g}"
-    if name == "style_layers":
-        names = list(value)
-        return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-    return f"the {value}"
+def label(take: Take) -> str:
+    """Name a take by what varies in its experiment."""
+    config = take.result.config
+    if config.iterations == 0:
+        return f"the {config.init}, inverted"
+    if "content_weight" in take.parameters:
+        return f"from {config.init}, alpha/beta = {config.content_weight:g}"
+    names = [name for name, _ in config.style_layers]
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
 
 
 def run(content: Array, style: Array, iterations: int, folder: Path) -> Iterator[Trial]:
@@ -94,14 +102,14 @@ def run(content: Array, style: Array, iterations: int, folder: Path) -> Iterator
     for row, vary, fixed in experiments(iterations):
         config = TransferConfig.from_preset("classic", **fixed)
         for i, take in enumerate(audiostyle.sweep(content, style, SR, vary, config)):
-            name = f"{row.replace(': ', '-').replace(' ', '-')}-{i + 1}.wav"
+            name = f"{row.replace(' ', '-')}-{i + 1}.wav"
             take.result.save(folder / name, force=True)
             assert take.result.y is not None
-            yield Trial(row, label(take.parameters), take, evaluator.evaluate(take.result.y))
+            yield Trial(row, label(take), take, evaluator.evaluate(take.result.y))
 
 
 def draw(trials: Sequence[Trial]) -> Any:
-    """Draw a row of spectrograms per experiment; in the first column the controls and all scores."""
+    """Draw the controls and all scores in the first column, then a row per experiment."""
     figure = load_matplotlib().figure.Figure(figsize=(10, 6.6), dpi=80, layout="constrained")
     controls, *rows = (
         [trial for trial in trials if trial.row == row]
@@ -115,17 +123,16 @@ def draw(trials: Sequence[Trial]) -> Any:
         _draw_take(ax, trial, scale)
     for line, places in zip(rows, axes[:, 1:], strict=True):
         for trial, ax in zip(line, places, strict=False):
-            _draw_take(ax, trial, scale, f"{trial.row}, " if trial.label.startswith("α") else "")
+            _draw_take(ax, trial, scale)
     _draw_scores(axes[-1, 0], trials)
     return figure
 
 
-def _draw_take(ax: Any, trial: Trial, scale: tuple[float, float], row: str = "") -> None:
+def _draw_take(ax: Any, trial: Trial, scale: tuple[float, float]) -> None:
     S, (low, high) = trial.take.result.S_result, scale
     ax.imshow(S, origin="lower", aspect="auto", cmap=COLOR_MAP, vmin=low, vmax=high)
-    style, content, score = (trial.measures[name] for name in MEASURES)
-    title = f"{row}{trial.label}\nstyle {style:.2f}  content {content:.2f}  score {score:.2f}"
-    ax.set_title(title, fontsize=7)
+    values = (f"{name} {format_number(trial.measures[name], 2)}" for name in MEASURES)
+    ax.set_title(f"{trial.label}\n{'  '.join(values)}", fontsize=7)
 
 
 def _draw_scores(ax: Any, trials: Sequence[Trial]) -> None:
@@ -158,12 +165,10 @@ def write_tables(trials: Sequence[Trial], output: Path, seconds: float) -> str:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    shown = list(rows[0])[:8]
+    shown = list(rows[0])[1:8]
+    digits = dict.fromkeys(MEASURES, 2) | {"L_content": 4, "L_style": 4}
     lines = [
-        [
-            f"{value:.{2 if name in MEASURES else 4}f}" if isinstance(value, float) else value
-            for name, value in ((name, row[name]) for name in shown)
-        ]
+        [format_number(row[name], digits[name]) if name in digits else row[name] for name in shown]
         for row in rows
     ]
     machine = describe_machine()
@@ -192,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trials.append(trial)
         seconds = time.perf_counter() - began
         print(
-            f"{seconds:4.0f} s  {trial.row}, {trial.label}: {trial.measures['score']:.2f}",
+            f"{seconds:4.0f} s  {trial.label}: {trial.measures['score']:.2f}",
             flush=True,
         )
     write_png(draw(trials), options.output.with_suffix(".png"))
