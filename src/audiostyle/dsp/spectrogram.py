@@ -85,8 +85,6 @@ def stft(y: Array, n_fft: int, hop_length: int, *, center: bool = True) -> Array
     -------
     np.ndarray [shape=(..., n_fft // 2 + 1, t), complex64]
     """
-    from scipy.fft import rfft
-
     y = np.asarray(y, np.float32)
     if center:
         y = np.pad(y, [*[(0, 0)] * (y.ndim - 1), (n_fft // 2, n_fft // 2)])
@@ -97,7 +95,7 @@ def stft(y: Array, n_fft: int, hop_length: int, *, center: bool = True) -> Array
     window = hann(n_fft)[:, None]
     for first in range(0, n_frames, BLOCK_FRAMES):
         block = slice(first, first + BLOCK_FRAMES)
-        D[..., block] = rfft(window * frames[..., block], axis=-2)
+        D[..., block] = np.fft.rfft(window * frames[..., block], axis=-2)
     return D
 
 
@@ -113,14 +111,12 @@ def istft(D: Array, n_fft: int, hop_length: int, length: int) -> Array:
     -------
     np.ndarray [shape=(..., length), float32]
     """
-    from scipy.fft import irfft
-
     n_frames = min(D.shape[-1], -(-(length + 2 * (n_fft // 2)) // hop_length))
     window = hann(n_fft)[:, None]
     y = _OverlapAdd(D.shape[:-2], n_fft, hop_length, max(n_frames, 1 + length // hop_length))
     for first in range(0, n_frames, BLOCK_FRAMES):
         block = D[..., first : min(first + BLOCK_FRAMES, n_frames)]
-        y.add(window * irfft(block, n=n_fft, axis=-2), first)
+        y.add(window * np.fft.irfft(block, n=n_fft, axis=-2), first)
     cut = slice(n_fft // 2, n_fft // 2 + length)
     power = _window_power(n_fft, hop_length, n_frames)
     result = y.samples()[..., cut]

@@ -14,6 +14,7 @@ import tensorflow as tf
 from audiostyle.arrays import Array, Tensor
 from audiostyle.dsp.spectrogram import hann
 from audiostyle.nn.weights import load_shipped
+from audiostyle.utils.lazy_imports import paused_collection
 
 SAMPLE_RATE = 22_050  # Hz
 HOP_LENGTH = 256
@@ -40,7 +41,8 @@ class NoteTranscriber:
         self._filters, self._scale = _cqt_filters()
         self._lowpass = _half_band_filter()
         windows = tf.TensorSpec((None, WINDOW), tf.float32)
-        self._run = tf.function(self._forward, input_signature=[windows], autograph=False)
+        forward = paused_collection()(self._forward)
+        self._run = tf.function(forward, input_signature=[windows], autograph=False)
 
     def posteriors(self, y: Array) -> tuple[Array, Array]:
         """Estimate the probabilities of notes and of their onsets.
