@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from audiostyle.audio import level, loudness, streams
 from audiostyle.audio.streams import check_clip, crop_stream, extend_stream
