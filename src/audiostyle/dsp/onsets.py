@@ -43,7 +43,7 @@ def onset_strength(S: Array) -> Array:
 
 def _pick_peaks(envelope: Array) -> Array:
     peaks: list[int] = []
-    for n in np.flatnonzero(envelope >= np.r_[envelope[0], envelope[:-1]]):
+    for n in np.flatnonzero(envelope >= np.r_[envelope[0], envelope[:-1]]).tolist():
         if not peaks or n - peaks[-1] > WAIT:
             around = envelope[max(0, n - MEAN_BEFORE) : n + MEAN_AFTER]
             if envelope[n] >= around.mean() + THRESHOLD:

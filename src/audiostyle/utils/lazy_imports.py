@@ -155,12 +155,13 @@ def _import_matplotlib() -> None:
 def without_keras() -> Iterator[None]:
     """Keep TensorFlow from importing Keras in this block: ``tf.keras`` does so on first use.
 
-    TensorFlow ignores that Keras cannot be imported. Keras, with the scikit-learn and the Matplotlib
-    that it imports, takes as long as TensorFlow itself, and audiostyle uses nothing of it.
+    TensorFlow ignores that Keras cannot be imported. Keras, with scikit-learn and Matplotlib, which
+    it imports, takes as long as TensorFlow itself, and audiostyle uses nothing of it.
     """
     # Not "keras", which TensorFlow has to find: it would break `import tensorflow.keras` for good.
     hidden = [name for name in ("keras.src", "tf_keras.src") if name not in sys.modules]
-    sys.modules |= dict.fromkeys(hidden)  # to import None is an ImportError
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # to import it is an ImportError
     try:
         yield
     finally:
