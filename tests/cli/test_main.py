@@ -100,6 +100,18 @@ def test_bad_files_are_found_before_tensorflow_and_librosa_are_imported(tmp_path
     assert modules.isdisjoint({"tensorflow", "librosa"})
 
 
+@pytest.mark.slow
+def test_a_transfer_imports_only_what_it_uses(tmp_path: Path) -> None:
+    sf.write(tmp_path / "a.wav", make_tones(), SR)
+    sf.write(tmp_path / "b.wav", make_noise(), SR)
+    command = ("transfer", "a.wav", "b.wav", "-o", "o.wav", "--preset", "fast", "--iterations", "1")
+    code, modules = modules_after(*command, folder=tmp_path)
+    assert code == 0
+    assert "tensorflow" in modules
+    unused = {"keras", "sklearn", "matplotlib", "librosa", "numba", "jinja2", "ray", "mir_eval"}
+    assert modules.isdisjoint(unused | {"scipy.signal", "scipy.stats"})
+
+
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--version") == 0
     assert capsys.readouterr().out == f"audiostyle, version {audiostyle.__version__}\n"

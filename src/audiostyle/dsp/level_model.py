@@ -16,8 +16,8 @@ import numpy as np
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp.notes import NoteRoll, note_features
+from audiostyle.dsp.onsets import detect_onsets
 from audiostyle.dsp.spectrogram import REFERENCE_POWER, db_to_power
-from audiostyle.utils.lazy_imports import load_librosa
 
 ONSET_CLASSES = (0.0, 0.035, 0.07, 0.128, 0.22, 0.37, 0.6, 0.93, 1.4, 2.1)  # centres, in s
 ONSET_WIDTH = 0.45  # deviation, in octaves of 1 + time / ONSET_UNIT
@@ -249,11 +249,8 @@ def shrink_change(S: Array, S_style: Array, error: Array) -> Array:
 
 def onset_weights(S: Array, frame_seconds: float) -> Array:
     """Soft membership of frames in the classes of time since the last onset [shape=(onsets, t)]."""
-    librosa = load_librosa()
-    envelope = librosa.onset.onset_strength(S=S)
-    onsets = librosa.onset.onset_detect(onset_envelope=envelope, backtrack=True)
     frames = np.arange(S.shape[1])
-    onsets = np.r_[-(10**6), onsets]
+    onsets = np.r_[-(10**6), detect_onsets(S)]
     since = frames - onsets[np.searchsorted(onsets, frames, side="right") - 1]
     position = np.log2(1 + np.minimum(since * frame_seconds, 3.0) / ONSET_UNIT)
     centres = np.log2(1 + np.array(ONSET_CLASSES) / ONSET_UNIT)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from audiostyle.errors import ConfigError, DeviceError
-from audiostyle.utils.lazy_imports import import_lock, optional_pyplot
+from audiostyle.utils.lazy_imports import import_lock, paused_collection, without_keras
 from audiostyle.utils.memory import check_memory
 from audiostyle.utils.stderr_capture import CapturedStderr, capture_stderr
 from audiostyle.utils.suggestions import check_choice
@@ -60,13 +60,13 @@ def load_tensorflow(quiet: bool = True) -> Any:
             return sys.modules["tensorflow"]
         check_memory()
         if not quiet:
-            with optional_pyplot():
+            with without_keras(), paused_collection():
                 return importlib.import_module("tensorflow")
         # C++ writes some lines before TF_CPP_MIN_LOG_LEVEL is read: the descriptor is captured.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         captured = CapturedStderr()
         try:
-            with capture_stderr() as captured, optional_pyplot():
+            with capture_stderr() as captured, without_keras(), paused_collection():
                 tensorflow = importlib.import_module("tensorflow")
                 tensorflow.config.list_physical_devices()
                 tensorflow.get_logger().setLevel("ERROR")  # as TF_CPP_MIN_LOG_LEVEL in C++
