@@ -1,8 +1,9 @@
-# make demo       set up, and style one bundled clip with another
+# make demo       set up, and style real music: jazz in the style of an orchestra
 # make test       set up, then lint, types and the fast tests: at most five minutes
 # make test-all   the slow tests, a wheel, and the lowest versions of all dependencies
 # make coverage   all tests, counting the branches they take; at least 90 % of src
 # make docs       write the generated parts of the documentation
+# make listen     make examples/results and docs/listen.html, after a change of the sound
 # make format     format the code
 
 VENV   := .venv
@@ -13,13 +14,18 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
   && echo $$p && break; done)
 WORKERS := 2
 
-.PHONY: demo test test-all lint types tests tests-slow wheel-test test-minimum coverage docs format clean
+.PHONY: demo test test-all lint types tests tests-slow wheel-test test-minimum coverage docs listen format clean
 
+DEMO := demo/jazz-as-orchestra
 demo: $(VENV)/.installed
 	@mkdir -p demo
-	$(BIN)/audiostyle transfer examples/pluck.flac examples/strings.flac \
-	  -o demo/pluck-in-the-style-of-strings.wav --plot demo/pluck-in-the-style-of-strings.png --force
-	@echo "Listen to demo/pluck-in-the-style-of-strings.wav; the .png beside it shows the spectrograms."
+	$(BIN)/audiostyle transfer examples/jazz.ogg examples/orchestra.ogg -o $(DEMO).wav \
+	  --plot $(DEMO).png --report $(DEMO).html --force
+	@echo "Sound:    $(DEMO).wav"
+	@echo "Picture:  $(DEMO).png"
+	@echo "Page:     $(DEMO).html (open it in a browser: keys 1, 2, 3 and space)"
+	@echo "Next, with your own recordings:"
+	@echo "  $(BIN)/audiostyle transfer my-song.mp3 my-style.mp3 -o out.wav --preview 10 --report out.html"
 
 test: lint types tests
 
@@ -56,6 +62,9 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python tools/cli_reference.py
 	$(BIN)/python tools/api_reference.py
 	$(BIN)/python tools/figures.py
+
+listen: $(VENV)/.installed-dev
+	$(BIN)/python tools/listen_page.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -4,5 +4,6 @@
 - ``python -m bench.speed``: time, memory, and how close a step comes to the machine's limit.
 - ``python -m bench.gpu_step``: time of one optimisation step on a GPU, under JAX.
 - ``python -m bench.scaling``: cost of a batch beside its transfers.
+- ``python -m bench.classic``: the experiments of Gatys et al. with the preset ``classic``.
 - ``python -m bench.report``: time and size of HTML reports.
 """

@@ -129,7 +129,9 @@ class Benchmark:
 
     def _batch(self) -> list[Row]:
         return [
-            self._steps({"preset": p, "stack": n}) for p in self._plan.presets for n in self._plan.batch
+            self._steps({"preset": p, "stack": n})
+            for p in self._plan.presets
+            for n in self._plan.batch
         ]
 
     def _precision(self) -> list[Row]:
@@ -137,11 +139,15 @@ class Benchmark:
         return [self._work("precision", {"preset": p}, seconds=seconds) for p in self._plan.presets]
 
     def _threads(self) -> list[Row]:
-        return [self._steps({"preset": p, "threads": n}) for p in self._plan.presets for n in (1, 0)]
+        return [
+            self._steps({"preset": p, "threads": n}) for p in self._plan.presets for n in (1, 0)
+        ]
 
     def _jit(self) -> list[Row]:
         return [
-            self._steps({"preset": p, "jit": jit}) for p in self._plan.presets for jit in (False, True)
+            self._steps({"preset": p, "jit": jit})
+            for p in self._plan.presets
+            for jit in (False, True)
         ]
 
     def _growth(self) -> list[Row]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from audiostyle.audio import level, loudness, streams
 from audiostyle.audio.streams import check_clip, crop_stream, extend_stream
@@ -179,3 +180,13 @@ def test_samples_that_would_overflow_are_refused_in_one_line() -> None:
         AudioFileError, match=r"huge: holds samples up to .*e\+3\d times full scale"
     ):
         streams.check_clip(y / np.abs(y).max() * np.float32(1e38), SR, "huge")
+
+
+@pytest.mark.parametrize("n", [1, 20, 5000])
+def test_a_stream_is_continued_by_its_prediction_filter(n: int) -> None:
+    """As `scipy.signal.lfilter` does from the state that the last samples leave."""
+    y = np.random.default_rng(n).standard_normal(n).cumsum()
+    a = streams._burg(y, min(streams.PREDICTION_ORDER, n - 1))
+    state = scipy.signal.lfiltic([1.0], a, y[: -len(a) : -1])
+    expected, _ = scipy.signal.lfilter([1.0], a, np.zeros(300), zi=state)
+    np.testing.assert_allclose(streams._continue(y, a, 300), expected, rtol=1e-9, atol=1e-12)

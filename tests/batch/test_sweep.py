@@ -107,7 +107,7 @@ def test_finished_outputs_of_other_parameters_are_kept(
     assert run("--strength=0.8", "--dry-run") == 0
     shown = capsys.readouterr().out
     assert line in shown and "--vary" in shown and "--force" in shown
-    assert "0 to compute, 9 kept as they are" in shown
+    assert "9 pairs: 9 kept as they are" in shown
     assert run("--strength=0.8", "--dry-run", "--json") == 0
     kept = json.loads(capsys.readouterr().out)["kept"]
     assert len(kept) == 9 and kept[0]["made_with"] == "strength=0.4" and kept[0]["asked"] == "0.8"

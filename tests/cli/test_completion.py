@@ -21,9 +21,11 @@ def complete(words: str, incomplete: str = "") -> list[str]:
 @pytest.mark.parametrize(
     ("words", "incomplete", "expected"),
     [
-        ("", "", sorted(cli.commands)),
+        ("", "", list(cli.commands)),
         ("", "st", ["status", "style"]),
         ("transfer", "--it", ["--iterations"]),
+        ("transfer", "--al", ["--alpha"]),
+        ("batch", "--help", ["--help-all", "--help"]),
         ("transfer --preset", "", list(PRESETS)),
         ("batch a b -o c --network", "", list(NETWORKS)),
         ("transfer --optimizer", "a", ["adam"]),

@@ -22,6 +22,7 @@ from audiostyle.batch.request import BatchRequest
 from audiostyle.cli.main import cli, main
 from audiostyle.config.transfer_config import PRESETS, TransferConfig
 from audiostyle.core.transfer import StyleTransfer
+from audiostyle.files.style_file import essentials
 from audiostyle.nn import device
 from tests.conftest import SR, make_noise, make_tones
 from tests.support.fakes import call
@@ -99,6 +100,18 @@ def test_bad_files_are_found_before_tensorflow_and_librosa_are_imported(tmp_path
     assert modules.isdisjoint({"tensorflow", "librosa"})
 
 
+@pytest.mark.slow
+def test_a_transfer_imports_only_what_it_uses(tmp_path: Path) -> None:
+    sf.write(tmp_path / "a.wav", make_tones(), SR)
+    sf.write(tmp_path / "b.wav", make_noise(), SR)
+    command = ("transfer", "a.wav", "b.wav", "-o", "o.wav", "--preset", "fast", "--iterations", "1")
+    code, modules = modules_after(*command, folder=tmp_path)
+    assert code == 0
+    assert "tensorflow" in modules
+    unused = {"keras", "sklearn", "matplotlib", "librosa", "numba", "jinja2", "ray", "mir_eval"}
+    assert modules.isdisjoint(unused | {"scipy.signal", "scipy.stats"})
+
+
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--version") == 0
     assert capsys.readouterr().out == f"audiostyle, version {audiostyle.__version__}\n"
@@ -122,8 +135,8 @@ def test_leaving_at_once_keeps_the_exit_code_and_the_output(
     assert ("transfr" in done.stderr) is (expected == 2)
 
 
-def help_of(name: str, capsys: pytest.CaptureFixture[str]) -> str:
-    assert call(*name.split(), "--help") == 0
+def help_of(name: str, capsys: pytest.CaptureFixture[str], option: str = "--help") -> str:
+    assert call(*name.split(), option) == 0
     return capsys.readouterr().out
 
 
@@ -156,7 +169,7 @@ def test_every_command_has_examples_that_parse(
 def test_every_option_is_explained_under_a_heading(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = help_of(name, capsys)
+    text = help_of(name, capsys, "--help-all")
     headings = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
     assert headings == list(dict.fromkeys(headings))  # none twice
     in_lists = re.findall(r"^  (\S+)", text.split("\n\n", 3)[3], re.MULTILINE)
@@ -166,7 +179,7 @@ def test_every_option_is_explained_under_a_heading(
     assert text.count("[required]") == len(required)
     flat = " ".join(text.split())
     for parameter in cli.commands[name].params:
-        if isinstance(parameter, click.Option):
+        if isinstance(parameter, click.Option) and not parameter.hidden:
             assert parameter.help
             assert parameter.opts[-1] in flat
             facts = re.findall(r"\[(.+?)\]$", parameter.help)
@@ -178,11 +191,11 @@ def test_every_option_is_explained_under_a_heading(
 def test_every_parameter_is_an_option_with_its_unit_bounds_and_default(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    text = " ".join(help_of("transfer", capsys).split())
+    text = " ".join(help_of("transfer", capsys, "--help-all").split())
     default = TransferConfig()
     for field in dataclasses.fields(TransferConfig):
         name = "--" + field.name.replace("_", "-")
-        about = re.search(rf" {name} (.*?\])(?= {{1,2}}-| [A-Z]\w+: )", text)
+        about = re.search(rf" {name},? (.*?\])(?= {{1,2}}-| [A-Z]\w+: )", text)
         assert about, name
         metadata = field.metadata
         assert metadata["unit"] in about[1]
@@ -193,9 +206,75 @@ def test_every_parameter_is_an_option_with_its_unit_bounds_and_default(
             assert choice in about[1]
         value = getattr(default, field.name)
         shown = ",".join(layer for layer, _ in value) if isinstance(value, tuple) else value
-        assert f"{'none' if shown is None else shown}]" in about[1]
+        assert re.search(
+            rf"default[\w ]*: {'none' if shown in (None, '') else shown}[];]", about[1]
+        )
+        for preset in PRESETS:
+            other = getattr(TransferConfig.from_preset(preset), field.name) != value
+            assert (f"preset {preset}: " in about[1]) == other
     for preset in PRESETS:
         assert f"{preset}: " in text
+
+
+@pytest.mark.parametrize("name", cli.commands)
+def test_help_shows_what_is_common_and_how_to_see_the_rest(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short, whole = (help_of(name, capsys, option) for option in ("--help", "--help-all"))
+    options = [p for p in cli.commands[name].params if isinstance(p, click.Option)]
+    lines = re.findall(r"^  (?:-\w, )?--.*", short, re.MULTILINE)
+    assert len(lines) <= 14
+    assert len(short.splitlines()) <= 60
+    if len(options) > 10:
+        assert f"--help-all shows all {len(options) + 1}" in short  # and --help
+        assert len(whole.splitlines()) > len(short.splitlines())
+    else:
+        assert short == whole
+
+
+def test_the_top_page_lists_commands_by_use_with_their_whole_summary(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = help_of("", capsys)
+    assert "--help-all" in text
+    listed = text.partition("Commands:")[2]
+    assert re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE) == list(cli.commands)
+    assert list(cli.commands)[:2] == ["transfer", "batch"]
+    flat = " ".join(listed.split())
+    for name, command in cli.commands.items():
+        summary = " ".join((command.help or "").split("\n\n")[0].split())
+        assert f"{name} {summary}" in flat
+    whole = help_of("", capsys, "--help-all")
+    parameters = [p for command in cli.commands.values() for p in command.params]
+    assert all(p.opts[0] in whole for p in parameters if isinstance(p, click.Option))
+
+
+@pytest.mark.parametrize("name", cli.commands)
+def test_metavars_name_the_unit(name: str) -> None:
+    for parameter in cli.commands[name].params:
+        if isinstance(parameter, click.Option) and parameter.metavar and parameter.help:
+            assert parameter.metavar not in ("TIME", "NUMBER", "WEIGHT")
+            assert (parameter.metavar == "SECONDS") == ("[or M:SS;" in parameter.help)
+
+
+def test_an_unknown_option_gets_a_suggestion_and_the_page_that_lists_all(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call("transfer", "a", "b", "-o", "c", "--iteration", "3") == 2
+    line = only_line(capsys)
+    assert "--iterations" in line and line.endswith("see audiostyle transfer --help-all")
+
+
+def test_style_has_the_options_that_change_a_style_file_and_no_other() -> None:
+    fields = {field.name for field in dataclasses.fields(TransferConfig)}
+    kept = {parameter.name for parameter in cli.commands["style"].params} & fields
+    assert kept == {
+        *("texture_weight", "music_weight", "network", "style_layers", "bands", "pooling"),
+        *("precision", "weights", "init", "seed"),
+        *("sr", "n_fft", "hop_length", "n_mels", "mel_scale", "top_db"),
+    }
+    # What a style file and its transfer must share can be given for both.
+    assert set(essentials(TransferConfig(network="random-1d"))) <= kept
 
 
 def test_batch_options_have_the_defaults_of_a_batch_request() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +18,33 @@ from audiostyle.cli.progress import (
     Console,
     Progress,
     TransferProgress,
+    device_label,
     format_duration,
 )
 from audiostyle.events import TERMS, Iteration, Stage
+from audiostyle.nn import device
 
 
 def step(number: int, total: int = 5, window: int = 1, n_windows: int = 1) -> Iteration:
     losses = dict.fromkeys(TERMS, 0.0) | {"content": 0.25, "style": 0.75}
     where = {"window": window, "n_windows": n_windows}
     return Iteration(number, total, 1.0, **losses, layers={}, seconds=0.0, **where)
+
+
+@pytest.fixture(autouse=True)
+def driver(monkeypatch: pytest.MonkeyPatch) -> Callable[[tuple[int, list[Any]] | None], None]:
+    """Replace the answer of the NVIDIA driver; at first, there is none."""
+
+    def replace(answer: tuple[int, list[Any]] | None) -> None:
+        def query() -> tuple[int, list[Any]]:
+            if answer is None:
+                raise OSError
+            return answer
+
+        monkeypatch.setattr(device, "query_driver", query)
+
+    replace(None)
+    return replace
 
 
 class ListConsole(Console):
@@ -63,9 +83,8 @@ def test_without_a_terminal_progress_is_lines(monkeypatch: pytest.MonkeyPatch) -
     progress.close()
     assert lines == [
         "analysing a.wav, clip 1",
-        "CPU: x",
-        "iteration 0/5: total 1, content 0.25, style 0.75",
-        "iteration 5/5: total 1, content 0.25, style 0.75",
+        "iteration 0/5: total loss 1",
+        "iteration 5/5: total loss 1",
         "turning the spectrogram into sound",
     ]
 
@@ -95,7 +114,7 @@ def test_on_a_terminal_there_is_a_bar(
         progress(event)
     bar = capsys.readouterr().err
     assert "5/5 [" in bar
-    assert "content 0.25, style 0.75" in bar
+    assert "total loss 1" in bar
     assert "iteration/s" in bar
     assert not any(line.startswith("iteration") for line in lines)
 
@@ -119,9 +138,9 @@ def test_several_windows_are_one_bar_that_never_goes_back(
     assert shown == [(n, 15) for n in (0, 1, 2, 3, 4, 5, 5, 6, 7, 10, 11, 12, 13, 14, 15)]
     bar = capsys.readouterr().err
     assert "100%" in bar and "15/15 [" in bar
-    assert "window 3/3, total 1, content 0.25, style 0.75" in bar
+    assert "window 3/3, total loss 1" in bar
     assert bar.count("\n") == 1
-    assert lines == ["this will take about 12 min", "CPU: x", "turning the spectrogram into sound"]
+    assert lines == ["this will take about 12 min", "turning the spectrogram into sound"]
 
 
 def test_lines_name_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +150,7 @@ def test_lines_name_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     for event in windows():
         progress(event)
     starts = [line.split(":")[0] for line in lines]
-    assert starts[:3] == ["this will take about 12 min", "CPU", "window 1/3, iteration 0/5"]
+    assert starts[:2] == ["this will take about 12 min", "window 1/3, iteration 0/5"]
     assert "window 2/3, iteration 2/5" in starts
     assert starts[-2:] == ["window 3/3, iteration 5/5", "turning the spectrogram into sound"]
 
@@ -160,15 +179,42 @@ def test_a_pair_of_several_windows_is_one_bar(
             shown.append((bar.n, bar.total))
     long = [(n, 15) for n in (0, 1, 2, 3, 4, 5, 5, 6, 7, 10, 11, 12, 13, 14, 15)]
     assert shown == [*long, (0, 2), (1, 2), (2, 2), *long]
-    assert bar.postfix == "window 3/3, total 1"
+    assert bar.postfix == "window 3/3, total loss 1"
     progress.close()
 
 
 def test_events_name_the_window() -> None:
     assert to_event(step(3, 5, 2, 4)) == {
         **{"event": "step", "step": 3, "n_steps": 5, "window": 2, "n_windows": 4},
-        **{"total": 1.0, "content": 0.25, "style": 0.75},
+        **{"total": 1.0, **dict.fromkeys(TERMS, 0.0), "content": 0.25, "style": 0.75},
     }
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (None, False),  # no driver
+        ((device.NO_DEVICE, []), False),
+        ((0, []), False),
+        ((803, []), True),  # a driver that fails
+        ((0, [(8, 6)]), True),
+    ],
+)
+def test_why_no_gpu_is_used_is_shown_where_there_is_one_or_if_verbose(
+    answer: Any, shown: bool, driver: Callable[[Any], None]
+) -> None:
+    driver(answer)
+    assert device_label("CPU: why", verbose=False) == ("CPU: why" if shown else "")
+    assert device_label("CPU: why", verbose=True) == "CPU: why"
+    assert device_label("CPU, as requested", verbose=False) == ""
+    assert device_label("GPU 0 of 1", verbose=False) == "GPU 0 of 1"
+
+
+def test_verbose_shows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress, lines = make_progress(monkeypatch)
+    progress.console.verbose = True
+    progress(Stage("optimization", "CPU: x"))
+    assert lines == ["CPU: x"]
 
 
 def test_quiet_shows_nothing(
@@ -205,7 +251,7 @@ def test_many_items_are_about_twenty_lines() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(45, "45 s"), (720, "12 min"), (12_600, "3.5 h"), (181_440, "2.1 days")],
+    [(4.46, "4.5 s"), (45, "45 s"), (720, "12 min"), (12_600, "3.5 h"), (181_440, "2.1 days")],
 )
 def test_durations_are_written_in_the_largest_fitting_unit(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text

@@ -63,7 +63,9 @@ def test_the_command_prints_the_path_of_the_page_unless_quiet(
 ) -> None:
     output, page = make_pair(tmp_path), tmp_path / "p.html"
     assert call("report", str(output), "-o", str(page)) == 0
-    assert re.fullmatch(r".*p\.html \(1 pair, 0\.\d MB\)\n", capsys.readouterr().err)
+    assert re.fullmatch(
+        r".*p\.html \(1 pair, .* [kM]B\); open it in a browser.*\n", capsys.readouterr().err
+    )
     assert call("report", str(output), "-o", str(page), "--force", "--quiet") == 0
     assert capsys.readouterr() == ("", "")
 

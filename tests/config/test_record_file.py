@@ -48,7 +48,10 @@ def test_options_and_presets_override_a_record(tmp_path: Path) -> None:
     path = tmp_path / "out.wav.json"
     write_record(path, TransferConfig.from_preset("fast", strength=0.3), "fast")
     preset, config = build_config("classic", str(path), {"seed": "5"})
-    assert (preset, config) == ("classic", TransferConfig.from_preset("classic", strength=0.3, seed=5))
+    assert (preset, config) == (
+        "classic",
+        TransferConfig.from_preset("classic", strength=0.3, seed=5),
+    )
 
 
 def test_what_a_record_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

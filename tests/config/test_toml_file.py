@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from audiostyle.cli.main import cli
 from audiostyle.cli.options import build_config
 from audiostyle.config.registry import NETWORKS
 from audiostyle.config.toml_file import load_toml
@@ -50,6 +51,8 @@ def test_a_configuration_survives_toml(config: TransferConfig, tmp_path: Path) -
         ("network = 'vgg18'", "did you mean vgg19"),
         ("preset = 'fats'", "did you mean fast"),
         ("preset = 3", "preset 3 is not known"),
+        ("alpha = 1\ncontent_weight = 1", "alpha and content_weight are the same parameter"),
+        ("beta = -1", "style_weight=-1 must be from 0"),
         ("seed = 1" + 400 * "0", "seed=10+"),
         ("style_layers = [{ block1_conv1 = 1 }]", "must be names, or names with weights"),
     ],
@@ -80,6 +83,16 @@ def test_options_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path) 
     preset, config = build_config("fast", str(path), {})
     assert preset == "fast"  # the option
     assert (config.inversion, config.iterations) == ("content", 7)
+
+
+def test_weights_may_have_the_symbols_of_the_literature(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("alpha = 2\nbeta = 3\ncontent_layers = 'conv4_2'\n")
+    _, config = build_config(None, str(path), {"style_weight": "4"})
+    assert (config.content_weight, config.style_weight) == (2.0, 4.0)
+    assert config.to_dict()["content_layers"] == {"block4_conv2": 1.0}
+    context = cli.commands["transfer"].make_context("transfer", ["-o", "c", "--alpha=1"])
+    assert context.params["content_weight"] == "1"
 
 
 def test_the_default_preset_is_balanced() -> None:

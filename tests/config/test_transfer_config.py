@@ -38,6 +38,9 @@ EVERYTHING = TransferConfig(
         ({"network": "random-1d", "style_layers": "width0"}, "widthN, N from 1 to 512 frames"),
         ({"network": "random-1d", "bands": 2}, "bands=2 does not fit network=random-1d"),
         ({"style_layers": "block1_conv1,block1_conv1=2"}, "names a layer twice"),
+        ({"style_layers": "block1_conv1,conv1_1=2"}, "names a layer twice"),
+        ({"style_layers": "conv5_2"}, "layer of vgg19 'conv5_2' is not known"),
+        ({"network": "musicnn-vgg", "style_layers": "conv1_1"}, "layer of musicnn-vgg 'conv1_1'"),
         ({"style_layers": {"block1_conv1": -1}}, "weight -1.0 of block1_conv1 must be finite"),
         ({"style_layers": {"block1_conv1": float("inf")}}, "must be finite and at least 0"),
         ({"style_layers": {"block1_conv1": 0}}, "style_layers: all weights are 0"),
@@ -63,6 +66,15 @@ def test_invalid_values_are_named_with_a_remedy(values: Any, message: str) -> No
 def test_a_loss_that_is_off_may_have_layers_without_weight() -> None:
     config = TransferConfig(style_layers="block1_conv1=0", style_weight=0)  # type: ignore[arg-type]
     assert config.style_layers == (("block1_conv1", 0.0),)
+
+
+def test_layers_may_have_the_names_of_the_literature() -> None:
+    """Gatys et al. write conv4_2 for the second convolution of the fourth block."""
+    config = TransferConfig(content_layers="conv4_2=2", style_layers="conv1_1,block5_conv1")  # type: ignore[arg-type]
+    assert config.content_layers == (("block4_conv2", 2.0),)
+    assert config.to_dict()["style_layers"] == {"block1_conv1": 1.0, "block5_conv1": 1.0}
+    musicnn = TransferConfig(network="musicnn-vgg", style_layers="conv4")  # type: ignore[arg-type]
+    assert musicnn.style_layers == (("conv4", 1.0),)
 
 
 def test_the_configuration_is_frozen() -> None:

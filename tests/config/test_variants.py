@@ -60,11 +60,16 @@ def test_parsing() -> None:
     }
     layers = parse_vary(["style_layers=block1_conv1=1,block2_conv1;block3_conv1"])
     assert layers == {"style_layers": ["block1_conv1=1,block2_conv1", "block3_conv1"]}
-    made = Variants(vary=layers).all
-    assert [one.values[0][1] for one in made] == [
+    assert [one.values[0][1] for one in Variants(vary=layers).all] == [
         "block1_conv1=1,block2_conv1=1",
         "block3_conv1=1",
     ]
+    assert parse_vary(["alpha=1,2", "beta=3"]) == {
+        "content_weight": ["1", "2"],
+        "style_weight": ["3"],
+    }
+    (made,) = Variants(vary=parse_vary(["content_layers=conv4_2"])).all
+    assert made.values == (("content_layers", "block4_conv2=1"),)
     for text in ("strength", "strength=", "strength=1,,2", "=1", "tempo=1"):
         with pytest.raises(ConfigError):
             parse_vary([text])

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import audiostyle
+from audiostyle.cli.doctor import render_summary
 from audiostyle.doctor import checks
 from audiostyle.doctor.checks import CheckResult
 from audiostyle.errors import OutputError
@@ -60,8 +61,27 @@ def test_a_fault_gives_exit_code_4_and_is_named_on_the_last_line(
     fake_results: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fault = CheckResult("TensorFlow", "TensorFlow", "fault", "cannot be imported", "reinstall it")
-    fake_results(CheckResult("packages", "numpy", "ok", "2.0"), fault)
+    fake_results(
+        CheckResult("packages", "audiostyle", "ok", "1"),
+        CheckResult("packages", "numpy", "ok", "2.0 (<3)"),
+        CheckResult("packages", "ray (ray)", "absent", "for ray", "pip install it"),
+        fault,
+    )
     assert call("doctor") == 4
+    assert capsys.readouterr().out.splitlines() == [
+        "packages",
+        "  ok     audiostyle 1, numpy 2.0",
+        "  absent ray (ray): for ray -> pip install it",
+        "",
+        "TensorFlow",
+        "  fault  TensorFlow: cannot be imported -> reinstall it",
+        "",
+        "Details: audiostyle doctor -v",
+        "",
+        "audiostyle cannot be used: TensorFlow",
+    ]
+    fake_results(CheckResult("packages", "numpy", "ok", "2.0"), fault)
+    assert call("doctor", "-v") == 4
     assert capsys.readouterr().out.splitlines() == [
         "packages",
         "  ok     numpy       2.0",
@@ -75,7 +95,24 @@ def test_a_fault_gives_exit_code_4_and_is_named_on_the_last_line(
     assert call("doctor", "--json") == 4
     assert json.loads(capsys.readouterr().out)["findings"][1]["remedy"] == "reinstall it"
     assert call("doctor", "--no-self-test") == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "audiostyle can be used"
+    assert (
+        capsys.readouterr().out.splitlines()[-1]
+        == "audiostyle can be used; the self-test was skipped"
+    )
+
+
+def test_the_summary_fits_on_one_screen_and_names_what_is_not_ok() -> None:
+    names = [f"package-{i}" for i in range(20)]
+    results = [CheckResult("packages", name, "ok", "1.2.3 (<2)") for name in names]
+    results += [CheckResult("packages", "extra", "absent", "x " * 60, "install it")]
+    results += [CheckResult("system", f"check {i}", "ok", "fine") for i in range(7)]
+    results += [CheckResult("formats", "MP3", "note", "off in level", "convert")]
+    lines = render_summary(results).splitlines()
+    assert len(lines) <= 30 and max(map(len, lines)) <= 80
+    flat = " ".join(" ".join(lines).split())
+    assert all(f"{name} 1.2.3" in flat for name in names)
+    assert "absent extra: x x" in flat and "-> install it" in flat
+    assert "note MP3: off in level -> convert" in flat
 
 
 def test_notes_and_absent_extras_are_not_faults(fake_results: Callable[..., None]) -> None:
@@ -190,6 +227,20 @@ def test_an_extra_of_a_package_is_there_if_all_that_it_adds_is(
         missing = {(): "cublas and 1 more", ("cublas",): "cudnn"}.get(more, "")
         assert result.state == state and result.text.endswith(missing)
         assert result.remedy == ("" if state == "ok" else "pip install 'audiostyle[cuda]'")
+
+
+def test_an_extra_whose_packages_are_too_old_is_not_there(
+    installed: Callable[..., dict[str, CheckResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = {
+        "audiostyle": ['tensorflow[and-cuda]>=2; extra == "cuda"'],
+        "tensorflow": ['cudnn<10,>=9; extra == "and-cuda"'],
+    }
+    for found, state in (("8.9", "absent"), ("9.3", "ok")):
+        installed(tensorflow="2.16", cudnn=found)
+        monkeypatch.setattr(checks, "requires", lines.__getitem__)
+        result = by_name(checks.check_packages())["tensorflow[and-cuda] (cuda)"]
+        assert (result.state, "cudnn<10,>=9" in result.text) == (state, state == "absent")
 
 
 def test_a_python_out_of_range_is_a_fault(installed: Callable[..., dict[str, CheckResult]]) -> None:

@@ -23,6 +23,7 @@ from audiostyle.dsp.level_model import (
     prominence_weights,
     quiet_level,
     quiet_power,
+    shrink_change,
 )
 from tests.conftest import ORGAN, REED, SR, Array, decibels_of
 
@@ -102,10 +103,11 @@ def test_a_linear_style_is_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
     features = make_clip(400).features
     S = bias + np.einsum("k,kbt->bt", slopes, features[1:])
     clip = replace(make_clip(400), S=S.astype(np.float32))
-    coefficients, explained = fit_notes(measure_levels(clip))
+    coefficients, explained, error = fit_notes(measure_levels(clip))
     np.testing.assert_allclose(coefficients[:, 1:], np.tile(slopes, (N_MELS, 1)), atol=1e-3)
     np.testing.assert_allclose(coefficients[:, 0], bias, atol=1e-2)
     assert explained == pytest.approx(1.0, abs=1e-4)
+    np.testing.assert_allclose(error, 0.0, atol=1e-2)
 
 
 @pytest.mark.parametrize("ridge", [0.0, 10.0])
@@ -116,8 +118,7 @@ def test_each_band_is_fitted_by_least_squares(
     monkeypatch.setattr(level_model, "RIDGE", ridge)
     monkeypatch.setattr(level_model, "SMOOTH_BANDS", 1e-6)
     clip = make_clip(200)
-    coefficients, explained = fit_notes(measure_levels(clip))
-    error = 0.0
+    coefficients, explained, error = fit_notes(measure_levels(clip))
     for band in range(0, N_MELS, 9):
         X, y = clip.features[1:, band].T.astype(float), clip.S[band].astype(float)
         mean, level = X.mean(axis=0), y.mean()
@@ -127,8 +128,9 @@ def test_each_band_is_fitted_by_least_squares(
         expected = np.r_[level - slopes @ mean, slopes]
         np.testing.assert_allclose(coefficients[band], expected, atol=2e-3)
     fitted = np.einsum("bk,kbt->bt", coefficients, clip.features)
-    error = np.square(clip.S - fitted).sum() / (clip.S.var(axis=1).sum() * 200)
-    assert explained == pytest.approx(1 - error, abs=1e-3)
+    np.testing.assert_allclose(error, np.square(clip.S - fitted).mean(axis=1), rtol=1e-3)
+    unexplained = error.sum() / clip.S.var(axis=1).sum()
+    assert explained == pytest.approx(1 - unexplained, abs=1e-3)
 
 
 def test_notes_explain_nothing_of_levels_by_chance() -> None:
@@ -174,6 +176,15 @@ def test_the_spread_goes_halfway_to_that_of_the_style(ratio: float) -> None:
     factor = np.clip(np.sqrt(ratio), 1 / limit, limit)
     np.testing.assert_allclose(found.std(axis=1), factor * clip.S.std(axis=1), rtol=1e-3)
     np.testing.assert_allclose(found.mean(axis=1), mean[:, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("error", "share"), [(0.0, 1.0), (40.0, 0.88), (1e6, 0.0)])
+def test_a_change_is_shrunk_by_the_error_of_its_model(error: float, share: float) -> None:
+    """By ``1 - .3 error / change^2``: a change of 10 dB by .12 where the error is 40 dB^2."""
+    S = make_clip().S
+    change = 10 * np.sign(np.random.default_rng(0).normal(0, 1, S.shape))
+    shrunk = shrink_change(S, S + change, np.full(N_MELS, error))
+    np.testing.assert_allclose(shrunk, S + share * change, atol=1e-3)
 
 
 def test_the_quiet_level_is_the_mean_power_below_the_floor() -> None:

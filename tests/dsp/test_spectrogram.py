@@ -42,6 +42,32 @@ def test_mel_spectrogram_is_librosas(
     )
 
 
+@pytest.mark.parametrize("mel_scale", ["slaney", "htk"])
+@pytest.mark.parametrize(("sr", "n_fft", "n_mels"), [(SR, 2048, 256), (1_800, 1025, 20)])
+def test_mel_filters_are_librosas(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> None:
+    ours = spectrogram._mel_filters(sr, n_fft, n_mels, mel_scale)
+    theirs = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, htk=mel_scale == "htk")
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(2048, 512), (1024, 200), (1025, 1025)])
+def test_stft_and_istft_are_librosas(n_fft: int, hop_length: int, channels: int) -> None:
+    """Also of a spectrogram that is no STFT, whose frames do not agree where they overlap."""
+    y = np.stack([make_noise(0.9, seed=seed) for seed in range(channels)])
+    lengths = {"n_fft": n_fft, "hop_length": hop_length}
+    for center in (True, False):
+        D = librosa.stft(y, **lengths, center=center)
+        np.testing.assert_allclose(
+            spectrogram.stft(y, **lengths, center=center), D, atol=1e-5 * np.abs(D).max()
+        )
+    D = librosa.stft(y, **lengths)
+    D *= np.random.default_rng(0).uniform(0, 1, D.shape).astype(np.float32)
+    for n in (y.shape[1], 1000, y.shape[1] + 5000):
+        expected = librosa.istft(D, **lengths, length=n)
+        np.testing.assert_allclose(spectrogram.istft(D, **lengths, length=n), expected, atol=1e-5)
+
+
 def test_channels_in_opposite_phase_do_not_cancel() -> None:
     y = make_tones()
     np.testing.assert_allclose(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from audiostyle.nn import transcription
 from audiostyle.nn.transcription import CONTEXT, HOP_LENGTH, SAMPLE_RATE, STEP, NoteTranscriber
@@ -46,6 +47,12 @@ def transcriber() -> NoteTranscriber:
 @pytest.fixture(scope="module")
 def melody() -> Array:
     return decaying_notes(NOTES, int(3.6 * SAMPLE_RATE))
+
+
+def test_the_low_pass_is_designed_as_published() -> None:
+    bands = (0, 0.5 / 1.001, 0.5 * 1.001, 1)
+    expected = scipy.signal.firwin2(256, bands, (1, 1, 0, 0))
+    np.testing.assert_allclose(transcription._half_band_filter(), expected, atol=1e-12)
 
 
 def test_posteriors_are_those_of_the_published_model(transcriber: NoteTranscriber) -> None:

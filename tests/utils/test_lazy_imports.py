@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import subprocess
 import sys
 import tempfile
 import threading
+import types
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +137,55 @@ def test_figures_are_drawn_with_any_backend(backend: str, kept: str | None) -> N
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert kept is None or done.stdout.strip() == kept
+
+
+KERAS = """
+import gc, sys
+from audiostyle.nn.device import load_tensorflow
+tf = load_tensorflow({quiet})
+assert not {{"keras", "sklearn", "matplotlib"}} & set(sys.modules)
+assert "keras.src" not in sys.modules and gc.isenabled()
+from tensorflow.keras import layers
+assert tf.keras.layers.Dense is layers.Dense
+print(layers.Dense(3)(tf.ones((2, 1))).shape)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quiet", [True, False])
+def test_keras_is_imported_when_a_plugin_uses_it(quiet: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KERAS.format(quiet=quiet)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "(2, 3)\n"), done.stderr
+
+
+def test_keras_that_was_imported_before_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = types.ModuleType("keras.src")
+    monkeypatch.setitem(sys.modules, "keras.src", loaded)
+    with lazy_imports.without_keras():
+        assert sys.modules["keras.src"] is loaded
+        with pytest.raises(ImportError):
+            importlib.import_module("tf_keras.src")
+    assert sys.modules["keras.src"] is loaded
+    assert "tf_keras.src" not in sys.modules
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_again_as_before(enabled: bool) -> None:
+    @lazy_imports.paused_collection()
+    def fail() -> None:
+        assert not gc.isenabled()
+        raise KeyError
+
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with pytest.raises(KeyError):
+            fail()
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()

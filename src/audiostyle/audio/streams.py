@@ -215,18 +215,31 @@ def _lead(y: Array, n: int, n_predicted: int) -> Array:
 
 def _predict(y: Array, n: int) -> Array:
     """Continue the end of `y` [shape=(channels, m)] by `n` samples that fade out."""
-    from scipy.signal import lfilter, lfiltic
-
     fade = np.cos(0.5 * np.pi * (np.arange(n) + 1) / (n + 1)) ** 2
     out = np.zeros((len(y), n), np.float32)
     ends = np.array(y[:, -PREDICTION_CONTEXT:], np.float64, order="C")
     for channel, end in zip(out, ends, strict=True):
         a = _burg(end, min(PREDICTION_ORDER, len(end) - 1))
-        state = lfiltic([1.0], a, end[: -len(a) : -1])
-        predicted, _ = lfilter([1.0], a, np.zeros(n), zi=state)
         peak = np.abs(end).max()
-        channel[:] = fade * np.clip(predicted, -peak, peak)
+        channel[:] = fade * np.clip(_continue(end, a, n), -peak, peak)
     return out
+
+
+def _continue(y: Array, a: Array, n: int) -> Array:
+    """Return the next `n` samples of `y` that a prediction filter `a` gives.
+
+    As `scipy.signal.lfilter` does, which takes a second to import.
+    """
+    order = len(a) - 1
+    past = y[: -len(a) : -1]  # the last `order` samples, the latest first
+    state = np.zeros(order + 1)
+    for k in range(order):
+        state[k] = -np.sum(a[k + 1 :] * past[: order - k])
+    predicted = np.empty(n)
+    for i in range(n):
+        predicted[i] = state[0]
+        state[:-1] = state[1:] - a[1:] * state[0]
+    return predicted
 
 
 def _burg(y: Array, order: int) -> Array:

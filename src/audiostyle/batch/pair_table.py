@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from audiostyle.config.transfer_config import resolve_alias
 from audiostyle.config.variants import NAMES
 from audiostyle.errors import ConfigError
 from audiostyle.utils import safe_read
@@ -40,7 +41,7 @@ def read_table(file: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _column(name: str) -> str:
-    return name.strip().casefold().replace("-", "_")
+    return resolve_alias(name.strip().casefold().replace("-", "_"))
 
 
 def _check_columns(file: Path, number: int, names: Sequence[str]) -> None:

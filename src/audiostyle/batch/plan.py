@@ -38,6 +38,7 @@ from audiostyle.errors import AudioFileError, DiskError, OutputError
 from audiostyle.files import record, style_file
 from audiostyle.nn import weights
 from audiostyle.utils import atomic_files
+from audiostyle.utils.sizes import format_size
 
 INPUT_KINDS = ("unreadable", "truncated", "too_short", "silent", "not_finite")
 LASTING_KINDS = (*INPUT_KINDS, "crashed")
@@ -331,8 +332,8 @@ def _estimate(plan: BatchPlan, request: BatchRequest, state: JournalState) -> No
     plan.free_bytes = shutil.disk_usage(_existing_folder(request.out_dir)).free
     if plan.n_bytes > plan.free_bytes:
         raise DiskError(
-            f"{request.out_dir}: the outputs need about {plan.n_bytes / 1e9:.2f} GB, but only "
-            f"{plan.free_bytes / 1e9:.2f} GB are free; free space, or use --limit"
+            f"{request.out_dir}: the outputs need about {format_size(plan.n_bytes)}, but only "
+            f"{format_size(plan.free_bytes)} are free; free space, or use --limit"
         )
     left = [job for job in plan.jobs if job.compute and job.seconds]
     if not left:

@@ -37,6 +37,7 @@ from audiostyle.config.plugins import check_portable
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.errors import DiskError, OutputError
 from audiostyle.files.record import to_json_value
+from audiostyle.utils.sizes import format_size
 
 logger = logging.getLogger(__name__)
 
@@ -313,7 +314,7 @@ def _check_disk(folder: Path, job: Job) -> None:
         raise disk_error(folder, error) from None
     if free < job.n_bytes + SPARE_BYTES:
         raise DiskError(
-            f"{folder}: the disk is full ({free / 1e6:.0f} MB free); free space, and run the same "
+            f"{folder}: the disk is full ({format_size(free)} free); free space, and run the same "
             "command again"
         )
 

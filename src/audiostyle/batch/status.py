@@ -60,9 +60,10 @@ def batch_status(folder: Path) -> dict[str, Any]:
 
 def render_status(status: dict[str, Any]) -> str:
     """Format the result of `batch_status` for people."""
+    last = datetime.datetime.fromisoformat(status["last"]).astimezone()
     lines = [
         f"{status['folder']}: {'running' if status['running'] else 'not running'}, "
-        f"last written {status['last']}",
+        f"last written {last:%Y-%m-%d %H:%M:%S}",
         f"planned {status['planned']}, done {status['done']}, failed {status['failed']}, "
         f"pending {status['pending']}"
         + (f", missing {len(status['missing'])}" if status["missing"] else ""),

@@ -24,12 +24,19 @@ from audiostyle.cli.options import (
     take_parameters,
     verbose_option,
 )
-from audiostyle.cli.progress import BatchProgress, Console, format_duration
+from audiostyle.cli.progress import (
+    BatchProgress,
+    Console,
+    format_duration,
+    join_counts,
+    listen_hint,
+)
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.config.variants import parse_vary
 from audiostyle.errors import AudioFileError, AudioStyleError, BusyError, ConfigError, Interrupted
 from audiostyle.events import Iteration, Stage
 from audiostyle.utils.interrupts import Interrupt
+from audiostyle.utils.sizes import format_size
 
 if TYPE_CHECKING:
     from audiostyle.batch.engine import Engine
@@ -56,16 +63,24 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     help="""Apply the style of every STYLE to every CONTENT; run it again to resume.
 
     CONTENT and STYLE are each a folder with all its subfolders, a glob in quotes, @FILE (a list of
-    paths, one per line, relative to the list) or a file; STYLE may also be a style file. The layout
-    of GTZAN is supported: --content-genre jazz --style-genre classical. All inputs are checked
-    first, and a broken one affects only its own pairs. FOLDER/journal.jsonl records which pairs are
-    done: the next run processes only what is missing, has failed, or whose input changed; an output
-    that was made with other parameters is kept unless --force is given. FOLDER/results.csv and
-    FOLDER/results.jsonl hold one row per pair. Exit codes: 0 all done; 1 some pairs failed, or some
-    outputs were kept; 2 usage error; 3 no pair succeeded; 4 disk full, device missing, cluster
-    unusable, or folder in use (nothing is lost); 130 and 143 after a signal: the first signal stops
-    the current pair cleanly, the second at once.
+    paths, one per line, relative to the list) or a file; STYLE may also be a style file. A broken
+    input affects only its own pairs. The same command, run again, processes only what is missing,
+    has failed, or whose input changed.
     """,
+    details="""
+    The layout of GTZAN is supported: --content-genre jazz --style-genre classical. All inputs are
+    checked first. FOLDER/journal.jsonl records which pairs are done; an output that was made with
+    other parameters is kept unless --force is given. FOLDER/results.csv and FOLDER/results.jsonl
+    hold one row per pair.
+
+    Exit codes: 0 all done; 1 some pairs failed, or some outputs were kept; 2 usage error; 3 no pair
+    succeeded; 4 disk full, device missing, cluster unusable, or folder in use (nothing is lost);
+    130 and 143 after a signal: the first signal stops the current pair cleanly, the second at once.
+    """,
+    common=(
+        *("--output", "--by", "--limit", "--preset", "--strength", "--vary", "--evaluate"),
+        *("--dry-run", "--config", "--force", "--quiet", "--verbose"),
+    ),
 )
 @click.argument("content", type=INPUT)
 @click.argument("style", type=INPUT)
@@ -106,8 +121,9 @@ INPUT = click.Path(readable=False)  # also a pattern or @FILE; the shell complet
     ),
     option(
         "--vary",
-        "Process every pair with each of these values of a parameter below, or of preset; give the "
-        "option again for all combinations. Lists of weights are separated by ;.  [default: none]",
+        "Process every pair with each of these values of a parameter (an option with _ for -), or "
+        "of preset; give the option again for all combinations. Lists of weights are separated by "
+        ";.  [default: none]",
         "NAME=VALUE,...",
         multiple=True,
     ),
@@ -173,7 +189,7 @@ def batch_command(as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> 
     request = BatchRequest(
         preset=preset, vary=vary, overrides=given, command=command_line(), **options
     )
-    console = Console(quiet)
+    console = Console(quiet, options["verbose"])
 
     def publish(event: dict[str, Any]) -> None:
         if as_json and event:
@@ -291,9 +307,10 @@ def _echo_result(result: BatchResult, counts: dict[str, int], console: Console) 
         console.echo(f"not evaluated: {line}", always=True)
     left = f", {counts['kept']} kept as they were" if counts["kept"] else ""
     left += f", {counts['pending']} left; the same command goes on" if counts["pending"] else ""
+    hint = f"; compare by ear: {listen_hint(result.out_dir, f'{result.out_dir}.html')}"
     console.echo(
         f"{os.path.abspath(result.out_dir)}: {counts['done']} done ({result.computed} now), "
-        f"{counts['failed']} failed{left}"
+        f"{counts['failed']} failed{left}{hint if counts['done'] else ''}"
     )
 
 
@@ -301,18 +318,22 @@ def _render_plan(plan: dict[str, Any]) -> str:
     """Write the event ``plan`` for people."""
     from audiostyle.batch.earlier import kept_line
 
-    more = f", {plan['to_evaluate']} to evaluate" if plan["to_evaluate"] else ""
     kept = Counter((entry["made_with"], entry["asked"]) for entry in plan["kept"])
-    stay = f"{len(plan['kept'])} kept as they are, " if kept else ""
+    counts = {
+        "done": plan["done"],
+        "to compute": plan["to_compute"],
+        "kept as they are": len(plan["kept"]),
+        "that cannot be done": len(plan["failed"]),
+        "to evaluate": plan["to_evaluate"],
+    }
     lines = [
         *plan["names"],
         *(f"cannot be done: {f['pair']} ({f['kind']}: {f['reason']})" for f in plan["failed"]),
         *plan["notes"],
         *(kept_line(number, which) for which, number in kept.items()),
-        f"{plan['pairs']} pairs: {plan['done']} done, {plan['to_compute']} to compute, "
-        f"{stay}{len(plan['failed'])} that cannot be done{more}",
-        f"disk: about {plan['bytes_needed'] / 1e6:.1f} MB needed, "
-        f"{plan['bytes_free'] / 1e6:.0f} MB free",
+        f"{plan['pairs']} pairs: {join_counts(counts)}",
+        f"disk: about {format_size(plan['bytes_needed'])} needed, "
+        f"{format_size(plan['bytes_free'])} free",
     ]
     if plan["seconds"] is not None:
         basis = "as measured in this folder" if plan["measured"] else "a rule of thumb for 2 cores"
@@ -363,8 +384,8 @@ def to_event(event: Any, names: bool = False) -> dict[str, Any]:
         case engine.Note(text):
             return {"event": "note", "text": text}
         case Iteration():
-            fields = ("step", "n_steps", "window", "n_windows", "total", "content", "style")
-            return {"event": "step", **{name: getattr(event, name) for name in fields}}
+            fields = ("step", "n_steps", "window", "n_windows", "total")
+            return {"event": "step", **{n: getattr(event, n) for n in fields}, **event.terms}
         case engine.Started():
             kind = "started"
         case engine.Done():

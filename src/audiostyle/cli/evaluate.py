@@ -19,7 +19,7 @@ from audiostyle.utils.interrupts import Interrupt
     "song.wav piano.wav out.wav",
     "song.wav piano.wav fast.wav best.wav --baselines",
     "song.mp3 genres/classical out.flac --json --quiet",
-    help="""Measure how much of STYLE each OUTPUT took on, and how much of CONTENT it kept.
+    help="""Measure how much style each OUTPUT took on and content it kept.
 
     No measure takes part in a transfer; docs/evaluation.md explains them. CONTENT and OUTPUT... are
     audio files. STYLE is an audio file or a folder whose clips together are one style; only its
@@ -40,16 +40,16 @@ from audiostyle.utils.interrupts import Interrupt
     ),
     option(
         "--start",
-        "Compare with the content from this time on.  [seconds or M:SS; at least 0; default: taken "
-        "from the record of each output, else 0]",
-        "TIME",
+        "Compare with the content from this time on.  [or M:SS; at least 0; default: taken from "
+        "the record of each output, else 0]",
+        "SECONDS",
         type=TIME,
     ),
     option(
         "--duration",
-        "Compare with this much of the content.  [seconds or M:SS; at least 0.5; default: taken "
-        "from the record of each output, else all]",
-        "TIME",
+        "Compare with this much of the content.  [or M:SS; at least 0.5; default: taken from the "
+        "record of each output, else all]",
+        "SECONDS",
         type=TIME,
     ),
 )

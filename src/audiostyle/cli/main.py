@@ -23,6 +23,7 @@ from audiostyle.cli.batch import batch_command
 from audiostyle.cli.compare import compare_command
 from audiostyle.cli.doctor import completion_command, doctor_command
 from audiostyle.cli.evaluate import evaluate_command
+from audiostyle.cli.options import help_all_option, shows_all
 from audiostyle.cli.progress import Console
 from audiostyle.cli.report import report_command
 from audiostyle.cli.status import status_command
@@ -54,20 +55,45 @@ Check the installation, and which device is used:
 """
 
 
-COMMANDS = (
-    batch_command,
-    compare_command,
-    completion_command,
-    doctor_command,
-    evaluate_command,
-    report_command,
-    status_command,
-    style_command,
+COMMANDS = (  # by use, as the help lists them
     transfer_command,
+    batch_command,
+    status_command,
+    report_command,
+    evaluate_command,
+    compare_command,
+    style_command,
+    doctor_command,
+    completion_command,
 )
 
 
-@click.group(help=HELP, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+class OrderedGroup(click.Group):
+    """A group that lists its commands in the given order, and with ``--help-all`` their options."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(self.commands)
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help, and that of each command if all is shown."""
+        pages = [super().get_help(ctx)]
+        if shows_all(ctx):
+            contexts = [
+                click.Context(one, ctx, info_name=name) for name, one in self.commands.items()
+            ]
+            pages += [context.get_help() for context in contexts]
+        return "\n\n\n".join(pages)
+
+
+@click.group(
+    help=HELP,
+    epilog="See 'audiostyle COMMAND --help'; with --help-all it lists every option.",
+    cls=OrderedGroup,
+    commands=COMMANDS,
+    params=[help_all_option("Show all options of all commands and exit.")],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(audiostyle.__version__, prog_name="audiostyle")
 def cli() -> None:
     """Collect the commands."""
@@ -105,7 +131,8 @@ def _describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "audiostyle"
-        return f"{error.format_message().rstrip('.')}; see {command} --help", error.exit_code
+        page = "--help-all" if isinstance(error, click.NoSuchOption) else "--help"
+        return f"{error.format_message().rstrip('.')}; see {command} {page}", error.exit_code
     if isinstance(error, AudioStyleError):
         return str(error), 2 if isinstance(error, ConfigError) else 1
     if isinstance(error, Interrupted):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,14 @@ import click
 from audiostyle.config.record_file import is_record, load_record
 from audiostyle.config.registry import find_network
 from audiostyle.config.toml_file import load_toml
-from audiostyle.config.transfer_config import PRESET_HELP, PRESETS, TransferConfig
+from audiostyle.config.transfer_config import (
+    ALIASES,
+    DEFAULT_PRESET,
+    PRESET_HELP,
+    PRESETS,
+    TransferConfig,
+    preset_parameters,
+)
 from audiostyle.errors import ConfigError
 from audiostyle.utils.suggestions import check_choice
 from audiostyle.utils.times import parse_span, parse_time
@@ -23,32 +31,92 @@ if TYPE_CHECKING:
 
 Decorator = Callable[[Any], Any]
 PATH = click.Path(path_type=Path)
+SHOW_ALL = "audiostyle.help-all"  # key of `click.Context.meta`
 
 
 class GroupedCommand(click.Command):
-    """A command whose help lists its options under the titles that `option_group` gave them."""
+    """A command whose help lists the `common` options, and with ``--help-all`` all, by group.
+
+    Without `common`, its help lists all. Its `details` are a part of the help with ``--help-all``.
+    """
+
+    def __init__(
+        self, *arguments: Any, common: Sequence[str] = (), details: str = "", **settings: Any
+    ) -> None:
+        super().__init__(*arguments, **settings)
+        self.common, self.details = common, inspect.cleandoc(details)
+        self.params.append(help_all_option("Show all options and exit.", hidden=not common))
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help, and the details if all is shown."""
+        super().format_help_text(ctx, formatter)
+        if self.details and (shows_all(ctx) or not self.common):
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(self.details)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section per title, in the order of the options."""
+        """Write the common options in their order, or one section per title."""
+        options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
+        if self.common and not shows_all(ctx):
+            title = f"Common options (--help-all shows all {len(options)})"
+            by_name = {name: one for one in options for name in one.opts}
+            shown = [(title, by_name[name]) for name in (*self.common, "--help", "--help-all")]
+        else:
+            shown = [(getattr(one, "group", "Other options"), one) for one in options]
         sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if isinstance(parameter, click.Option) and record is not None:
-                title = getattr(parameter, "group", "Other options")
+        for title, one in shown:
+            if record := one.get_help_record(ctx):
                 sections.setdefault(title, []).append(record)
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
 
 
-def command(name: str, *examples: str, help: str, usage: str = "[OPTIONS]") -> Decorator:
-    """Make a command with option groups; the examples leave out ``audiostyle NAME``.
+def help_all_option(help: str, hidden: bool = False) -> click.Option:
+    """Make the option ``--help-all``."""
 
-    The help is not the docstring of the function, which ``python -OO`` removes.
+    def show(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value and not context.resilient_parsing:
+            context.meta[SHOW_ALL] = True
+            click.echo(context.get_help())
+            context.exit()
+
+    settings: dict[str, Any] = {"is_eager": True, "expose_value": False, "callback": show}
+    made = click.Option(["--help-all"], is_flag=True, help=help, hidden=hidden, **settings)
+    made.group = "Other options"  # type: ignore[attr-defined]  # see option_group
+    return made
+
+
+def shows_all(context: click.Context) -> bool:
+    """Tell whether the help that is being written is that of ``--help-all``."""
+    return bool(context.meta.get(SHOW_ALL))
+
+
+def command(
+    name: str,
+    *examples: str,
+    help: str,
+    details: str = "",
+    common: Sequence[str] = (),
+    usage: str = "[OPTIONS]",
+) -> Decorator:
+    """Make a `GroupedCommand`; the examples leave out ``audiostyle NAME``.
+
+    The help is not the docstring of the function, which ``python -OO`` removes. Its first paragraph
+    is the summary in the list of commands.
     """
     lines = [f"  audiostyle {name} {example}" for example in examples]
-    epilog = "\n".join(["\b", "Examples:", *lines])
-    return click.command(name, cls=GroupedCommand, options_metavar=usage, help=help, epilog=epilog)
+    return click.command(
+        name,
+        cls=GroupedCommand,
+        options_metavar=usage,
+        help=help,
+        short_help=" ".join(help.split("\n\n")[0].split()),
+        epilog="\n".join(["\b", "Examples:", *lines]),
+        common=common,
+        details=details,
+    )
 
 
 def option_group(title: str, *options: Decorator) -> Decorator:
@@ -110,7 +178,7 @@ def _text_type(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
     return convert
 
 
-TIME = _text_type(parse_time)
+TIME = _text_type(parse_time)  # shown as SECONDS; M:SS is accepted too
 SPAN = _text_type(parse_span)
 SUBTYPE = option(
     "--subtype",
@@ -120,22 +188,21 @@ SUBTYPE = option(
 CONTENT_OPTIONS = (
     option(
         "--start",
-        "Start at this time of the content.  [seconds or M:SS; at least 0; default: 0]",
-        "TIME",
+        "Start at this time of the content.  [or M:SS; at least 0; default: 0]",
+        "SECONDS",
         type=TIME,
         default=0.0,
     ),
     option(
         "--duration",
-        "Use this much of the content.  [seconds or M:SS; at least 0.5; default: all]",
-        "TIME",
+        "Use this much of the content.  [or M:SS; at least 0.5; default: all]",
+        "SECONDS",
         type=TIME,
     ),
     option(
         "--preview",
-        "Use only the loudest excerpt of this length.  [seconds or M:SS; at least 0.5; default: "
-        "off]",
-        "TIME",
+        "Use only the loudest excerpt of this length.  [or M:SS; at least 0.5; default: off]",
+        "SECONDS",
         type=TIME,
     ),
     option(
@@ -225,19 +292,22 @@ def take_cluster(options: dict[str, Any]) -> Cluster | None:
     return None
 
 
-def parameter_options(*run_options: Decorator) -> Decorator:
-    """Add preset, file and parameters of a transfer, and `RUN_OPTIONS` with `run_options`."""
+def parameter_options(*run_options: Decorator, without: Collection[str] = ()) -> Decorator:
+    """Add preset, file and parameters of a transfer, and `RUN_OPTIONS` with `run_options`.
+
+    The parameters named in `without` get no option.
+    """
     presets = "; ".join(f"{name}: {PRESET_HELP[name]}" for name in PRESETS)
     preset = option(
         "--preset",
-        f"Start from these parameters ({presets}).  [default: balanced]",
+        f"Start from these parameters ({presets}).  [default: {DEFAULT_PRESET}]",
         "NAME",
         choices=PRESETS,
     )
     file = option(
         "--config config_file",
-        "Read parameters from a TOML file, with the names below and _ for -, or from the record of "
-        "an earlier run, OUTPUT.json. Options on the command line override it.  [default: none]",
+        "Read parameters from a TOML file, or from the record of an earlier run, OUTPUT.json. "
+        "Options on the command line override it.  [default: none]",
         "FILE",
         type=click.Path(),
     )
@@ -245,13 +315,14 @@ def parameter_options(*run_options: Decorator) -> Decorator:
         "--plugin plugins",
         "Run a Python file that registers networks for --network or losses for --losses.  "
         "[default: none]",
-        "FILE.py",
+        "FILE",
         multiple=True,
         type=click.Path(),
     )
     groups = {"Style": [preset, file]}
     for field in dataclasses.fields(TransferConfig):
-        groups.setdefault(field.metadata["group"], []).append(_config_option(field))
+        if field.name not in without:
+            groups.setdefault(field.metadata["group"], []).append(_config_option(field))
     groups["Network"].append(plugin)
     groups["Run"] = [*RUN_OPTIONS, *run_options]
 
@@ -267,16 +338,13 @@ def _config_option(field: dataclasses.Field[Any]) -> Decorator:
     metadata = field.metadata
     if metadata["choices"]:
         metavar = f"[{'|'.join(metadata['choices'])}]"
-    elif metadata["metavar"]:
-        metavar = metadata["metavar"]
-    elif field.name.endswith("_weight"):
-        metavar = "WEIGHT"
     elif metadata["unit"] in ("Hz", "dB"):
         metavar = metadata["unit"].upper()
     else:
-        metavar = "N" if field.type == "int" else "NUMBER"
-    name = field.name.replace("_", "-")
-    return option(f"--{name} {field.name}", _config_help(field), metavar)
+        metavar = metadata["metavar"] or "N"
+    names = [field.name, *(alias for alias, name in ALIASES.items() if name == field.name)]
+    flags = " ".join(f"--{name.replace('_', '-')}" for name in names)
+    return option(f"{flags} {field.name}", _config_help(field), metavar)
 
 
 def _config_help(field: dataclasses.Field[Any]) -> str:
@@ -285,13 +353,22 @@ def _config_help(field: dataclasses.Field[Any]) -> str:
     if metadata["bounds"]:
         low, high = metadata["bounds"]
         facts.append(f"{'each ' if metadata['weighs'] else ''}{low:.10g} to {high:.10g}")
-    if field.name in ("content_layers", "style_layers", "bands"):
-        default = getattr(TransferConfig(), field.name)
-        shown = default if isinstance(default, int) else ",".join(name for name, _ in default)
-        facts.append(f"default for vgg19: {shown}")
-    else:
-        facts.append(f"default: {'none' if field.default in (None, ()) else field.default}")
-    return f"{metadata['help']}  [{'; '.join(facts)}]"
+    return f"{metadata['help']}  [{'; '.join([*facts, *_defaults(field.name)])}]"
+
+
+def _defaults(name: str) -> list[str]:
+    """Name the default of a parameter, and those of the presets that have another."""
+    values = {preset: _shown(preset_parameters(preset)[name]) for preset in PRESETS}
+    default = values[DEFAULT_PRESET]
+    others = [f"preset {preset}: {value}" for preset, value in values.items() if value != default]
+    network = " for vgg19" if name in ("content_layers", "style_layers", "bands") else ""
+    return [f"default{network}: {default}", *others]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        value = ", ".join(n if weight == 1 else f"{n}={weight:g}" for n, weight in value.items())
+    return "none" if value in (None, "") else str(value)
 
 
 def take_config(options: dict[str, Any]) -> tuple[str, TransferConfig]:
@@ -336,7 +413,7 @@ def merge_parameters(
         values = (
             load_record(config_file).values if is_record(config_file) else load_toml(config_file)
         )
-    from_file = values.pop("preset", "balanced")
+    from_file = values.pop("preset", DEFAULT_PRESET)
     values.update({name: value for name, value in options.items() if value is not None})
     if "network" in values:
         find_network(values["network"])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,8 +27,8 @@ LINE_INTERVAL = 5.0  # seconds between lines about the iterations of a transfer
 class Console:
     """Writes lines for people to standard error, and results to standard output."""
 
-    def __init__(self, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet, self.verbose = quiet, verbose
 
     def echo(self, text: str, always: bool = False) -> None:
         """Write a line to standard error, unless quiet; `always` is for errors."""
@@ -96,13 +99,13 @@ class Progress:
         elif done < total and done % max(1, total // MAX_LINES) == 0:
             self.console.echo(f"{unit} {done + 1}/{total}: {name}")
 
-    def show_iteration(self, event: Iteration, losses: str) -> None:
+    def show_iteration(self, event: Iteration) -> None:
         """Move the bar that counts the iterations of all windows."""
         total = event.n_steps * event.n_windows
         bar = self.bar("iteration", total=total)
         if (event.window, event.step) == (1, 0):
             bar.reset(total)
-        bar.set_postfix_str(window_label(event) + losses, refresh=False)
+        bar.set_postfix_str(f"{window_label(event)}{loss_label(event)}", refresh=False)
         bar.update(round(event.done * total) - bar.n)
 
     def close(self) -> None:
@@ -125,27 +128,25 @@ class TransferProgress(Progress):
         if self.console.quiet:
             return
         if isinstance(event, Iteration):
-            losses = (
-                f"total {event.total:.4g}, content {event.content:.4g}, style {event.style:.4g}"
-            )
             if self.terminal:
-                self.show_iteration(event, losses)
+                self.show_iteration(event)
             else:
-                self._show_line(event, losses)
+                self._show_line(event)
             return
         self.close()
         lines = {
             "style": f"analysing {event.detail}",
             "estimate": f"this will take {event.detail}",
-            "optimization": event.detail,
+            "optimization": device_label(event.detail, self.console.verbose),
             "inversion": "turning the spectrogram into sound",
         }
-        if event.name in lines:
-            self.console.echo(lines[event.name])
+        if line := lines.get(event.name):
+            self.console.echo(line)
 
-    def _show_line(self, event: Iteration, losses: str) -> None:
+    def _show_line(self, event: Iteration) -> None:
         now = time.monotonic()
-        self._pending = f"{window_label(event)}iteration {event.step}/{event.n_steps}: {losses}"
+        where = f"{window_label(event)}iteration {event.step}/{event.n_steps}"
+        self._pending = f"{where}: {loss_label(event)}"
         if (event.window, event.step) == (1, 0) or now - self._last_line >= LINE_INTERVAL:
             self._last_line = now
             self._flush()
@@ -183,13 +184,14 @@ class BatchProgress(Progress):
             self._begin(event)
         elif isinstance(event, Iteration):
             if self.bars:
-                self.show_iteration(event, f"total {event.total:.4g}")
+                self.show_iteration(event)
         elif isinstance(event, Done):
             self._end(event, "")
         elif isinstance(event, Failed):
             self._end(event, f": failed, {event.kind}: {event.reason}")
         elif isinstance(event, Stage) and event.name == "optimization" and not self._ended:
-            self._write(event.detail)
+            if line := device_label(event.detail, self.console.verbose):
+                self._write(line)
         elif isinstance(event, Lost):
             self._write(f"{event.job.pair.id}: is tried again: {event.reason}")
         elif isinstance(event, Note):
@@ -202,11 +204,13 @@ class BatchProgress(Progress):
         self._left = sum(job.seconds for job in plan.jobs if job.compute)
         for note in plan.notes:
             self.console.echo(note)
-        kept = f"{len(plan.kept)} kept as they are, " if plan.kept else ""
-        self.console.echo(
-            f"{len(plan.pairs)} pairs: {len(plan.done)} done before, {self._jobs} to "
-            f"compute, {kept}{len(plan.failed)} that cannot be done"
-        )
+        counts = {
+            "done before": len(plan.done),
+            "to compute": self._jobs,
+            "kept as they are": len(plan.kept),
+            "that cannot be done": len(plan.failed),
+        }
+        self.console.echo(f"{len(plan.pairs)} pairs: {join_counts(counts)}")
         if self.terminal and self._jobs:
             self.bar("pair", total=self._jobs, position=0)
             self.bar("iteration", position=1, leave=False)
@@ -220,7 +224,7 @@ class BatchProgress(Progress):
             self._worked += event.job.seconds
         text = event.job.pair.id + failure
         if not self.bars:
-            took = f"{event.seconds:.1f} s{self._time_left()}"
+            took = f"{format_duration(event.seconds)}{self._time_left()}"
             self.console.echo(f"[{self._ended}/{self._jobs}] {text} ({took})")
             return
         self.bar("pair").update(1)
@@ -242,11 +246,37 @@ class BatchProgress(Progress):
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration for people: ``45 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    """Write a duration for people: ``4.5 s``, ``45 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     for unit, size, limit in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172_800)):
         if seconds < limit:
             return f"{seconds / size:.{int(unit == 'h')}f} {unit}"
     return f"{seconds / 86_400:.1f} days"
+
+
+def join_counts(counts: Mapping[str, int]) -> str:
+    """Write the counts that are not 0, such as ``3 to compute, 1 that cannot be done``."""
+    return ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "nothing to do"
+
+
+def device_label(device: str, verbose: bool) -> str:
+    """Return the line about the device; empty on a machine without a GPU, unless `verbose`."""
+    if verbose or device.startswith("GPU"):
+        return device
+    from audiostyle.nn.device import driver_sees_gpu
+
+    return device if device.startswith("CPU:") and driver_sees_gpu() else ""
+
+
+def loss_label(event: Iteration) -> str:
+    """Name the total of all losses; the record has each of them."""
+    return f"total loss {event.total:.4g}"
+
+
+def listen_hint(output: Path, page: str) -> str:
+    """Say how to listen to an output, or a folder of them, beside what it was made from."""
+    return f"audiostyle report {shlex.quote(str(output))} -o {shlex.quote(page)}"
 
 
 def window_label(event: Iteration) -> str:

@@ -19,6 +19,7 @@ from audiostyle.cli.options import (
 from audiostyle.cli.progress import Console, Progress
 from audiostyle.errors import Interrupted
 from audiostyle.utils.interrupts import Interrupt
+from audiostyle.utils.sizes import format_size
 
 if TYPE_CHECKING:
     from audiostyle.files.request import TransferRequest
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     "takes -o takes.html",
     "fast.wav best.wav -o both.html --force",
     "out -o out.html --embed-limit 0",
-    usage="-o FILE.html [OPTIONS]",
-    help="""Write a page about PATH... to look at and to listen to: one file that opens in any
-    browser.
+    usage="-o FILE [OPTIONS]",
+    help="""Write a page to look at results and to listen to them in a browser.
 
     PATH is an output of audiostyle transfer or its record (OUTPUT.json), the folder of a batch, or
     a file with the output of audiostyle evaluate --json. One output gives a page with spectrograms,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.argument("path", nargs=-1, required=True, type=PATH)
 @option_group(
     "Output",
-    output_option("FILE.html", "Write the page to this file."),
+    output_option("FILE", "Write the page to this file, in HTML."),
     option(
         "--embed-limit",
         "Embed the audio if it takes at most this many megabytes; else link it, and it must stay "
@@ -118,4 +118,5 @@ def write_transfer_report(output: Path, page: Path, console: Console) -> int:
 
 def _echo_page(page: Path, n_pairs: int, console: Console) -> None:
     pairs = "1 pair" if n_pairs == 1 else f"{n_pairs} pairs"
-    console.echo(f"{page.resolve()} ({pairs}, {page.stat().st_size / 1e6:.1f} MB)")
+    size = format_size(page.stat().st_size)
+    console.echo(f"{page.resolve()} ({pairs}, {size}); open it in a browser to listen")

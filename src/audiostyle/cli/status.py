@@ -14,7 +14,7 @@ from audiostyle.cli.progress import Console
     "status",
     "out",
     "out --json",
-    help="""Show the progress of a batch: which pairs are done, failed and pending, and why.
+    help="""Show which pairs of a batch are done, failed and pending.
 
     FOLDER is the output folder of audiostyle batch, which may be running.
     """,

@@ -17,9 +17,14 @@ from audiostyle.cli.options import (
     take_config,
     verbose_option,
 )
-from audiostyle.cli.progress import Console
+from audiostyle.cli.progress import Console, format_duration
+from audiostyle.config.variants import UNANALYZED
 from audiostyle.events import Iteration, Stage
 from audiostyle.utils.interrupts import Interrupt
+from audiostyle.utils.sizes import format_size
+
+# What does not change a style file; a configuration file may name it all the same.
+UNUSED = (*UNANALYZED, "content_layers", "losses")
 
 
 @command(
@@ -30,20 +35,26 @@ from audiostyle.utils.interrupts import Interrupt
     help="""Save the style of all clips of FOLDER in a small file.
 
     FOLDER may also be a single clip. transfer and batch accept the file in place of a style, with
-    the same result as the folder itself. They need the same network, style layers, bands and
-    spectrogram (sr, n_fft, hop_length, n_mels, mel_scale, top_db), and refuse the file otherwise.
+    the same result as the folder itself.
     """,
+    details="""
+    A transfer needs the same network, style layers, bands and spectrogram (sr, n_fft, hop_length,
+    n_mels, mel_scale, top_db), and refuses the file otherwise. Of --texture-weight and
+    --music-weight it counts only whether they are 0, of --init whether it is notes, and of
+    --style-layers only the names.
+    """,
+    common=("--output", "--preset", "--config", "--force", "--quiet", "--verbose"),
 )
 @click.argument("source", metavar="FOLDER", type=PATH)
 @option_group(
     "Output",
-    output_option("NAME.style.npz", "Write the style to this file."),
+    output_option("FILE", "Write the style to this file, whose name ends in .style.npz."),
     option("-f --force", "Replace an output that exists."),
     option("--json as_json", "Print the metadata of the style file to standard output."),
     option("-q --quiet", "Print only errors."),
     verbose_option("Show tracebacks."),
 )
-@parameter_options()
+@parameter_options(without=UNUSED)
 def style_command(
     source: Path, output: Path, as_json: bool, quiet: bool, verbose: bool, **options: Any
 ) -> int:
@@ -66,9 +77,11 @@ def style_command(
         console.echo(note)
     for line in summarize_skipped(metadata["skipped"], str(source)):
         console.echo(line)
+    n = len(metadata["clips"])
     console.echo(
-        f"{output.resolve()} ({len(metadata['clips'])} clips, {metadata['seconds']:.0f} s, "
-        f"{output.stat().st_size / 1e6:.1f} MB)"
+        f"{output.resolve()} ({n} clip{'s' * (n != 1)}, "
+        f"{format_duration(metadata['seconds'])}, "
+        f"{format_size(output.stat().st_size)}); use it as STYLE in transfer and batch"
     )
     if as_json:
         console.publish(to_json(metadata))

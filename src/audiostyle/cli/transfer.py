@@ -24,7 +24,7 @@ from audiostyle.cli.options import (
     take_config,
     verbose_option,
 )
-from audiostyle.cli.progress import Console, TransferProgress
+from audiostyle.cli.progress import Console, TransferProgress, format_duration, listen_hint
 from audiostyle.cli.report import check_transfer_report, write_transfer_report
 from audiostyle.config.record_file import EXCERPT, EarlierRun, input_digests, is_record, load_record
 from audiostyle.config.transfer_config import TransferConfig
@@ -48,14 +48,20 @@ if TYPE_CHECKING:
     usage="-o FILE [OPTIONS]",
     help="""Apply the style of STYLE... to CONTENT.
 
-    CONTENT is any file with sound that libsndfile or FFmpeg reads (WAV, FLAC, OGG, MP3, M4A, WebM
-    and others), at any sample rate, at least half a second long. Each STYLE is such a file, a
-    folder whose clips together are one style (a genre), or a style file (.style.npz) written by
-    audiostyle style. The output keeps the sample rate, channels, length and loudness of the
-    content. OUTPUT.json records inputs, parameters, versions, losses, the time and the command
-    line. With --config OUTPUT.json, that run is repeated: what is not given, CONTENT and STYLE
-    included, is as it was then.
+    CONTENT is an audio or video file. Each STYLE is such a file, a folder whose clips together are
+    one style (a genre), or a style file (.style.npz) written by audiostyle style. The output keeps
+    the sample rate, channels, length and loudness of the content.
     """,
+    details="""
+    Any file with sound that libsndfile or FFmpeg reads is accepted (WAV, FLAC, OGG, MP3, M4A, WebM
+    and others), at any sample rate, at least half a second long. OUTPUT.json records inputs,
+    parameters, versions, losses, the time and the command line. With --config OUTPUT.json, that run
+    is repeated: what is not given, CONTENT and STYLE included, is as it was then.
+    """,
+    common=(
+        *("--output", "--preset", "--strength", "--mix", "--preview", "--only"),
+        *("--report", "--config", "--force", "--quiet", "--verbose"),
+    ),
 )
 @click.argument("content", required=False, type=PATH)
 @click.argument("style", metavar="[STYLE...]", nargs=-1, type=PATH)
@@ -65,15 +71,15 @@ if TYPE_CHECKING:
     SUBTYPE,
     option(
         "--plot",
-        "Plot content, style, result and the loss curves.  [default: no plot]",
-        "FILE.png",
+        "Plot content, style, result and the loss curves to this PNG.  [default: no plot]",
+        "FILE",
         type=PATH,
     ),
     option(
         "--report",
-        "Write a page with players, spectrograms and losses, as audiostyle report does.  "
+        "Write an HTML page with players, spectrograms and losses, as audiostyle report does.  "
         "[default: no page]",
-        "FILE.html",
+        "FILE",
         type=PATH,
     ),
     option("-f --force", "Replace outputs that exist."),
@@ -92,7 +98,7 @@ if TYPE_CHECKING:
     option(
         "--blend",
         "Blend the styles with these weights, one per style.  [at least 0; default: equal]",
-        "W,W,...",
+        "N,N,...",
     ),
 )
 @parameter_options()
@@ -135,7 +141,7 @@ def transfer_command(
     return run_transfer_command(
         request,
         config,
-        Console(quiet),
+        Console(quiet, options["verbose"]),
         as_json=as_json,
         report=report,
         live=live,
@@ -219,11 +225,13 @@ def run_transfer_command(
             console.echo(note)
         if request.verbose:
             console.echo(", ".join(f"{name} {s:.2f} s" for name, s in result.timings.items()))
+        n = len(result.history) - 1
         stopped = f", {result.stopped}" if result.stopped != "iterations" else ""
-        seconds = time.perf_counter() - began
+        took = format_duration(time.perf_counter() - began)
+        compare = listen_hint(request.output, str(request.output.with_suffix(".html")))
+        hint = "" if report else f"; play it, or compare it with content and style: {compare}"
         console.echo(
-            f"{request.output.resolve()} ({len(result.history) - 1} iterations{stopped}, "
-            f"{seconds:.1f} s)"
+            f"{request.output.resolve()} ({n} iteration{'s' * (n != 1)}{stopped}, {took}){hint}"
         )
         if page is not None:
             page.end(f"Done: {request.output.resolve()} ({result.stopped})")

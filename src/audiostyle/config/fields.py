@@ -93,9 +93,14 @@ def _coerce_weights(name: str, value: Any, metadata: Mapping[str, Any]) -> Layer
             _coerce_number(f"{name}: weight of {one}", weight, False, metadata)
         elif not (math.isfinite(weight) and weight >= 0):
             raise ConfigError(f"{name}: weight {weight} of {one} must be finite and at least 0")
-    if len({one for one, _ in weights}) < len(weights):
-        raise ConfigError(f"{name}={format_value(value)} names a {what} twice")
+    check_distinct(name, weights, what)
     return weights
+
+
+def check_distinct(name: str, weights: LayerWeights, what: str) -> None:
+    """Raise a `ConfigError` if weights name something, such as a layer, twice."""
+    if len({one for one, _ in weights}) < len(weights):
+        raise ConfigError(f"{name}={format_value(weights)} names a {what} twice")
 
 
 def _coerce_number(

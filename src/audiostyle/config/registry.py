@@ -7,8 +7,8 @@ docs/contributing.md shows a plugin network and a plugin loss.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class NetworkSpec:
     bands: int  # default number of frequency bands of the style statistics
     build: Builder | None = None  # of a registered network; None for those of nn.backbones
     takes_weights: bool = True  # whether it reads the file of --weights
+    aliases: Mapping[str, str] = field(default_factory=dict)  # other names of layers
 
 
 def _equal(*layers: str) -> LayerWeights:
@@ -46,11 +47,17 @@ VGG19_LAYERS = tuple(
     for block, n_convs in ((1, 2), (2, 2), (3, 4), (4, 4), (5, 1))
     for conv in range(1, n_convs + 1)
 )
+# Papers on style transfer write conv4_2 for Keras's block4_conv2.
+VGG19_ALIASES = {
+    layer.replace("_conv", "_").replace("block", "conv"): layer for layer in VGG19_LAYERS
+}
 MUSICNN_LAYERS = tuple(f"conv{i}" for i in range(1, 6))
 MUSIC_LAYERS = _equal("conv2", "conv3")  # of musicnn's VGG, for the music loss
 
 NETWORKS: dict[str, NetworkSpec] = {
-    "vgg19": NetworkSpec(VGG19_LAYERS, _equal("block2_conv1"), _equal("block3_conv1"), 15),
+    "vgg19": NetworkSpec(
+        VGG19_LAYERS, _equal("block2_conv1"), _equal("block3_conv1"), 15, aliases=VGG19_ALIASES
+    ),
     "musicnn-vgg": NetworkSpec(
         MUSICNN_LAYERS, _equal("conv2"), _equal("conv1", "conv2", "conv3"), 11
     ),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audiostyle.config.fields import coerce
-from audiostyle.config.transfer_config import PRESETS, TransferConfig
+from audiostyle.config.transfer_config import ALIASES, PRESETS, TransferConfig, resolve_alias
 from audiostyle.errors import ConfigError
 from audiostyle.utils.safe_read import read_file
 from audiostyle.utils.suggestions import check_choice
@@ -29,8 +29,12 @@ def load_toml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is not a TOML file ({error})") from None
     except RecursionError:
         raise ConfigError(f"{path}: is not a TOML file: it is nested too deeply") from None
+    for alias, name in ALIASES.items():
+        if alias in values and name in values:
+            raise ConfigError(f"{path}: {alias} and {name} are the same parameter; omit one")
+    values = {resolve_alias(name): value for name, value in values.items()}
     check_values(path, values)
-    return dict(values)
+    return values
 
 
 def check_values(path: str | Path, values: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from audiostyle.config.fields import coerce, option
+from audiostyle.config.fields import check_distinct, coerce, option
 from audiostyle.config.registry import MAX_BANDS, NETWORKS, NetworkSpec, find_loss, find_network
 from audiostyle.errors import ConfigError
 from audiostyle.events import TERMS
@@ -21,6 +21,7 @@ from audiostyle.utils.suggestions import check_choice
 MIN_SECONDS = 0.5  # shorter clips have too few frames for style statistics
 MAX_CHANNELS = 64  # more is a broken header, not audio
 WEIGHT_BOUNDS = (0.0, 1e6)
+ALIASES = {"alpha": "content_weight", "beta": "style_weight"}  # symbols of Gatys et al.
 
 
 def _weight(default: float, help: str) -> Any:
@@ -28,7 +29,7 @@ def _weight(default: float, help: str) -> Any:
 
 
 def _layers(loss: str) -> Any:
-    help = f"Layers of the {loss} loss and their weights."
+    help = f"Layers of the {loss} loss and their weights; for vgg19, conv4_2 is block4_conv2."
     return option((), "Network", help, metavar="NAME[=WEIGHT],...", weighs="layer")
 
 
@@ -194,8 +195,8 @@ class TransferConfig:
     mix: float = option(
         1.0,
         "Inversion",
-        "Share of the result in the output; the rest is the content. They are in phase with "
-        "inversion=content, and not with griffinlim.",
+        "Share of the result in the output; the rest is the content, in phase unless the inversion "
+        "is griffinlim.",
         bounds=(0.0, 1.0),
     )
 
@@ -205,6 +206,10 @@ class TransferConfig:
             value = coerce(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         spec = NETWORKS[self.network]
+        for name in ("content_layers", "style_layers"):
+            layers = tuple((spec.aliases.get(one, one), w) for one, w in getattr(self, name))
+            check_distinct(name, layers, "layer")
+            object.__setattr__(self, name, layers)
         for name, default in (
             ("content_layers", spec.content),
             ("style_layers", spec.style),
@@ -307,11 +312,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+DEFAULT_PRESET = "balanced"
 PRESET_HELP: dict[str, str] = {
     "fast": "half the iterations, no second network",
     "balanced": "the default",
     "classic": "the algorithm of Gatys et al., without additions",
 }
+
+
+def resolve_alias(name: str) -> str:
+    """Return the name of a parameter that may be given by one of `ALIASES`."""
+    return ALIASES.get(name, name)
 
 
 def changed_parameters(parameters: Mapping[str, Any], preset: str | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from audiostyle.config.transfer_config import (
     TransferConfig,
     changed_parameters,
     preset_parameters,
+    resolve_alias,
 )
 from audiostyle.errors import ConfigError
 from audiostyle.utils.suggestions import check_choice
@@ -124,7 +125,7 @@ def parse_vary(texts: Iterable[str]) -> dict[str, list[str]]:
     vary: dict[str, list[str]] = {}
     for text in texts:
         name, equals, listed = text.partition("=")
-        name = name.strip().replace("-", "_")
+        name = resolve_alias(name.strip().replace("-", "_"))
         check_choice("parameter of --vary", name, NAMES)
         weighs = name in FIELDS and FIELDS[name].metadata["weighs"]
         values = [value.strip() for value in listed.split(";" if weighs else ",")]

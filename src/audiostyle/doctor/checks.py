@@ -27,9 +27,10 @@ from audiostyle.errors import DeviceError, OutputError, WeightsError
 from audiostyle.nn import device
 from audiostyle.utils import memory
 from audiostyle.utils.lazy_imports import load_matplotlib
+from audiostyle.utils.sizes import format_size
 
 PACKAGE = "audiostyle"
-DEVELOPER_EXTRAS = ("dev", "gpu-step")
+DEVELOPER_EXTRAS = ("bench", "dev", "gpu-step")
 FORMATS = ("WAV", "FLAC", "OGG", "MP3", "AIFF")
 # Decoders of FFmpeg, by the files that need them.
 DECODERS = {"MP3": "mp3float", "M4A and MP4": "aac", "WebM": "opus", "WMA": "wmav2", "AMR": "amrnb"}
@@ -140,9 +141,11 @@ def _missing_of_extras(requirement: Any) -> list[str]:
             continue
         if any(marker.evaluate({"extra": extra}) for extra in requirement.extras):
             try:
-                version(needed.name)
+                fits = needed.specifier.contains(version(needed.name), prereleases=True)
             except PackageNotFoundError:
-                missing.append(needed.name)
+                fits = False
+            if not fits:  # a GPU needs all of them, in these versions
+                missing.append(f"{needed.name}{needed.specifier}")
     return missing
 
 
@@ -187,7 +190,7 @@ def _check_memory() -> CheckResult:
     free = available_memory()
     if free is None:
         return CheckResult("system", "memory", "ok", "the free memory is unknown on this system")
-    text = f"{free / (1 << 30):.1f} GB free"
+    text = f"{format_size(free)} free"
     if free >= MEMORY_BYTES:
         return CheckResult("system", "memory", "ok", text)
     remedy = "a transfer takes 2 GB: close programs, or use --preset fast"
@@ -217,7 +220,7 @@ def _check_folder(name: str, find: Callable[[], str], remedy: str) -> CheckResul
     except OSError as error:
         text = f"{folder} cannot be written ({error.strerror})"
         return CheckResult("system", name, "note", text, remedy)
-    text = f"{folder}, {free / (1 << 30):.1f} GB free"
+    text = f"{folder}, {format_size(free)} free"
     if free < DISK_BYTES:
         remedy = "an hour of stereo takes 1 GB: free some space"
         return CheckResult("system", name, "note", text, remedy)

@@ -16,8 +16,8 @@ import numpy as np
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp.notes import NoteRoll, note_features
+from audiostyle.dsp.onsets import detect_onsets
 from audiostyle.dsp.spectrogram import REFERENCE_POWER, db_to_power
-from audiostyle.utils.lazy_imports import load_librosa
 
 ONSET_CLASSES = (0.0, 0.035, 0.07, 0.128, 0.22, 0.37, 0.6, 0.93, 1.4, 2.1)  # centres, in s
 ONSET_WIDTH = 0.45  # deviation, in octaves of 1 + time / ONSET_UNIT
@@ -33,6 +33,7 @@ NOTE_SHARE = 0.7  # of the levels predicted from notes, where these explain both
 SCALE_FLOOR = 0.3  # of the deviation of a feature
 EXPLAINED = (0.25, 0.55)  # shares of the variance from which they count, and count fully
 SPREAD_LIMIT = 1.3  # factor
+DOUBT = 0.3  # of the variance that notes leave unexplained counts against a change
 
 
 @dataclass
@@ -154,7 +155,7 @@ def predict_levels(clip: LevelAnalysis, style: LevelStatistics) -> tuple[Array, 
         How far notes explain the levels of both clips.
     """
     own = measure_levels(clip)
-    coefficients, explained = fit_notes(style)
+    coefficients, explained, error = fit_notes(style)
     low, high = EXPLAINED
     trust = np.clip((np.array([explained, fit_notes(own)[1]]) - low) / (high - low), 0.0, 1.0)
     confidence = float(trust.prod())
@@ -164,11 +165,11 @@ def predict_levels(clip: LevelAnalysis, style: LevelStatistics) -> tuple[Array, 
         by_note = (X @ coefficients[:, :, None].astype(np.float32))[..., 0]
         by_class = clip.S + conditional_gain(clip, own, style)
         informed = match_spread(NOTE_SHARE * by_note + (1 - NOTE_SHARE) * by_class, style)
-        S = (1 - confidence) * S + confidence * informed
+        S = (1 - confidence) * S + confidence * shrink_change(clip.S, informed, error)
     return np.asarray(S, np.float32), confidence
 
 
-def fit_notes(statistics: LevelStatistics) -> tuple[Array, float]:
+def fit_notes(statistics: LevelStatistics) -> tuple[Array, float, Array]:
     """Regress levels on note features, band by band and smoothly over bands.
 
     Returns
@@ -176,6 +177,8 @@ def fit_notes(statistics: LevelStatistics) -> tuple[Array, float]:
     coefficients : np.ndarray [shape=(n_mels, k)]
     explained : float in [0, 1]
         Share of the variance over time that they explain.
+    error : np.ndarray [shape=(n_mels,), dB^2]
+        Mean squared error of each band.
     """
     n = statistics.n_frames
     A, b = (_smooth(x, SMOOTH_BANDS) for x in (statistics.features, statistics.levels))
@@ -195,8 +198,9 @@ def fit_notes(statistics: LevelStatistics) -> tuple[Array, float]:
         statistics.squares
         - 2 * np.sum(coefficients * statistics.levels, axis=1)
         + np.einsum("bk,bkl,bl->b", coefficients, statistics.features, coefficients)
-    ).sum()
-    return coefficients, float(np.clip(1 - error / max(variance, 1e-9), 0.0, 1.0))
+    )
+    explained = float(np.clip(1 - error.sum() / max(variance, 1e-9), 0.0, 1.0))
+    return coefficients, explained, np.maximum(error, 0.0) / n
 
 
 def envelope_gain(own: LevelStatistics, style: LevelStatistics) -> Array:
@@ -225,13 +229,28 @@ def match_spread(S: Array, style: LevelStatistics) -> Array:
     return np.asarray(mean + factor * (S - mean))
 
 
+def shrink_change(S: Array, S_style: Array, error: Array) -> Array:
+    """Shrink the change of each band that is hardly larger than the error of its model.
+
+    The factor ``1 - DOUBT * error / mean(change^2)``, at least 0, is that of James & Stein (1961),
+    smooth over bands: two clips of nearly the same timbre would otherwise differ by errors alone.
+
+    Parameters
+    ----------
+    S, S_style : np.ndarray [shape=(n_mels, t), dB]
+        The content, and the levels predicted for it.
+    error : np.ndarray [shape=(n_mels,), dB^2]
+    """
+    change = S_style - S
+    energy = _smooth(np.mean(np.square(change), axis=1), SMOOTH_BANDS)
+    doubt = DOUBT * _smooth(error, SMOOTH_BANDS) / np.maximum(energy, 1e-9)
+    return np.asarray(S + np.maximum(1 - doubt, 0.0)[:, None] * change)
+
+
 def onset_weights(S: Array, frame_seconds: float) -> Array:
     """Soft membership of frames in the classes of time since the last onset [shape=(onsets, t)]."""
-    librosa = load_librosa()
-    envelope = librosa.onset.onset_strength(S=S)
-    onsets = librosa.onset.onset_detect(onset_envelope=envelope, backtrack=True)
     frames = np.arange(S.shape[1])
-    onsets = np.r_[-(10**6), onsets]
+    onsets = np.r_[-(10**6), detect_onsets(S)]
     since = frames - onsets[np.searchsorted(onsets, frames, side="right") - 1]
     position = np.log2(1 + np.minimum(since * frame_seconds, 3.0) / ONSET_UNIT)
     centres = np.log2(1 + np.array(ONSET_CLASSES) / ONSET_UNIT)

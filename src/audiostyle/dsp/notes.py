@@ -150,22 +150,22 @@ def _combs(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> dict[str, Array]
     f0 = key_frequencies() * n_fft / sr  # in bins
     ranks = np.arange(1, N_PARTIALS + 1)
 
-    def comb(amplitudes: Array) -> Array:
-        lobes = np.zeros((len(bins), N_KEYS))
-        for rank, amplitude in zip(ranks, amplitudes, strict=True):
-            at = rank * f0
-            lobe = _hann_lobe(bins[:, None] - at[None])
-            lobes += amplitude * np.where(at < len(bins) - 1, lobe, 0.0)
-        return np.asarray((filters / filters.max(axis=1, keepdims=True)) @ lobes / LOBE_POWER)
-
-    every = comb(np.ones(N_PARTIALS))
-    return {
-        "all": every,
-        "first": comb((ranks == 1).astype(float)),
-        "odd": comb((ranks % 2 == 1).astype(float)),
-        "falling": comb(1.0 / ranks**2),
-        "wide": gaussian_filter1d(every, WIDE_BANDS * n_mels, axis=0, mode="nearest"),
+    amplitudes = {
+        "all": np.ones(N_PARTIALS),
+        "first": (ranks == 1).astype(float),
+        "odd": (ranks % 2 == 1).astype(float),
+        "falling": 1.0 / ranks**2,
     }
+    lobes = {name: np.zeros((len(bins), N_KEYS)) for name in amplitudes}
+    for i, rank in enumerate(ranks):
+        at = rank * f0
+        lobe = np.where(at < len(bins) - 1, _hann_lobe(bins[:, None] - at[None]), 0.0)
+        for name, of_rank in amplitudes.items():
+            lobes[name] += of_rank[i] * lobe
+    relative = filters / filters.max(axis=1, keepdims=True)
+    combs = {name: np.asarray(relative @ sum_ / LOBE_POWER) for name, sum_ in lobes.items()}
+    wide = gaussian_filter1d(combs["all"], WIDE_BANDS * n_mels, axis=0, mode="nearest")
+    return combs | {"wide": wide}
 
 
 LOBE_POWER = 1.5  # sum of the power of a Hann window's main lobe over bins
@@ -173,6 +173,8 @@ LOBE_POWER = 1.5  # sum of the power of a Hann window's main lobe over bins
 
 def _hann_lobe(x: Array) -> Array:
     """Power of a Hann window's transform `x` bins from its centre, 1 at the centre."""
+    power, inside = np.zeros(x.shape), np.abs(x) < 4
+    x = x[inside]
     x = np.where(np.abs(np.abs(x) - 1) < 1e-6, x + 1e-5, x)
-    lobe = np.sinc(x) / (1 - x**2)
-    return np.where(np.abs(x) < 4, lobe**2, 0.0)
+    power[inside] = (np.sinc(x) / (1 - x**2)) ** 2
+    return power

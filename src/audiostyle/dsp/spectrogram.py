@@ -7,6 +7,9 @@
   of a style depend only on the style.
 - Several channels are analysed as one: by the mean of their power, which (unlike the mean of their
   samples) cannot cancel.
+
+STFT and mel filters are librosa's to the last bit. It is not imported for them: with numba and
+`scipy.signal`, it takes several times as long to load as a minute of sound to analyse.
 """
 
 from __future__ import annotations
@@ -17,16 +20,45 @@ import numpy as np
 
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.utils.lazy_imports import load_librosa
 
 REFERENCE_POWER = 100.0  # mel power of 0 dB: the loudest bands of music at -20 dBFS lie near it
+BLOCK_FRAMES = 32  # transformed at a time, which fits into the cache of a core
+SLANEY_STEP = 200.0 / 3  # Hz per mel, below
+SLANEY_CORNER = 1000.0  # Hz, above which mels are logarithmic
+SLANEY_LOG_STEP = np.log(6.4) / 27.0  # of the natural logarithm, per mel
 
 
 @lru_cache(maxsize=8)
 def _mel_filters(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> Array:
-    filters = load_librosa().filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, htk=mel_scale == "htk")
+    edges = mel_frequencies(n_mels + 2, sr / 2, mel_scale)
+    ramps = np.subtract.outer(edges, fft_frequencies(sr, n_fft))
+    widths = np.diff(edges)[:, None]
+    rising, falling = -ramps[:-2] / widths[:-1], ramps[2:] / widths[1:]
+    filters = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    filters *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
     filters.flags.writeable = False
     return np.asarray(filters)
+
+
+def mel_frequencies(n: int, fmax: float, mel_scale: str) -> Array:
+    """Return `n` frequencies from 0 to `fmax` at equal distances in mels [shape=(n,), Hz].
+
+    `mel_scale` is ``slaney``, linear below 1 kHz and logarithmic above it, or ``htk``.
+    """
+    if mel_scale == "htk":
+        mels = np.linspace(0.0, 2595.0 * np.log10(1.0 + fmax / 700.0), n)
+        return np.asarray(700.0 * (10.0 ** (mels / 2595.0) - 1.0))
+    corner, top = SLANEY_CORNER / SLANEY_STEP, fmax / SLANEY_STEP
+    if fmax >= SLANEY_CORNER:
+        top = corner + np.log(fmax / SLANEY_CORNER) / SLANEY_LOG_STEP
+    mels = np.linspace(0.0, top, n)
+    above = SLANEY_CORNER * np.exp(SLANEY_LOG_STEP * (mels - corner))
+    return np.where(mels >= corner, above, SLANEY_STEP * mels)
+
+
+def fft_frequencies(sr: int, n_fft: int) -> Array:
+    """Return the frequencies of the bins of an STFT [shape=(n_fft // 2 + 1,), Hz]."""
+    return np.fft.rfftfreq(n_fft, 1.0 / sr)
 
 
 def mel_filters(config: TransferConfig) -> Array:
@@ -53,9 +85,18 @@ def stft(y: Array, n_fft: int, hop_length: int, *, center: bool = True) -> Array
     -------
     np.ndarray [shape=(..., n_fft // 2 + 1, t), complex64]
     """
-    librosa = load_librosa()
     y = np.asarray(y, np.float32)
-    return np.asarray(librosa.stft(y, n_fft=n_fft, hop_length=hop_length, center=center))
+    if center:
+        y = np.pad(y, [*[(0, 0)] * (y.ndim - 1), (n_fft // 2, n_fft // 2)])
+    frames = np.lib.stride_tricks.sliding_window_view(y, n_fft, axis=-1)
+    frames = frames[..., ::hop_length, :].swapaxes(-1, -2)
+    n_frames = frames.shape[-1]
+    D = np.empty((*y.shape[:-1], n_fft // 2 + 1, n_frames), np.complex64, order="F")
+    window = hann(n_fft)[:, None]
+    for first in range(0, n_frames, BLOCK_FRAMES):
+        block = slice(first, first + BLOCK_FRAMES)
+        D[..., block] = np.fft.rfft(window * frames[..., block], axis=-2)
+    return D
 
 
 def istft(D: Array, n_fft: int, hop_length: int, length: int) -> Array:
@@ -70,8 +111,52 @@ def istft(D: Array, n_fft: int, hop_length: int, length: int) -> Array:
     -------
     np.ndarray [shape=(..., length), float32]
     """
-    librosa = load_librosa()
-    return np.asarray(librosa.istft(D, n_fft=n_fft, hop_length=hop_length, length=length))
+    n_frames = min(D.shape[-1], -(-(length + 2 * (n_fft // 2)) // hop_length))
+    window = hann(n_fft)[:, None]
+    y = _OverlapAdd(D.shape[:-2], n_fft, hop_length, max(n_frames, 1 + length // hop_length))
+    for first in range(0, n_frames, BLOCK_FRAMES):
+        block = D[..., first : min(first + BLOCK_FRAMES, n_frames)]
+        y.add(window * np.fft.irfft(block, n=n_fft, axis=-2), first)
+    cut = slice(n_fft // 2, n_fft // 2 + length)
+    power = _window_power(n_fft, hop_length, n_frames)
+    result = y.samples()[..., cut]
+    power = np.pad(power, (0, max(0, cut.stop - len(power))))[cut]
+    covered = power > np.finfo(np.float32).tiny
+    return np.asarray(np.divide(result, power, out=result, where=covered))
+
+
+def hann(n: int) -> Array:
+    """Return a periodic Hann window [shape=(n,)]."""
+    return np.asarray(0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, n + 1))[:-1])
+
+
+class _OverlapAdd:
+    """Sum of frames, one every `hop_length` samples, added in the order of time."""
+
+    def __init__(self, shape: tuple[int, ...], n_fft: int, hop_length: int, n_frames: int) -> None:
+        self._n_parts = -(-n_fft // hop_length)  # of a frame, each in a row of its own
+        self._hop_length = hop_length
+        self._rows = np.zeros((*shape, n_frames + self._n_parts, hop_length), np.float32)
+
+    def add(self, frames: Array, first: int) -> None:
+        """Add frames [shape=(..., n_fft, t)], from frame `first` on."""
+        n, hop_length = frames.shape[-1], self._hop_length
+        for part in reversed(range(self._n_parts)):  # a row gets the last part of the oldest frame
+            values = frames[..., part * hop_length : (part + 1) * hop_length, :].swapaxes(-1, -2)
+            rows = self._rows[..., first + part : first + part + n, : values.shape[-1]]
+            rows += values
+
+    def samples(self) -> Array:
+        """Return the sum [shape=(..., n)]."""
+        return self._rows.reshape(*self._rows.shape[:-2], -1)
+
+
+@lru_cache(maxsize=8)
+def _window_power(n_fft: int, hop_length: int, n_frames: int) -> Array:
+    """Sum of the squared windows of all frames."""
+    power = _OverlapAdd((), n_fft, hop_length, n_frames)
+    power.add(np.broadcast_to(hann(n_fft)[:, None] ** 2, (n_fft, n_frames)), 0)
+    return power.samples()
 
 
 def power_to_db(mel: Array, top_db: float) -> Array:
@@ -159,13 +244,10 @@ def mel_to_bins(gain: Array, config: TransferConfig) -> Array:
     -------
     np.ndarray [shape=(n_fft // 2 + 1,), dB]
     """
-    bins = load_librosa().fft_frequencies(sr=config.sr, n_fft=config.n_fft)
+    bins = fft_frequencies(config.sr, config.n_fft)
     return np.asarray(np.interp(bins, band_centres(config), gain))
 
 
 def band_centres(config: TransferConfig) -> Array:
     """Return the centre frequencies of the mel bands [shape=(n_mels,), Hz]."""
-    frequencies = load_librosa().mel_frequencies(
-        config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=config.mel_scale == "htk"
-    )
-    return np.asarray(frequencies[1:-1])
+    return mel_frequencies(config.n_mels + 2, config.sr / 2, config.mel_scale)[1:-1]

@@ -17,9 +17,9 @@ import tensorflow as tf
 from audiostyle.arrays import Array, Tensor
 from audiostyle.config.registry import MUSIC_LAYERS, NETWORKS, find_network
 from audiostyle.config.transfer_config import TransferConfig
+from audiostyle.dsp.spectrogram import mel_frequencies
 from audiostyle.nn.device import choose_precision
 from audiostyle.nn.weights import load_weights
-from audiostyle.utils.lazy_imports import load_librosa
 
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # of the Caffe models, subtracted from 0..255
 RANDOM_FILTERS = 1024  # for 256 bands; Ulyanov & Lebedev used 4096 for 1025 bins
@@ -278,10 +278,8 @@ class MusicnnVGG:
 
 def _musicnn_rebin(config: TransferConfig) -> Array:
     """Return weights that average the mel bands into musicnn's; rows sum to 1."""
-    librosa = load_librosa()
-    htk = config.mel_scale == "htk"
-    bands = librosa.mel_frequencies(config.n_mels + 2, fmin=0.0, fmax=config.sr / 2, htk=htk)
-    targets = librosa.mel_frequencies(MUSICNN_MELS + 2, fmin=0.0, fmax=MUSICNN_SR / 2)
+    bands = mel_frequencies(config.n_mels + 2, config.sr / 2, config.mel_scale)
+    targets = mel_frequencies(MUSICNN_MELS + 2, MUSICNN_SR / 2, "slaney")
     spacing, bands = np.gradient(bands)[1:-1], bands[1:-1]
     low, centre, high = targets[:-2, None], targets[1:-1, None], targets[2:, None]
     rising, falling = (bands - low) / (centre - low), (high - bands) / (high - centre)

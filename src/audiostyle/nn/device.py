@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from audiostyle.errors import ConfigError, DeviceError
-from audiostyle.utils.lazy_imports import import_lock, optional_pyplot
+from audiostyle.utils.lazy_imports import import_lock, paused_collection, without_keras
 from audiostyle.utils.memory import check_memory
 from audiostyle.utils.stderr_capture import CapturedStderr, capture_stderr
 from audiostyle.utils.suggestions import check_choice
@@ -24,6 +24,7 @@ MAX_THREADS = 1024
 AMPERE = (8, 0)  # compute capability of the first GPUs that multiply in bfloat16
 CPU_INFO = Path("/proc/cpuinfo")
 DRIVER = "libcuda.so.1"
+NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,13 @@ def load_tensorflow(quiet: bool = True) -> Any:
             return sys.modules["tensorflow"]
         check_memory()
         if not quiet:
-            with optional_pyplot():
+            with without_keras(), paused_collection():
                 return importlib.import_module("tensorflow")
         # C++ writes some lines before TF_CPP_MIN_LOG_LEVEL is read: the descriptor is captured.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         captured = CapturedStderr()
         try:
-            with capture_stderr() as captured, optional_pyplot():
+            with capture_stderr() as captured, without_keras(), paused_collection():
                 tensorflow = importlib.import_module("tensorflow")
                 tensorflow.config.list_physical_devices()
                 tensorflow.get_logger().setLevel("ERROR")  # as TF_CPP_MIN_LOG_LEVEL in C++
@@ -247,6 +248,15 @@ def _explain_by_driver(tf: Any) -> str:
         f"TensorFlow cannot use the {len(capabilities)} GPU(s) that the driver sees: the "
         "libraries of CUDA are missing or too old (pip install 'audiostyle[cuda]')"
     )
+
+
+def driver_sees_gpu() -> bool:
+    """Tell whether this machine seems to have an NVIDIA GPU: its driver sees one, or is broken."""
+    try:
+        error, capabilities = query_driver()
+    except OSError:
+        return False
+    return bool(capabilities) or error not in (0, NO_DEVICE)
 
 
 def query_driver() -> tuple[int, list[tuple[int, int]]]:

@@ -27,6 +27,7 @@ from audiostyle.nn.style_statistics import (
     style_terms,
 )
 from audiostyle.nn.transcription import NoteTranscriber
+from audiostyle.utils.lazy_imports import paused_collection
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class FeatureAnalyzer:
         self.notes = NoteLevels(config) if config.init == "notes" else None
         self.min_frames = max(network.min_frames for network in networks)
         signature = [tf.TensorSpec((None, config.n_mels, None), tf.float32)]
-        self._analyze = tf.function(self._compute, input_signature=signature, autograph=False)
+        compute = paused_collection()(self._compute)
+        self._analyze = tf.function(compute, input_signature=signature, autograph=False)
 
     def activations(self, S: Tensor) -> dict[str, Tensor]:
         """Activations [shape=(batch, F, T, C)] of all layers for S [shape=(batch, n_mels, t)]."""

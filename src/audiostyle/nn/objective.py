@@ -19,6 +19,7 @@ from audiostyle.events import TERMS
 from audiostyle.nn import loss_registry, spectrogram_losses, style_losses
 from audiostyle.nn.features import FeatureAnalyzer, NetworkFeatures
 from audiostyle.nn.style_statistics import StyleStatistics
+from audiostyle.utils.lazy_imports import paused_collection
 
 Data = dict[str, Tensor]
 Statistics = dict[str, tuple[Tensor, Tensor]]
@@ -45,11 +46,12 @@ class StyleObjective:
         self._weights = self.config.loss_weights
         self.more = list(self._weights)[len(TERMS) :]
         self._content_losses = loss_registry.make_losses(self.config)
-        self._style_distances = tf.function(
-            lambda statistics, data: self._style_terms(self._layer_distances(statistics, data)),
-            autograph=False,
-            reduce_retracing=True,
-        )
+
+        @paused_collection()
+        def distances(statistics: Statistics, data: Data) -> dict[str, Tensor]:
+            return self._style_terms(self._layer_distances(statistics, data))
+
+        self._style_distances = tf.function(distances, autograph=False, reduce_retracing=True)
 
     def prepare(
         self,

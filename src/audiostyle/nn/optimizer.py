@@ -28,6 +28,7 @@ from audiostyle.nn.lbfgs import (
     is_finite,
     largest,
 )
+from audiostyle.utils.lazy_imports import paused_collection
 
 PLATEAU_STEPS = 5
 ADAM_BETAS = (0.9, 0.99)
@@ -214,7 +215,8 @@ class Optimizer:
     def _trace(self, state: OptimizerState, problem: BoundedProblem) -> Any:
         specs: Any = None if self._signature is None else self._signature(problem.data)
         if not self._jit:
-            self.traced = tf.function(self._evaluate, input_signature=specs, autograph=False)
+            evaluate = paused_collection()(self._evaluate)
+            self.traced = tf.function(evaluate, input_signature=specs, autograph=False)
             return self._make_method(self.traced).step
         if specs is not None:
             specs = _step_signature(specs, state, problem)

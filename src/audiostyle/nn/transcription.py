@@ -9,11 +9,12 @@ are the channels of the first convolutions.
 from __future__ import annotations
 
 import numpy as np
-import scipy.signal
 import tensorflow as tf
 
 from audiostyle.arrays import Array, Tensor
+from audiostyle.dsp.spectrogram import hann
 from audiostyle.nn.weights import load_shipped
+from audiostyle.utils.lazy_imports import paused_collection
 
 SAMPLE_RATE = 22_050  # Hz
 HOP_LENGTH = 256
@@ -38,9 +39,10 @@ class NoteTranscriber:
     def __init__(self) -> None:
         self._weights = load_shipped("basic-pitch")
         self._filters, self._scale = _cqt_filters()
-        self._lowpass = scipy.signal.firwin2(256, (0, 0.5 / 1.001, 0.5 * 1.001, 1), (1, 1, 0, 0))
+        self._lowpass = _half_band_filter()
         windows = tf.TensorSpec((None, WINDOW), tf.float32)
-        self._run = tf.function(self._forward, input_signature=[windows])
+        forward = paused_collection()(self._forward)
+        self._run = tf.function(forward, input_signature=[windows], autograph=False)
 
     def posteriors(self, y: Array) -> tuple[Array, Array]:
         """Estimate the probabilities of notes and of their onsets.
@@ -118,10 +120,23 @@ def _cqt_filters() -> tuple[Array, Array]:
     for k in range(BINS_PER_OCTAVE):
         frequency, length = frequencies[k - BINS_PER_OCTAVE], int(lengths[k - BINS_PER_OCTAVE])
         n = np.arange(length) - (length + 1) // 2
-        window = scipy.signal.get_window("hann", length)
+        window = hann(length)
         phases = 2j * np.pi * frequency / SAMPLE_RATE * n
         filters[N_FFT // 2 + n, k] = window / window.sum() * np.exp(phases)
     return np.concatenate([filters.real, filters.imag], axis=1)[:, None], lengths
+
+
+def _half_band_filter(n: int = 256) -> Array:
+    """Compute the low pass before the rate is halved [shape=(n,)], by the window method.
+
+    The same as ``firwin2(n, (0, 0.5 / 1.001, 0.5 * 1.001, 1), (1, 1, 0, 0))`` of `scipy.signal`,
+    which takes a second to import.
+    """
+    frequencies = np.linspace(0.0, 1.0, n + 1)
+    response = np.interp(frequencies, (0, 0.5 / 1.001, 0.5 * 1.001, 1), (1, 1, 0, 0))
+    response = response * np.exp(-(n - 1) / 2.0 * 1j * np.pi * frequencies)
+    hamming = 0.54 + (1 - 0.54) * np.cos(np.linspace(-np.pi, np.pi, n))
+    return np.asarray(np.fft.irfft(response)[:n] * hamming)
 
 
 def _stack_harmonics(x: Tensor) -> Tensor:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
+@lru_cache
+def _environment(folders: tuple[Path, ...]) -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
+        loader=FileSystemLoader(folders, encoding="utf-8"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -55,16 +55,30 @@ def _with_valid_text(value: Any) -> Any:
 
 
 def render_page(
-    template: str, scripts: tuple[str, ...], *, live: bool = False, **values: Any
+    template: str,
+    scripts: tuple[str, ...],
+    *,
+    live: bool = False,
+    folder: Path = TEMPLATES,
+    **values: Any,
 ) -> bytes:
-    """Fill in a template with its scripts; only a live page may talk to its server."""
+    """Fill in a template with its scripts; only a live page may talk to its server.
+
+    `folder` may hold templates and scripts of its own, which extend those of this package.
+    """
     from markupsafe import Markup
 
-    css = (TEMPLATES / "page.css").read_text("utf-8")
-    script = "".join((TEMPLATES / name).read_text("utf-8") for name in scripts)
+    environment = _environment((folder, TEMPLATES))
+    css, *parts = (_source(environment, name) for name in ("page.css", *scripts))
+    script = "".join(parts)
     values |= {"css": Markup(css), "script": Markup(script), "policy": _policy(css, script, live)}
-    page = _environment().get_template(template).render(values)
-    return page.encode("utf-8", "replace")
+    return environment.get_template(template).render(values).encode("utf-8", "replace")
+
+
+def _source(environment: Environment, name: str) -> str:
+    """Read a file of the folders of templates as it is."""
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
 
 
 def _policy(css: str, script: str, live: bool) -> str:

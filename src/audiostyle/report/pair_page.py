@@ -105,9 +105,16 @@ def _facts(pair: PairRecord) -> list[tuple[str, str, str]]:
 
 
 def make_player(
-    loaded: Mapping[str, LoadedSound], page: Path, max_bytes: int, config: TransferConfig
+    loaded: Mapping[str, LoadedSound],
+    page: Path,
+    max_bytes: int,
+    config: TransferConfig,
+    image_size: tuple[int, int] | None = None,
 ) -> PlayerView:
-    """Lay out sounds, by role, on one time axis and one dB scale."""
+    """Lay out sounds, by role, on one time axis and one dB scale.
+
+    With `image_size`, the spectrograms are lossy images of at most so many columns and bands.
+    """
     spectrograms = [one.S for one in loaded.values() if one.S.size]
     scale = plots.shared_range(spectrograms, config) if spectrograms else (0.0, 0.0)
     seconds = max(one.seconds for one in loaded.values())
@@ -116,7 +123,7 @@ def make_player(
         Track(
             role,
             one,
-            image=sounds.data_uri(*plots.spectrogram_image(one.S, scale)) if one.S.size else "",
+            image=_image(one, scale, image_size),
             width=round(100 * one.S_seconds / (seconds or 1.0), 3),
             wave=charts.wave_path(one.wave, one.seconds / (seconds or 1.0)),
             source=source,
@@ -127,6 +134,12 @@ def make_player(
         return PlayerView(tracks)
     ticks = charts.frequency_ticks(config), charts.decibel_ticks(scale)
     return PlayerView(tracks, *ticks, seconds, charts.time_ticks(seconds))
+
+
+def _image(loaded: LoadedSound, scale: tuple[float, float], size: tuple[int, int] | None) -> str:
+    if not loaded.S.size:
+        return ""
+    return sounds.data_uri(*plots.spectrogram_image(loaded.S, scale, size))
 
 
 def _charts(losses: Sequence[dict[str, Any]], curves: Mapping[str, list[float]]) -> list[Chart]:

@@ -15,7 +15,7 @@ from audiostyle.report.settings import differing_settings, repeat_command
 MAX_TAKES = 32  # on one page; the player holds them all at once
 SCORES = ("score", "style", "content", "copying")
 STARS = 5
-SCRIPTS = ("player.js", "takes.js")
+SCRIPTS = ("player.js", "copy.js", "takes.js")
 
 
 def are_takes(pairs: Sequence[PairRecord]) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import os
 import sys
@@ -151,17 +152,33 @@ def _import_matplotlib() -> None:
 
 
 @contextlib.contextmanager
-def optional_pyplot() -> Iterator[None]:
-    """Hide pyplot in this block if it cannot be imported: Keras works without it."""
-    hidden = ""
-    try:
-        load_matplotlib()
-        importlib.import_module("matplotlib.pyplot")
-    except Exception:  # of a broken installation, configuration or backend
-        hidden = "matplotlib.pyplot" if "matplotlib" in sys.modules else "matplotlib"
-        sys.modules[hidden] = None  # type: ignore[assignment]  # to import it is an ImportError
+def without_keras() -> Iterator[None]:
+    """Keep TensorFlow from importing Keras in this block: ``tf.keras`` does so on first use.
+
+    TensorFlow ignores that Keras cannot be imported. Keras, with scikit-learn and Matplotlib, which
+    it imports, takes as long as TensorFlow itself, and audiostyle uses nothing of it.
+    """
+    # Not "keras", which TensorFlow has to find: it would break `import tensorflow.keras` for good.
+    hidden = [name for name in ("keras.src", "tf_keras.src") if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # to import it is an ImportError
     try:
         yield
     finally:
-        if hidden:
-            del sys.modules[hidden]
+        for name in hidden:
+            sys.modules.pop(name, None)
+
+
+@contextlib.contextmanager
+def paused_collection() -> Iterator[None]:
+    """Collect no garbage in this block, or decorated function, whose many objects stay.
+
+    Of an import, or of the tracing of a TensorFlow function, the collector takes a fifth.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

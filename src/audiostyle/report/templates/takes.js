@@ -220,17 +220,7 @@ function download(text, type) {
 action("csv").addEventListener("click", () => download(toCsv(), "csv"));
 action("json").addEventListener("click", () => download(toJson(), "json"));
 
-for (const button of root.querySelectorAll(".copy")) {
-  button.addEventListener("click", async () => {
-    const code = button.parentElement.querySelector("code");
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-      player.announce("Copied");
-      button.textContent = "Copied";
-      setTimeout(() => { button.textContent = "Copy"; }, 1500);
-    } catch { getSelection().selectAllChildren(code); }
-  });
-}
+addCopyButtons(root, (text) => player.announce(text));
 
 arrange();
 player.select(sounds.get("content"));
