@@ -19,8 +19,11 @@ def test_every_table_is_used_and_every_region_is_closed() -> None:
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
     names = [name for text in texts for _, name, _ in figures.REGION.findall(text)]
     assert set(names) == set(figures.TABLES)
-    starts = sum(text.count("<!-- figures: ") for text in texts)
-    assert starts == sum(text.count("<!-- end -->") for text in texts) == len(names)
+    starts, ends = (
+        sum(len(re.findall(f"^<!-- {mark}", text, re.MULTILINE)) for text in texts)
+        for mark in ("figures: ", "end -->")
+    )
+    assert starts == ends == len(names)
 
 
 def test_a_table_has_the_means_and_intervals_of_its_results(
