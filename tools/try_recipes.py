@@ -127,7 +127,8 @@ def run(command: str, folder: Path, programs: str) -> bool:
     """Run a command, or a block of Python; print its exit code and time."""
     if "\n" in command:
         for output in re.findall(r'"((?:out|takes|file|classical)\b[\w.]*)"', command):
-            remove(folder / output)
+            if "." in output or "run_batch" in command:
+                remove(folder / output)
         (folder / "block.py").write_text(ARRAYS + command)
         shown, words = "python: " + command.replace("\n", "; ")[:70], [sys.executable, "block.py"]
     else:
@@ -169,7 +170,7 @@ def try_install() -> bool:
     good = bool(lines)
     for line in lines:
         with tempfile.TemporaryDirectory() as name:
-            setup = "python3 -m venv env && . env/bin/activate && pip install -q uv pipx && "
+            setup = "python3 -m venv env && . env/bin/activate && pip install -q -U pip uv pipx && "
             homes = f"PIPX_HOME={name}/p PIPX_BIN_DIR={name}/env/bin UV_TOOL_DIR={name}/u"
             command = line.replace("URL", ROOT.as_uri())
             text = f"export {homes} UV_TOOL_BIN_DIR={name}/env/bin; {setup}{command}"
