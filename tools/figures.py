@@ -201,7 +201,7 @@ def install() -> str:
     return (
         f"The download is {found['download_mb']} MB ({found['tensorflow_mb']} of it TensorFlow, "
         f"{found['wheel_mb']:.0f} audiostyle with its weights),\n"
-        f"the installation takes {found['disk_mb'] / 1000:.1f} GB on disk "
+        f"and the installation takes {found['disk_mb'] / 1000:.1f} GB on disk "
         f"({found['system']}; `{found['command']}`, {found['date']}).\n"
     )
 

@@ -7,9 +7,9 @@ Every page is tried in a folder of its own, with short clips under the names tha
 from top to bottom, so that a command may use what an earlier one wrote. Runs the commands of
 ``audiostyle`` and ``sh`` in blocks without a language and in running text, if they are whole, and
 the blocks of Python. Blocks marked as ``text`` or ``bash`` need a cluster and are left out. With
-WORDS, only what contains one of them is run. With ``--install``, the ways to install of the README
-are tried instead, each in an environment of its own; this needs a network and some GB of disk. The
-exit code is 1 if anything fails.
+WORDS, such as the name of a page or a part of a command, only what matches one is run. With
+``--install``, the ways to install of the README are tried instead, each in an environment of its
+own; this needs a network and some GB of disk. The exit code is 1 if anything fails.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def run(command: str, folder: Path, programs: str) -> bool:
     """Run a command, or a block of Python; print its exit code and time."""
     if "\n" in command:
         for output in re.findall(r'"((?:out|takes|file|classical)\b[\w.]*)"', command):
-            remove(folder / output)
+            if "." in output or "run_batch" in command:
+                remove(folder / output)
         (folder / "block.py").write_text(ARRAYS + command)
         shown, words = "python: " + command.replace("\n", "; ")[:70], [sys.executable, "block.py"]
     else:
@@ -151,7 +152,8 @@ def try_pages(words: list[str]) -> bool:
         good &= all([run(command, base, str(base / "bin")) for command in PREPARE])
         for page in PAGES:
             commands = runnable(page.read_text(encoding="utf-8"))
-            commands = [c for c in commands if not words or any(word in c for word in words)]
+            if words and page.name not in words:
+                commands = [c for c in commands if any(word in c for word in words)]
             if not commands:
                 continue
             print(f"{page.name}: {len(commands)}", flush=True)
@@ -168,7 +170,7 @@ def try_install() -> bool:
     good = bool(lines)
     for line in lines:
         with tempfile.TemporaryDirectory() as name:
-            setup = "python3 -m venv env && . env/bin/activate && pip install -q uv pipx && "
+            setup = "python3 -m venv env && . env/bin/activate && pip install -q -U pip uv pipx && "
             homes = f"PIPX_HOME={name}/p PIPX_BIN_DIR={name}/env/bin UV_TOOL_DIR={name}/u"
             command = line.replace("URL", ROOT.as_uri())
             text = f"export {homes} UV_TOOL_BIN_DIR={name}/env/bin; {setup}{command}"
