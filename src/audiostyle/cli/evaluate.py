@@ -17,7 +17,7 @@ from audiostyle.utils.interrupts import Interrupt
 @command(
     "evaluate",
     "song.wav piano.wav out.wav",
-    "song.wav piano.wav fast.wav best.wav --baselines",
+    "song.wav piano.wav fast.wav balanced.wav --baselines",
     "song.mp3 genres/classical out.flac --json --quiet",
     help="""Measure how much style each OUTPUT took on and content it kept.
 

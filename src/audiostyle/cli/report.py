@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "out.wav -o out.html",
     "out.wav -o out.html --evaluate --baselines",
     "takes -o takes.html",
-    "fast.wav best.wav -o both.html --force",
+    "fast.wav balanced.wav -o both.html --force",
     "out -o out.html --embed-limit 0",
     usage="-o FILE [OPTIONS]",
     help="""Write a page to look at results and to listen to them in a browser.
