@@ -160,7 +160,8 @@ def speed_short() -> str:
     rows = []
     for row in speed_record("command")["command"] + speed_record("growth")["growth"]:
         minutes = row.get("minutes")
-        if minutes not in (None, 60) or (minutes is None and round(row["seconds"]) != 30):
+        asked = minutes == 60 if minutes else round(row["seconds"]) == 30
+        if not asked or row["preset"] not in ("balanced", "fast") or "error" in row:
             continue
         what = f"{minutes:g} min of 44.1 kHz stereo" if minutes else "30 s in the style of 30 s"
         total = f"{row['total']:.3g} s" if row["total"] < 100 else f"{row['total'] / 60:.3g} min"
