@@ -132,7 +132,8 @@ def test_damaged_files_are_refused_and_pickles_are_not_loaded(
 def test_the_command_writes_the_file_once(
     genre: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["style", str(genre / "genre"), "-o", str(tmp_path / "g.style.npz"), *TINY_OPTIONS]
+    options = [name for name in TINY_OPTIONS if "iterations" not in name]
+    arguments = ["style", str(genre / "genre"), "-o", str(tmp_path / "g.style.npz"), *options]
     assert call(*arguments, "--precision=float32", "--json") == 0
     out, err = capsys.readouterr()
     about = json.loads(out)
@@ -142,7 +143,7 @@ def test_the_command_writes_the_file_once(
     assert f"{tmp_path / 'g.style.npz'} (2 clips, 2 s, " in err
     assert call(*arguments) == 1
     assert "exists already; use --force" in capsys.readouterr().err
-    assert call("style", str(genre / "genre"), "-o", str(tmp_path / "g.npz"), *TINY_OPTIONS) == 2
+    assert call("style", str(genre / "genre"), "-o", str(tmp_path / "g.npz"), *options) == 2
     assert "must end in .style.npz" in capsys.readouterr().err
 
 
