@@ -140,7 +140,7 @@ def test_the_command_writes_the_file_once(
     assert [Path(c["path"]).name for c in about["clips"]] == ["a.wav", "b.wav"]
     assert "genre: left out 1 file: 1 unknown format (notes.txt)\nskipped " in err
     assert about["skipped"][0]["reason"] == "unknown format"
-    assert f"{tmp_path / 'g.style.npz'} (2 clips, 2 s, " in err
+    assert f"{tmp_path / 'g.style.npz'} (2 clips, 2.0 s, " in err
     assert call(*arguments) == 1
     assert "exists already; use --force" in capsys.readouterr().err
     assert call("style", str(genre / "genre"), "-o", str(tmp_path / "g.npz"), *options) == 2
