@@ -36,6 +36,7 @@ CLIPS = {
 SMALL = "--config configs/smoke-test.toml --preview 1"
 PREPARE = (  # what pages use that their own commands do not write
     f"audiostyle transfer song.wav piano.wav -o out.wav {SMALL}",
+    f"audiostyle transfer song.mp3 genres/classical -o out.flac {SMALL}",
     f"audiostyle transfer song.wav strings.wav -o fast.wav {SMALL}",
     f"audiostyle transfer song.wav style.wav -o best.wav {SMALL}",
     "audiostyle evaluate song.wav piano.wav out.wav --json > scores.json",
@@ -118,7 +119,7 @@ def remove(path: Path) -> None:
 
 def remove_outputs(command: str, folder: Path) -> None:
     """Remove what an alternative of this command has written."""
-    if "--dry-run" not in command:
+    if "--dry-run" not in command and "--shard" not in command:
         for output in re.findall(r" (?:-o|--report|--plot) (\S+)", command):
             remove(folder / output)
 
