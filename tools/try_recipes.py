@@ -84,6 +84,7 @@ def runnable(text: str) -> list[str]:
     """List what is run of a page: commands, and after them blocks of Python."""
     commands = [c for c in dict.fromkeys(commands_of(text, ("",))) if is_whole(c)]
     commands = [c for c in commands if "--engine ray" not in c]
+    commands.sort(key=lambda c: "--shard" in c)  # last: a part of few pairs may hold none
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return commands + [block for block in blocks if "import audiostyle\n" in block]
 
