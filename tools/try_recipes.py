@@ -36,6 +36,7 @@ CLIPS = {
 SMALL = "--config configs/smoke-test.toml --preview 1"
 PREPARE = (  # what pages use that their own commands do not write
     f"audiostyle transfer song.wav piano.wav -o out.wav {SMALL}",
+    f"audiostyle transfer song.mp3 genres/classical -o out.flac {SMALL}",
     f"audiostyle transfer song.wav strings.wav -o fast.wav {SMALL}",
     f"audiostyle transfer song.wav style.wav -o best.wav {SMALL}",
     "audiostyle evaluate song.wav piano.wav out.wav --json > scores.json",
@@ -83,6 +84,7 @@ def runnable(text: str) -> list[str]:
     """List what is run of a page: commands, and after them blocks of Python."""
     commands = [c for c in dict.fromkeys(commands_of(text, ("",))) if is_whole(c)]
     commands = [c for c in commands if "--engine ray" not in c]
+    commands.sort(key=lambda c: "--shard" in c)  # last: a part of few pairs may hold none
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return commands + [block for block in blocks if "import audiostyle\n" in block]
 
@@ -118,7 +120,7 @@ def remove(path: Path) -> None:
 
 def remove_outputs(command: str, folder: Path) -> None:
     """Remove what an alternative of this command has written."""
-    if "--dry-run" not in command:
+    if "--dry-run" not in command and "--shard" not in command:
         for output in re.findall(r" (?:-o|--report|--plot) (\S+)", command):
             remove(folder / output)
 
