@@ -210,7 +210,7 @@ def test_a_killed_worker_costs_no_pair(on_ray: Batch, capsys: pytest.CaptureFixt
     Path("genres/jazz/jazz.00001.kill-once").touch()
     assert on_ray() == 0
     assert not Path("genres/jazz/jazz.00001.kill-once").exists()
-    # A result that is still on its way is lost with its worker, so it may be that of the pair before.
+    # A result on its way is lost with its worker, so it may be that of the pair before.
     (lost,) = of_kind("lost")
     assert f"{lost}: is tried again: the worker died" in capsys.readouterr().err
     assert sounds(Path("out")) == sounds(Path("one"))
