@@ -95,7 +95,7 @@ def recordings() -> str:
     columns = {"score": "score", "style": "style", "network": "style_network"}
     columns |= {"content": "content", "notes": "content_notes", "copying": "copying"}
     plain = ("style_network", "content_notes", "copying")
-    return quality("recordings", columns, ("mix", "eq_match", "balanced"), plain)
+    return quality("recordings", columns, ("mix", "eq_match", "classic", "balanced"), plain)
 
 
 def known(kind: str) -> str:
@@ -142,7 +142,7 @@ def quality_short() -> str:
     """Make the table of the README: scores of recordings, and distances to known answers."""
     found = load("quality.json")
     rows = []
-    for name in ("mix", "eq_match", "best_static_eq", "balanced"):
+    for name in ("mix", "eq_match", "best_static_eq", "classic", "balanced"):
         row = [NAMES.get(name, f"`{name}`")]
         for measure in ("score", "style", "content", "copying"):
             values = found["recordings"]["methods"].get(name, {}).get(measure)

@@ -32,7 +32,7 @@ def test_a_table_has_the_means_and_intervals_of_its_results(
     monkeypatch.setattr(figures, "SOURCE", tmp_path)
     scores = {"score": [0.5, 0.25, 0.75], "copying": [0.126, 0.1, 0.2]}
     run = {"command": "python -m bench.quality", "machine": MACHINE}
-    methods = {name: scores for name in ("mix", "eq_match", "balanced")}
+    methods = {name: scores for name in ("mix", "eq_match", "classic", "balanced")}
     found = {"recordings": {**run, "methods": methods}}
     (tmp_path / "quality.json").write_text(json.dumps(found))
     page = "before\n<!-- figures: recordings -->\nof yesterday\n<!-- end -->\nafter\n"
