@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from audiostyle.doctor.checks import CheckResult
 
 SCHEMA = 1  # of the JSON document
-BRIEF = ("packages", "formats", "weights")  # sections of which the summary names what is ok
+BRIEF = ("packages", "formats", "weights")  # sections that the summary lists by name only
 WIDTH = 80
 NOT_USABLE = 4  # as `audiostyle batch` exits if a device, disk space or a package is missing
 
