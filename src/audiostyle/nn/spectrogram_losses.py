@@ -66,8 +66,7 @@ def partials(S: Tensor) -> Tensor:
     """Return the `fine_structure` in dB and its weights from 0 to 1 [shape=(..., 2, n_mels, t)].
 
     The louder a partial, the more it contributes to hearing its note: the weight grows with the
-    square of the level above ``-PARTIAL_RANGE_DB``. Soft regions are left to the style, and so are
-    the gaps between partials: the low weight of the content's level there makes them cheap to fill.
+    square of the level above ``-PARTIAL_RANGE_DB``.
     """
     weights = tf.pow(tf.nn.relu(1.0 + S / PARTIAL_RANGE_DB), PARTIAL_EXPONENT)
     return tf.stack([fine_structure(S), weights], axis=-3)
@@ -78,10 +77,13 @@ def pitch_loss(S: Tensor, target: Tensor) -> Tensor:
 
     As with source and filter in speech, the envelope of a frame depends on what plays, its fine
     structure on the notes. Comparing only the latter keeps the notes without the timbre. `target`
-    holds the `partials` of the content.
+    holds the `partials` of the content. A partial that is missing counts by its weight, one that
+    the content does not have counts fully: where the content is soft, it would sound as a note.
     """
     theirs, weights = target[..., 0, :, :], target[..., 1, :, :]
-    error = tf.reduce_sum(weights * tf.square(fine_structure(S) - theirs), axis=(-2, -1))
+    excess = fine_structure(S) - theirs
+    per_error = tf.where(excess > 0, tf.ones_like(weights), weights)
+    error = tf.reduce_sum(per_error * tf.square(excess), axis=(-2, -1))
     energy = tf.reduce_sum(weights * tf.square(theirs), axis=(-2, -1))
     return 0.5 * tf.math.divide_no_nan(error, energy)
 
