@@ -5,10 +5,9 @@
 
 Each region ``<!-- figures: NAME -->`` ... ``<!-- end -->`` of a page is replaced by the table NAME.
 The results are what the benches wrote: ``quality.json`` of ``bench.quality``, ``speed*.json`` of
-``bench.speed`` (a section may be in any of them), ``inversion.json`` and ``ablations.json`` of
-``bench.quality`` with other methods and pairs, ``install.json`` of ``tools/install_size.py``, and
-``evaluate.json`` and ``compare.json``, which ``--measure`` makes: it runs the commands again, for
-some minutes.
+``bench.speed`` (a section may be in any of them), ``ablations.json`` of ``bench.quality`` with
+other methods, ``install.json`` of ``tools/install_size.py``, and ``evaluate.json`` and
+``compare.json``, which ``--measure`` makes: it runs the commands again, for some minutes.
 ``--check`` writes nothing, and exits with 1 if a page is out of date.
 """
 
@@ -114,21 +113,6 @@ def known(kind: str) -> str:
     names = ("identity", "eq_match", "best_static_eq", "balanced:iterations=0", "balanced")
     names += ("inversion as by balanced", "second_take")
     return quality(kind, columns, names, ("lsd", "lsd_frames"))
-
-
-def inversion() -> str:
-    """Make the table of the 2f model: second takes, and inverted targets."""
-    found = load("inversion.json")
-    kinds = ("synthetic", "sampled")
-    names = [name for name in found["sampled"]["methods"] if name.startswith("inversion")]
-    rows = []
-    for name in (*names, "second_take"):
-        values = (found[kind]["methods"][name]["2f_loud"] for kind in kinds)
-        label = NAMES.get(name, "the target, inverted as a transfer inverts")
-        rows.append([label, *(f"{v[0]:.0f} [{v[1]:.0f}, {v[2]:.0f}]" for v in values)])
-    head = ["2f_loud", *(f"{found[kind]['pairs']} {kind} pairs" for kind in kinds)]
-    about_run = about(f"`{found['sampled']['command']}`", found["sampled"]["machine"])
-    return markdown_table(head, rows) + "\n" + about_run
 
 
 def ablations() -> str:
@@ -284,7 +268,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "install": install,
     "evaluation": evaluation,
     "comparison": comparison,
-    "inversion": inversion,
     "ablations": ablations,
     "cost": cost,
     "evaluation_short": evaluation_short,
