@@ -74,7 +74,7 @@ def is_whole(command: str) -> bool:
     """Tell whether a command can be run as it stands, and is not only the name of one."""
     words = command.partition(" # ")[0].split()
     if words[:2] == ["audiostyle", "doctor"] or words[0] == "sh":
-        return True
+        return "[OPTIONS]" not in words
     if len(words) < 3 or (words[2].startswith("-") and words[2] != "--config"):
         return False
     return not PLACEHOLDER.search(" ".join(words)) and "OUTPUT" not in command
