@@ -124,10 +124,9 @@ def ablations() -> str:
         if name.startswith("balanced"):
             row = [f"`{name.partition(':')[2] or name}`"]
             row += [f"{own[m][0]:.2f}" for m in ("score", "style", "content", "content_notes")]
-            row.append(f"{sampled['methods'][name]['lsd less by'][0]:.2f}")
-            rows.append([*row, f"{own['seconds'][0]:.1f}"])
+            rows.append([*row, f"{sampled['methods'][name]['lsd less by'][0]:.2f}"])
     lsd = f"{sampled['pairs']} sampled pairs: LSD less by"
-    head = [f"{recorded['pairs']} recordings:", "score", "style", "content", "notes", lsd, "s"]
+    head = [f"{recorded['pairs']} recordings:", "score", "style", "content", "notes", lsd]
     text = markdown_table(head, rows)
     return text + "\n" + about(f"`{recorded['command']}`", recorded["machine"])
 
