@@ -5,8 +5,9 @@
 
 Each region ``<!-- figures: NAME -->`` ... ``<!-- end -->`` of a page is replaced by the table NAME.
 The results are what the benches wrote: ``quality.json`` of ``bench.quality``, ``speed*.json`` of
-``bench.speed`` (a section may be in any of them), ``install.json`` of ``tools/install_size.py``,
-and ``evaluate.json``, which ``--measure`` makes: it runs the commands again, for about a minute.
+``bench.speed`` (a section may be in any of them), ``ablations.json`` of ``bench.quality`` with
+other methods, ``install.json`` of ``tools/install_size.py``, and ``evaluate.json`` and
+``compare.json``, which ``--measure`` makes: it runs the commands again, for some minutes.
 ``--check`` writes nothing, and exits with 1 if a page is out of date.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -33,6 +35,12 @@ REGION = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 CLIPS = "examples/pluck.flac examples/strings.flac"
 TRANSFER = f"audiostyle transfer {CLIPS} -o out.wav"
 EVALUATE = f"audiostyle evaluate {CLIPS} out.wav --baselines"
+FAST, SOFT = (
+    f'audiostyle batch "examples/*.ogg" "examples/*.ogg" -o {what} --duration 5 --evaluate'
+    for what in ("fast --preset fast", "soft --strength 0.3")
+)
+COMPARE = "audiostyle compare fast soft"
+PAIRS, PAIR_SECONDS, PRICE = 10_000, 30, 0.05  # GTZAN jazz x classical; per core hour
 NAMES = {
     "identity": "the content itself",
     "style_copy": "the style itself",
@@ -107,6 +115,22 @@ def known(kind: str) -> str:
     return quality(kind, columns, names, ("lsd", "lsd_frames"))
 
 
+def ablations() -> str:
+    """Make the table of changes to `balanced`."""
+    found = load("ablations.json")
+    recorded, sampled = found["recordings"], found["sampled"]
+    rows = []
+    for name, own in recorded["methods"].items():
+        if name.startswith("balanced"):
+            row = [f"`{name.partition(':')[2] or name}`"]
+            row += [f"{own[m][0]:.2f}" for m in ("score", "style", "content", "content_notes")]
+            rows.append([*row, f"{sampled['methods'][name]['lsd less by'][0]:.2f}"])
+    lsd = f"{sampled['pairs']} sampled pairs: LSD less by"
+    head = [f"{recorded['pairs']} recordings:", "score", "style", "content", "notes", lsd]
+    text = markdown_table(head, rows)
+    return text + "\n" + about(f"`{recorded['command']}`", recorded["machine"])
+
+
 # --- speed -------------------------------------------------------------------------------------
 
 
@@ -173,6 +197,31 @@ def speed_short() -> str:
     return text + "\n" + about("`python -m bench.quality` and `python -m bench.speed`", *machines)
 
 
+def cost() -> str:
+    """Calculate what 10,000 pairs take from the table of the command."""
+    record = speed_record("command")
+    (row,) = (
+        one
+        for one in record["command"]
+        if one["preset"] == "balanced" and round(one["seconds"]) == PAIR_SECONDS
+    )
+    cores = record["machine"]["cores_usable"]
+    seconds = row["steps"] * row["step"] + row["inversion"] + row["rest"]
+    hours = PAIRS * seconds / 3600
+    rows = [
+        [f"{tasks} x {cores} cores", f"{hours / tasks:.1f} h", f"{hours * cores * PRICE:.2f}"]
+        for tasks in (1, 16, 64)
+    ]
+    text = (
+        f"{row['steps']} steps, inversion and end of a pair of {PAIR_SECONDS} s with `balanced` "
+        f"take {seconds:.1f} s in the [table of the command](performance.md#results). What comes "
+        "before the first step is left out, because a batch does most of it once. That is "
+        f"{3600 / seconds:.0f} pairs per hour, and {hours * cores:.0f} core hours in all."
+    )
+    head = ["workers", "time", f"at {PRICE} per core hour"]
+    return f"{textwrap.fill(text, 118, break_long_words=False)}\n\n{markdown_table(head, rows)}"
+
+
 # --- the bundled clips, and the installation ---------------------------------------------------
 
 
@@ -181,6 +230,13 @@ def evaluation() -> str:
     found = load("evaluate.json")
     note = about(f"this command after `{TRANSFER}`", found["machine"])
     return f"```\n$ {EVALUATE}\n{found['output']}```\n\n{note}"
+
+
+def comparison() -> str:
+    """Show the whole output of the comparison of two batches."""
+    found = load("compare.json")
+    note = about(f"this command after `{FAST}` and `{SOFT}`", found["machine"])
+    return f"```\n$ {COMPARE}\n{found['output']}```\n\n{note}"
 
 
 def evaluation_short() -> str:
@@ -210,6 +266,9 @@ def install() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "install": install,
     "evaluation": evaluation,
+    "comparison": comparison,
+    "ablations": ablations,
+    "cost": cost,
     "evaluation_short": evaluation_short,
     "recordings": recordings,
     "synthetic": lambda: known("synthetic"),
@@ -229,14 +288,20 @@ def fill(text: str) -> str:
 
 def measure() -> None:
     """Run the commands of the evaluation in a temporary folder, and keep their output."""
+    runs = {"evaluate.json": (TRANSFER, EVALUATE), "compare.json": (FAST, SOFT, COMPARE)}
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "examples").symlink_to(ROOT / "examples")
-        for command in (TRANSFER, EVALUATE):
-            words = [sys.executable, "-m", *command.split(), "--quiet"]
-            done = subprocess.run(words, cwd=name, stdout=subprocess.PIPE, text=True, check=True)
-    found = {"machine": describe_machine(), "output": done.stdout}
-    text = json.dumps(found, indent=1) + "\n"
-    (SOURCE / "evaluate.json").write_text(text, encoding="utf-8")
+        for file, commands in runs.items():
+            for command in commands:
+                words = [sys.executable, "-m", *shlex.split(command)]
+                if command != COMPARE:
+                    words.append("--quiet")
+                done = subprocess.run(
+                    words, cwd=name, stdout=subprocess.PIPE, text=True, check=True
+                )
+            found = {"machine": describe_machine(), "output": done.stdout}
+            text = json.dumps(found, indent=1) + "\n"
+            (SOURCE / file).write_text(text, encoding="utf-8")
 
 
 def main(arguments: list[str]) -> int:

@@ -28,17 +28,17 @@ PLACEHOLDER = re.compile(r"\.\.\.|…|\b[A-Z]+(/[A-Z]+)?\b(?![.\w/-])|\$")
 """What stands for something else: N, I/N, FILE, an ellipsis, a variable of the shell."""
 SECONDS = 3  # length of each clip
 CLIPS = {
-    "pluck": "song.wav song.mp3 content.wav a.wav songs/one.mp3 songs/two.mp3 genres/jazz/a.wav "
-    "song0.wav song1.wav song2.wav song3.wav",
-    "strings": "piano.wav strings.wav style.wav style.mp3 b.wav genres/classical/a.wav "
-    "genres/classical/b.wav",
+    "pluck": "song.wav song.mp3 content.wav a.wav songs/one.mp3 songs/two.mp3 "
+    "genres/jazz/jazz.00000.wav song0.wav song1.wav song2.wav song3.wav",
+    "strings": "piano.wav strings.wav style.wav style.mp3 b.wav "
+    "genres/classical/classical.00000.wav genres/classical/classical.00001.wav",
 }
 SMALL = "--config configs/smoke-test.toml --preview 1"
 PREPARE = (  # what pages use that their own commands do not write
     f"audiostyle transfer song.wav piano.wav -o out.wav {SMALL}",
     f"audiostyle transfer song.mp3 genres/classical -o out.flac {SMALL}",
     f"audiostyle transfer song.wav strings.wav -o fast.wav {SMALL}",
-    f"audiostyle transfer song.wav style.wav -o best.wav {SMALL}",
+    f"audiostyle transfer song.wav style.wav -o balanced.wav {SMALL}",
     "audiostyle evaluate song.wav piano.wav out.wav --json > scores.json",
     f"audiostyle batch songs genres -o fast --by genre --evaluate {SMALL}",
     "cp -r fast soft; cp -r fast balanced; cp -r fast best; cp -r fast out",
@@ -74,7 +74,7 @@ def is_whole(command: str) -> bool:
     """Tell whether a command can be run as it stands, and is not only the name of one."""
     words = command.partition(" # ")[0].split()
     if words[:2] == ["audiostyle", "doctor"] or words[0] == "sh":
-        return True
+        return "[OPTIONS]" not in words
     if len(words) < 3 or (words[2].startswith("-") and words[2] != "--config"):
         return False
     return not PLACEHOLDER.search(" ".join(words)) and "OUTPUT" not in command
