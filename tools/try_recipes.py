@@ -41,7 +41,7 @@ PREPARE = (  # what pages use that their own commands do not write
     f"audiostyle transfer song.wav style.wav -o balanced.wav {SMALL}",
     "audiostyle evaluate song.wav piano.wav out.wav --json > scores.json",
     f"audiostyle batch songs genres -o fast --by genre --evaluate {SMALL}",
-    "cp -r fast soft; cp -r fast balanced; cp -r fast best; cp -r fast out",
+    "cp -r fast soft; cp -r fast balanced; cp -r fast out",
     f"audiostyle batch song.wav piano.wav -o takes --vary strength=.5,1 {SMALL}",
     "audiostyle style genres/classical -o classical.style.npz",
 )

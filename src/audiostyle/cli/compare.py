@@ -13,7 +13,7 @@ from audiostyle.errors import ConfigError
 
 @command(
     "compare",
-    "fast best",
+    "fast soft",
     "fast balanced --json",
     "fast balanced --csv",
     help="""Compare two batches by their scores, pair by pair.
