@@ -23,6 +23,7 @@ from audiostyle.dsp.level_model import (
     prominence_weights,
     quiet_level,
     quiet_power,
+    restore_contrast,
     shrink_change,
 )
 from tests.conftest import ORGAN, REED, SR, Array, decibels_of
@@ -163,6 +164,25 @@ def test_the_envelope_gain_is_that_of_the_mean_powers_smoothed_over_bands() -> N
     np.testing.assert_allclose(envelope_gain(own, tilted)[4:-4], line[4:-4], atol=1e-2)
     longer = 5 * tilted  # the mean counts, not the length
     np.testing.assert_allclose(envelope_gain(own, longer), envelope_gain(own, tilted))
+
+
+@pytest.mark.parametrize(("band_period", "frame_period"), [(16, 50), (64, 8), (8, 20)])
+def test_contrast_over_bands_is_restored_and_jitter_over_time_removed(
+    band_period: int, frame_period: int
+) -> None:
+    """By the transfer function of a Gaussian, ``exp(-2 (pi deviation / period)^2)``."""
+    bands = np.cos(2 * np.pi * np.arange(256) / band_period)[:, None]
+    frames = np.cos(2 * np.pi * np.arange(400) / frame_period)
+
+    def passed(deviation: float, period: int) -> float:
+        return float(np.exp(-2 * (np.pi * deviation / period) ** 2))
+
+    over_bands = 1 + level_model.CONTRAST * (1 - passed(2.0, band_period))
+    over_time = passed(level_model.CONTRAST_FRAMES, frame_period)
+    found = restore_contrast(-40 + 10 * bands * frames)
+    expected = -40 + 10 * over_bands * over_time * bands * frames
+    inner = np.s_[16:-16, 8:-8]  # the ends are repeated
+    np.testing.assert_allclose(found[inner], expected[inner], atol=0.05)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1.44, 0.81, 4.0, 0.01])

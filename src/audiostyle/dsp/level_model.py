@@ -32,6 +32,8 @@ ENVELOPE_BANDS, ENVELOPE_LIMIT_DB = 4 / 256, 30.0  # of the gain that needs no n
 NOTE_SHARE = 0.7  # of the levels predicted from notes, where these explain both clips
 SCALE_FLOOR = 0.3  # of the deviation of a feature
 EXPLAINED = (0.25, 0.55)  # shares of the variance from which they count, and count fully
+CONTRAST, CONTRAST_BANDS = 0.2, 2 / 256  # share that is added, of what rises above a Gaussian
+CONTRAST_FRAMES = 0.75  # deviation of the Gaussian over time
 SPREAD_LIMIT = 1.3  # factor
 DOUBT = 0.3  # of the variance that notes leave unexplained counts against a change
 
@@ -164,7 +166,8 @@ def predict_levels(clip: LevelAnalysis, style: LevelStatistics) -> tuple[Array, 
         X = clip.features.transpose(1, 2, 0)
         by_note = (X @ coefficients[:, :, None].astype(np.float32))[..., 0]
         by_class = clip.S + conditional_gain(clip, own, style)
-        informed = match_spread(NOTE_SHARE * by_note + (1 - NOTE_SHARE) * by_class, style)
+        informed = NOTE_SHARE * by_note + (1 - NOTE_SHARE) * by_class
+        informed = match_spread(restore_contrast(informed), style)
         S = (1 - confidence) * S + confidence * shrink_change(clip.S, informed, error)
     return np.asarray(S, np.float32), confidence
 
@@ -217,6 +220,16 @@ def conditional_gain(clip: LevelAnalysis, own: LevelStatistics, style: LevelStat
     for weights, of_class in zip(clip.by_prominence, difference, strict=True):
         gain += weights * (of_class.T.astype(np.float32) @ clip.by_onset)
     return np.clip(gain, -GAIN_LIMIT_DB, GAIN_LIMIT_DB)
+
+
+def restore_contrast(S: Array) -> Array:
+    """Sharpen predicted levels over bands, and smooth them over time.
+
+    A mean over what might play is flatter over bands than what plays, and the time of a note is
+    known to a frame only.
+    """
+    S = S + CONTRAST * (S - _smooth(S, CONTRAST_BANDS))
+    return _smooth(S, CONTRAST_FRAMES / S.shape[1], axis=1)
 
 
 def match_spread(S: Array, style: LevelStatistics) -> Array:
