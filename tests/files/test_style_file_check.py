@@ -66,10 +66,10 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "a clip without a rate": (saying(clips=[{**CLIP, "sr": 0}]), NO_STYLE),
     "skipped without a path": (saying(skipped=[{"path": 1}]), NO_STYLE),
     "an older layout": (
-        saying(schema=4),
-        "has layout 4, but this audiostyle reads layout 5; make it again with audiostyle style",
+        saying(schema=5),
+        "has layout 5, but this audiostyle reads layout 6; make it again with audiostyle style",
     ),
-    "a later layout": (saying(schema=99), "has layout 99, but this audiostyle reads layout 5"),
+    "a later layout": (saying(schema=99), "has layout 99, but this audiostyle reads layout 6"),
     "no S": (without("S"), "lacks S, as it was made by audiostyle"),
     "no peak": (without("statistics/peak"), "lacks statistics/peak, as it was made by audiostyle"),
     "no layer": (without(MEANS), f"lacks {MEANS}, as"),

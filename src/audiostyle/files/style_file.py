@@ -32,7 +32,7 @@ from audiostyle.utils.npz import read_npz
 from audiostyle.utils.safe_read import read_file
 
 SUFFIX = ".style.npz"
-SCHEMA = 5  # 5: levels by notes and onsets in place of samples; 4: names of AnalyzedStyle
+SCHEMA = 6  # 6: layers of the music loss; 5: levels by notes and onsets; 4: names of AnalyzedStyle
 SPECTROGRAM = ("sr", "n_fft", "hop_length", "n_mels", "mel_scale", "top_db")
 
 
