@@ -151,9 +151,9 @@ class VGG19:
 
     def __init__(self, layers: list[str], config: TransferConfig) -> None:
         names = NETWORKS["vgg19"].layers
-        weights = load_weights("vgg19", config.weights)
         self._dtype = tf.as_dtype(resolve_precision(config.precision))
         self._names = names[: 1 + max(names.index(layer) for layer in layers)]
+        weights = load_weights("vgg19", config.weights, self._names)
         self._wanted = set(layers)
         self._pooling = config.pooling
         self._top_db = config.top_db
@@ -203,10 +203,10 @@ class MusicnnVGG:
     """
 
     def __init__(self, layers: list[str], config: TransferConfig) -> None:
-        weights = load_weights("musicnn-vgg", config.weights)
         self._dtype = tf.as_dtype(resolve_precision(config.precision))
         names = NETWORKS["musicnn-vgg"].layers
         self._names = names[: 1 + max(names.index(layer) for layer in layers)]
+        weights = load_weights("musicnn-vgg", config.weights, ["input", *self._names])
         self._wanted = set(layers)
         self._pooling = config.pooling
         self._top_db = config.top_db
