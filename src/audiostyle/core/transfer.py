@@ -29,7 +29,7 @@ from audiostyle.dsp.normalized_stream import NormalizedStream, check_frames
 from audiostyle.dsp.preview import PREVIEW_FRAMES, SpectrogramPreview
 from audiostyle.errors import ConfigError, OutputError
 from audiostyle.events import Callback, Iteration, Stage, merge_histories
-from audiostyle.nn.device import Device, choose_device, load_tensorflow
+from audiostyle.nn.device import Device, choose_device, load_tensorflow, single_blas_thread
 from audiostyle.utils.atomic_files import Staging
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ class StyleTransfer:
         DeviceError
         """
         optimizer, device = self._load()
-        with load_tensorflow().device(device.name):
+        with single_blas_thread(), load_tensorflow().device(device.name):
             return analyze_style(style, optimizer.analyzer, _logged(callback))
 
     def transfer(
@@ -367,15 +367,18 @@ class StyleTransfer:
         timer.lap("start-up")
 
         check_frames(content.n_frames, optimizer.analyzer.min_frames, content.name, config)
-        with load_tensorflow().device(device.name):
-            style = analyze_styles(styles, optimizer.analyzer, report)
-        timer.lap("style")
-
         S_content = SpectrogramPreview(config, content.channels, preview_frames)
         S_result = SpectrogramPreview(config, content.channels, preview_frames)
-        with AudioBuffer(
-            config.n_mels, buffer.folder, block_size=SPECTROGRAM_BLOCK_FRAMES
-        ) as optimized:
+        with (
+            single_blas_thread(),
+            AudioBuffer(
+                config.n_mels, buffer.folder, block_size=SPECTROGRAM_BLOCK_FRAMES
+            ) as optimized,
+        ):
+            with load_tensorflow().device(device.name):
+                style = analyze_styles(styles, optimizer.analyzer, report)
+            timer.lap("style")
+
             windows = WindowedOptimization(content, style, optimizer, device, report, timer.lap)
             windows.run(optimized, S_content)
 

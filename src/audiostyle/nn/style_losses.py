@@ -30,7 +30,6 @@ mean over its two parts.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -39,13 +38,13 @@ import numpy as np
 import tensorflow as tf
 
 from audiostyle.arrays import Array, Tensor
+from audiostyle.nn.device import single_blas_thread
 from audiostyle.nn.matrix_sqrt import sqrt_psd
 
 DIAGONAL_LOAD = 1e-4  # of the mean variance: keeps covariances of few positions invertible
 ROUNDING_LOAD = 4e-6  # of the trace of the Gram matrix: more than float32 rounds off
 MIN_VARIANCE = 1e-6  # the root has no derivative at 0
 ALL_AXES = 32  # axes of a covariance that are compared; a quarter of all where that is more
-_BLAS_LIMIT = threading.Lock()
 
 
 def part_edges(n_rows: int, bands: int) -> list[int]:
@@ -190,11 +189,7 @@ def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
     They are those of a `Gaussian`, in float32. ``k`` is `ALL_AXES`, or a quarter of the channels
     where that is more, or all of fewer.
     """
-    from threadpoolctl import threadpool_limits
-
-    # Matrices of this size gain nothing from threads, which wait for each other on busy cores. The
-    # limit is the process's: where two overlap, the second restores the limit of the first.
-    with _BLAS_LIMIT, threadpool_limits(1, "blas"):
+    with single_blas_thread():
         values, vectors = np.linalg.eigh(covariances)
     values = np.maximum(values, 0.0)
     n_channels = values.shape[-1]
