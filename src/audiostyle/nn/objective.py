@@ -224,8 +224,8 @@ class StyleObjective:
         for term in self.analyzer.style_terms:
             per_item = self._weights[term.name] * data["scale"][:, TERMS.index(term.name)]
             for name, weight in _normalized(term.layers):
-                factor = weight * per_item[:, None, None]
-                by_gram = factor[..., None] * distances[name].by_gram
+                factor = weight * tf.reshape(per_item, (-1, 1, 1))
+                by_gram = tf.expand_dims(factor, 3) * distances[name].by_gram
                 by_mean = factor * distances[name].by_mean
                 gradients[name] = style_losses.band_statistics_gradient(
                     activations[name], by_gram, by_mean, term.bands
