@@ -196,11 +196,23 @@ def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
     with single_blas_thread():
         values, vectors = np.linalg.eigh(covariances)
     values = np.maximum(values, 0.0)
-    n_channels = values.shape[-1]
-    first = max(0, n_channels - max(ALL_AXES, n_channels // 4))
+    first = values.shape[-1] - _count_axes(values.shape[-1])
     axes, deviations = vectors[..., first:], np.sqrt(values[..., first:])
     rest = values[..., :first].sum(axis=-1)
     return axes.astype(np.float32), deviations.astype(np.float32), rest.astype(np.float32)
+
+
+def _count_axes(n_channels: int) -> int:
+    return min(n_channels, max(ALL_AXES, n_channels // 4))
+
+
+def blank_axes(covariances: Tensor) -> tuple[Array, Array, Array]:
+    """Zeros of the shapes that `principal_axes` returns."""
+    *bands, n_channels, _ = covariances.shape
+    k = _count_axes(n_channels)
+    shapes = (*bands, n_channels, k), (*bands, k), bands
+    axes, deviations, rest = (np.zeros(shape, np.float32) for shape in shapes)
+    return axes, deviations, rest
 
 
 def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> StyleDistance:
