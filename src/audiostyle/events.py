@@ -17,7 +17,8 @@ class Stage:
     Attributes
     ----------
     name : str
-        ``style``, ``features``, ``estimate``, ``optimization``, ``inversion`` or ``done``.
+        ``loading`` (of TensorFlow and the networks, before a first transfer), ``style``,
+        ``features``, ``estimate``, ``optimization``, ``inversion`` or ``done``.
     detail : str
         Text for people: the clip, the estimated time, or the device.
     """

@@ -68,6 +68,7 @@ def make_progress(
 
 def events() -> list[Stage | Iteration]:
     stages = [
+        Stage("loading"),
         Stage("style", "a.wav, clip 1"),
         Stage("features", "x"),
         Stage("optimization", "CPU: x"),
@@ -115,6 +116,7 @@ def test_on_a_terminal_there_is_a_bar(
     bar = capsys.readouterr().err
     assert "5/5 [" in bar
     assert "total loss 1" in bar
+    assert lines[0] == "loading TensorFlow"
     assert "iteration/s" in bar
     assert not any(line.startswith("iteration") for line in lines)
 

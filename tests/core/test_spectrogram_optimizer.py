@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +62,39 @@ def test_one_trace_serves_all_lengths_styles_strengths_and_numbers(
         monkeypatch.setattr(optimizer.objective, "config", config)
         optimizer.optimize(optimizer.prepare(S, starts(S), styles[style]))
         assert n_traces(optimizer) == (1, 1)
+
+
+def wait_for_the_trace() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "trace":
+            thread.join()
+
+
+def test_a_trace_in_the_background_changes_nothing(optimizer: SpectrogramOptimizer) -> None:
+    ahead = SpectrogramOptimizer(optimizer.config)
+    ahead.trace_in_background()
+    style, S = ahead.analyzer.style_statistics([noise()]), tones()
+    found, _ = ahead.optimize(ahead.prepare(S, starts(S), style))
+    wait_for_the_trace()
+    assert n_traces(ahead) == (1, 1)
+    expected, _ = optimizer.optimize(optimizer.prepare(S, starts(S), style))
+    assert distance(found, expected, S) < MAX_DISTANCE
+
+
+def test_an_error_of_the_trace_in_the_background_is_that_of_the_optimization(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    optimizer = SpectrogramOptimizer(CONFIG)
+
+    def fail(*_: Any) -> Any:
+        raise ValueError("on purpose")
+
+    monkeypatch.setattr(optimizer._optimizer, "_evaluate", fail)
+    optimizer.trace_in_background()
+    wait_for_the_trace()  # its error would fail the test, see filterwarnings in pyproject.toml
+    style, S = optimizer.analyzer.style_statistics([noise()]), tones()
+    with pytest.raises(ValueError, match="on purpose"):
+        optimizer.optimize(optimizer.prepare(S, starts(S), style))
 
 
 def test_items_of_a_batch_are_optimized_as_each_alone(optimizer: SpectrogramOptimizer) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ import pytest
 import audiostyle
 from audiostyle import Style, StyleTransfer, TransferConfig, TransferResult, transfer
 from audiostyle.audio import loudness
+from audiostyle.core import transfer as core_transfer
 from audiostyle.errors import AudioFileError, AudioStyleError, ConfigError, DeviceError
 from audiostyle.events import Iteration, Stage
+from audiostyle.nn.device import Device
 from tests.conftest import SR, make_noise, make_tiny_config, make_tones
 
 
@@ -209,6 +213,33 @@ def test_the_classic_preset_lowers_both_its_losses_from_noise() -> None:
     assert history[-1].style < history[0].style
 
 
+@pytest.mark.parametrize(
+    ("threads", "device", "losses", "ahead"),
+    [
+        (2, "/CPU:0", (), True),
+        (1, "/CPU:0", (), False),
+        (2, "/GPU:0", (), False),
+        (2, "/CPU:0", (("mine", 1.0),), False),
+    ],
+)
+def test_the_optimization_is_traced_ahead_only_beside_other_work(
+    threads: int, device: str, losses: Any, ahead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SimpleNamespace(get_intra_op_parallelism_threads=lambda: threads)
+    tf = SimpleNamespace(
+        config=SimpleNamespace(threading=settings), device=lambda _: contextlib.nullcontext()
+    )
+    monkeypatch.setattr(core_transfer, "load_tensorflow", lambda: tf)
+    calls = list[str]()
+    optimizer: Any = SimpleNamespace(
+        config=SimpleNamespace(network="vgg19", losses=losses),
+        is_traced=False,
+        trace_in_background=lambda: calls.append("trace"),
+    )
+    core_transfer._trace_ahead(optimizer, Device(device, ""))
+    assert bool(calls) == ahead
+
+
 def test_events_come_in_order_and_the_callback_can_stop(tiny_config: TransferConfig) -> None:
     events: list[Stage | Iteration] = []
 
@@ -216,9 +247,9 @@ def test_events_come_in_order_and_the_callback_can_stop(tiny_config: TransferCon
         events.append(event)
         return isinstance(event, Iteration) and event.step == 1
 
-    result = run(tiny_config, callback=callback)
+    result = transfer(make_tones(), make_noise(), SR, tiny_config, callback)
     stages = [event.name for event in events if isinstance(event, Stage)]
-    assert stages == ["style", "features", "optimization", "inversion"]
+    assert stages == ["loading", "style", "features", "optimization", "inversion"]
     assert [e.step for e in events if isinstance(e, Iteration)] == [0, 1]
     assert result.stopped == "interrupted"
     assert result.history == [e for e in events if isinstance(e, Iteration)]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from audiostyle.doctor import selftest
 from audiostyle.nn import device
@@ -132,3 +133,19 @@ def test_the_driver_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gpu_is_named_with_what_it_can_do() -> None:
     text = selftest.check_device(FakeTF((7, 5))).text
     assert text == "GPU: NVIDIA T4 (capability 7.5)"
+
+
+def blas_threads() -> set[int]:
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+
+def test_blocks_on_one_blas_thread_may_overlap() -> None:
+    with threadpool_limits(2, "blas"):
+        first, second = device.single_blas_thread(), device.single_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        assert blas_threads() == {1}
+        first.__exit__(None, None, None)
+        assert blas_threads() == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == {2}

@@ -213,6 +213,15 @@ def test_each_item_of_a_batch_has_its_own_confidence(analyzer: FeatureAnalyzer) 
     np.testing.assert_allclose(style_scale, [1.0, 1 - objective.YIELD["style"]], rtol=1e-6)
 
 
+def test_the_example_has_the_signature_of_every_pair(analyzer: FeatureAnalyzer) -> None:
+    analyzer = with_all_terms(analyzer)
+    S_content, S_style = spectrograms(analyzer.config)
+    pair = Pair(analyzer, S_content, analyzer.style_statistics([S_style]))
+    x, data = pair.objective.example()
+    assert pair.objective.signature(data) == pair.objective.signature(pair.data)
+    assert x.shape == (1, analyzer.config.n_mels, analyzer.min_frames)
+
+
 def test_the_variable_maps_the_range_to_0_and_1_and_back(tiny_config: TransferConfig) -> None:
     S = np.array([[-80.0, -40.0, 0.0, 5.0]], np.float32)
     x = objective.to_variable(S, tiny_config.top_db)

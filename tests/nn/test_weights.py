@@ -58,6 +58,16 @@ def test_vgg19_has_the_published_layers() -> None:
     assert len(weights) == 2 * len(VGG19_LAYERS)
 
 
+@pytest.mark.parametrize("network", nn_weights.SHIPPED)
+def test_the_layers_that_are_asked_for_are_loaded_alone(network: str) -> None:
+    everything = nn_weights.load_weights(network)
+    layer = next(reversed(everything)).partition("/")[0]
+    loaded = nn_weights.load_weights(network, None, [layer])
+    assert list(loaded) == [name for name in everything if name.startswith(f"{layer}/")]
+    for name, array in loaded.items():
+        np.testing.assert_array_equal(array, everything[name])
+
+
 def test_random_filters_have_no_weights() -> None:
     assert nn_weights.load_weights("random-1d") == {}
     with pytest.raises(WeightsError, match=r"x\.npz: random-1d has a seed instead of weights"):

@@ -43,6 +43,7 @@ class FakeOptimizer:
     def __init__(self, config: TransferConfig, change: Change = lambda S: S) -> None:
         self.config = config
         self.precision = "float32"
+        self.is_traced = True
         self.analyzer = SimpleNamespace(
             config=config, min_frames=1, statistics_shapes=dict, notes=None
         )

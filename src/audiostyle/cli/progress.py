@@ -135,6 +135,7 @@ class TransferProgress(Progress):
             return
         self.close()
         lines = {
+            "loading": "loading TensorFlow" if self.terminal else "",
             "style": f"analysing {event.detail}",
             "estimate": f"this will take {event.detail}",
             "optimization": device_label(event.detail, self.console.verbose),

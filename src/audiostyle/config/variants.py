@@ -152,10 +152,14 @@ def analysis_key(config: TransferConfig) -> str:
     return _key(config, UNANALYZED)
 
 
+def has_plugins(config: TransferConfig) -> bool:
+    """Tell whether the network or a loss comes from a plugin."""
+    return bool(config.losses) or NETWORKS[config.network].build is not None
+
+
 def _key(config: TransferConfig, unused: Sequence[str]) -> str:
     values = config.to_dict()
-    # A plugin may depend on any parameter.
-    if not config.losses and NETWORKS[config.network].build is None:
+    if not has_plugins(config):  # which may depend on any parameter
         values = {name: value for name, value in values.items() if name not in unused}
     return json.dumps(values)
 

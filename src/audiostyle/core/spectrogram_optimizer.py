@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
@@ -72,6 +75,25 @@ class SpectrogramOptimizer:
         other.objective = copy.copy(self.objective)
         other.config = other.objective.config = config
         return other
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether the optimisation was traced."""
+        return self._optimizer.traced is not None
+
+    def trace_in_background(self) -> None:
+        """Trace the optimisation, which needs no data of a pair, in a thread of its own.
+
+        `optimize` waits for it.
+        """
+        x, data = self.objective.example()
+
+        def trace() -> None:
+            # Where this fails, so does `optimize`, which reports it.
+            with contextlib.suppress(Exception), tf.device(x.device):
+                self._optimizer.trace(x, data)
+
+        threading.Thread(target=trace, name="trace").start()
 
     def prepare(
         self, S_content: Array, initial: Sequence[InitialSpectrogram], style: StyleStatistics

@@ -18,7 +18,7 @@ from audiostyle.audio.loudness import LoudnessMatchedStream
 from audiostyle.audio.reader import FileSource
 from audiostyle.audio.streams import ArraySource
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.config.variants import networks_key
+from audiostyle.config.variants import has_plugins, networks_key
 from audiostyle.core.mixing import mix_with_content
 from audiostyle.core.notebook import progress_bar
 from audiostyle.core.style import AnalyzedStyle, Style, analyze_style, analyze_styles, to_styles
@@ -29,7 +29,13 @@ from audiostyle.dsp.normalized_stream import NormalizedStream, check_frames
 from audiostyle.dsp.preview import PREVIEW_FRAMES, SpectrogramPreview
 from audiostyle.errors import ConfigError, OutputError
 from audiostyle.events import Callback, Iteration, Stage, merge_histories
-from audiostyle.nn.device import Device, choose_device, load_tensorflow
+from audiostyle.nn.device import (
+    Device,
+    choose_device,
+    count_cores,
+    load_tensorflow,
+    single_blas_thread,
+)
 from audiostyle.utils.atomic_files import Staging
 
 if TYPE_CHECKING:
@@ -316,7 +322,7 @@ class StyleTransfer:
         DeviceError
         """
         optimizer, device = self._load()
-        with load_tensorflow().device(device.name):
+        with single_blas_thread(), load_tensorflow().device(device.name):
             return analyze_style(style, optimizer.analyzer, _logged(callback))
 
     def transfer(
@@ -363,19 +369,25 @@ class StyleTransfer:
             Without `y`.
         """
         config, report, timer = self.config, _logged(callback), _Timer()
+        if self._loaded is None:
+            report(Stage("loading"))
         optimizer, device = self._load()
         timer.lap("start-up")
 
         check_frames(content.n_frames, optimizer.analyzer.min_frames, content.name, config)
-        with load_tensorflow().device(device.name):
-            style = analyze_styles(styles, optimizer.analyzer, report)
-        timer.lap("style")
-
+        _trace_ahead(optimizer, device)
         S_content = SpectrogramPreview(config, content.channels, preview_frames)
         S_result = SpectrogramPreview(config, content.channels, preview_frames)
-        with AudioBuffer(
-            config.n_mels, buffer.folder, block_size=SPECTROGRAM_BLOCK_FRAMES
-        ) as optimized:
+        with (
+            single_blas_thread(),
+            AudioBuffer(
+                config.n_mels, buffer.folder, block_size=SPECTROGRAM_BLOCK_FRAMES
+            ) as optimized,
+        ):
+            with load_tensorflow().device(device.name):
+                style = analyze_styles(styles, optimizer.analyzer, report)
+            timer.lap("style")
+
             windows = WindowedOptimization(content, style, optimizer, device, report, timer.lap)
             windows.run(optimized, S_content)
 
@@ -420,6 +432,20 @@ class StyleTransfer:
             with tf.device(device.name):
                 self._loaded = SpectrogramOptimizer(self.config, jit=device.is_gpu), device
         return self._loaded
+
+
+def _trace_ahead(optimizer: SpectrogramOptimizer, device: Device) -> None:
+    """Trace the optimisation in a second thread while the pair is analysed.
+
+    Not with a single thread, nor on a GPU, where XLA compiles for the lengths of a pair, nor with
+    plugins, which may not expect to run in two threads.
+    """
+    tf = load_tensorflow()
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or count_cores()
+    if optimizer.is_traced or device.is_gpu or threads == 1 or has_plugins(optimizer.config):
+        return
+    with tf.device(device.name):
+        optimizer.trace_in_background()
 
 
 def mix_result(

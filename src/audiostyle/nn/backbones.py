@@ -92,7 +92,8 @@ def convolve_plane(plane: Tensor, kernel: Tensor, bias: Tensor, step: int = 1) -
         y = tf.nn.conv2d(tf.concat([plane, *ones], axis=3), kernel, (1, step, 1, 1), padding)
 
         def gradient(upstream: Tensor) -> Tensor:
-            return tf.cast(_gather(upstream, kernel[:, :, 0], step)[..., None], plane.dtype)
+            by_plane = _gather(upstream, kernel[:, :, 0], step)
+            return tf.cast(tf.expand_dims(by_plane, 3), plane.dtype)
 
         return tf.nn.bias_add(y, bias), gradient
 
@@ -121,10 +122,11 @@ def _gather(upstream: Tensor, kernel: Tensor, step: int) -> Tensor:
     shape = tf.shape(upstream)
     # Taps come first, so that each is contiguous: slicing the last axis would take longer than the
     # product.
-    by_tap, positions = tf.reshape(kernel, (9, channels)), tf.reshape(upstream, (-1, channels))
+    by_tap = tf.reshape(tf.transpose(kernel, (1, 0, 2)), (9, channels))  # column by column
+    positions = tf.reshape(upstream, (-1, channels))
     taps = tf.cast(tf.matmul(by_tap, positions, transpose_b=True), tf.float32)
-    taps = tf.reshape(taps, (3, 3, shape[0], shape[1], shape[2]))
-    above, level, below = (_add_columns(taps[i]) for i in range(3))
+    columns = tf.unstack(tf.reshape(taps, (3, 3, shape[0], shape[1], shape[2])))
+    above, level, below = tf.unstack(_add_columns(*columns))
     above = tf.pad(above[:, 1:], ((0, 0), (0, 1), (0, 0)))  # contributes to the row below it
     if step == 1:
         return above + level + tf.pad(below[:, :-1], ((0, 0), (1, 0), (0, 0)))
@@ -132,11 +134,11 @@ def _gather(upstream: Tensor, kernel: Tensor, step: int) -> Tensor:
     return tf.reshape(rows, (shape[0], 2 * shape[1], shape[2]))
 
 
-def _add_columns(taps: Tensor) -> Tensor:
-    """Add the three taps of a row of the kernel, shifted to the columns that they came from."""
-    earlier = tf.pad(taps[0, :, :, 1:], ((0, 0), (0, 0), (0, 1)))
-    later = tf.pad(taps[2, :, :, :-1], ((0, 0), (0, 0), (1, 0)))
-    return earlier + taps[1] + later
+def _add_columns(first: Tensor, second: Tensor, third: Tensor) -> Tensor:
+    """Add the taps of the columns of the kernel, shifted to the frames that they came from."""
+    earlier = tf.pad(first[..., 1:], ((0, 0), (0, 0), (0, 0), (0, 1)))
+    later = tf.pad(third[..., :-1], ((0, 0), (0, 0), (0, 0), (1, 0)))
+    return earlier + second + later
 
 
 class VGG19:
@@ -151,9 +153,9 @@ class VGG19:
 
     def __init__(self, layers: list[str], config: TransferConfig) -> None:
         names = NETWORKS["vgg19"].layers
-        weights = load_weights("vgg19", config.weights)
         self._dtype = tf.as_dtype(resolve_precision(config.precision))
         self._names = names[: 1 + max(names.index(layer) for layer in layers)]
+        weights = load_weights("vgg19", config.weights, self._names)
         self._wanted = set(layers)
         self._pooling = config.pooling
         self._top_db = config.top_db
@@ -203,10 +205,10 @@ class MusicnnVGG:
     """
 
     def __init__(self, layers: list[str], config: TransferConfig) -> None:
-        weights = load_weights("musicnn-vgg", config.weights)
         self._dtype = tf.as_dtype(resolve_precision(config.precision))
         names = NETWORKS["musicnn-vgg"].layers
         self._names = names[: 1 + max(names.index(layer) for layer in layers)]
+        weights = load_weights("musicnn-vgg", config.weights, ["input", *self._names])
         self._wanted = set(layers)
         self._pooling = config.pooling
         self._top_db = config.top_db

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import os
 import platform
 import re
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -121,13 +124,13 @@ def set_threads(threads: int) -> None:
     threads = check_threads(threads)
     if not threads:
         return
-    threading = load_tensorflow().config.threading
+    settings = load_tensorflow().config.threading
     try:
-        threading.set_intra_op_parallelism_threads(threads)
-        threading.set_inter_op_parallelism_threads(threads)
+        settings.set_intra_op_parallelism_threads(threads)
+        settings.set_inter_op_parallelism_threads(threads)
     except RuntimeError:  # TensorFlow has started; it still accepts the number that it has
-        intra = threading.get_intra_op_parallelism_threads() or "all"
-        inter = threading.get_inter_op_parallelism_threads() or "all"
+        intra = settings.get_intra_op_parallelism_threads() or "all"
+        inter = settings.get_inter_op_parallelism_threads() or "all"
         raise ConfigError(
             f"threads={threads}: TensorFlow has already started, with threads={intra} within and "
             f"{inter} between operations; use the same number, or a new process"
@@ -139,6 +142,41 @@ def set_threads(threads: int) -> None:
     threadpool_limits(threads)
     # SciPy loads libraries of its own later, which read the environment.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+
+
+class _BlasLimit:
+    """The limit of BLAS to one thread, which all blocks that overlap share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.limit: Any = None
+
+
+_blas_limit = _BlasLimit()
+
+
+@contextlib.contextmanager
+def single_blas_thread() -> Iterator[None]:
+    """Keep NumPy's matrix products in this block, or decorated function, on one thread.
+
+    Those of audiostyle are small: more threads mostly wait for each other, longest on busy cores.
+    The limit is the process's. Blocks of several threads may overlap; the last one lifts it.
+    """
+    from threadpoolctl import threadpool_limits
+
+    shared = _blas_limit
+    with shared.lock:
+        if shared.users == 0:
+            shared.limit = threadpool_limits(1, "blas")
+        shared.users += 1
+    try:
+        yield
+    finally:
+        with shared.lock:
+            shared.users -= 1
+            if shared.users == 0:
+                shared.limit.restore_original_limits()
 
 
 def set_deterministic(deterministic: bool) -> None:

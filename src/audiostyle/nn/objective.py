@@ -102,6 +102,21 @@ class StyleObjective:
         peak = np.maximum(S_init.max(axis=2), style.peak)[:, :, None]
         return data, to_variable(peak, config.top_db)
 
+    def example(self) -> tuple[Tensor, Data]:
+        """Return a variable, and data with the `signature` of any pair, of the shortest clip."""
+        config, n_frames = self.config, self.analyzer.min_frames
+        S = np.zeros((1, config.n_mels, n_frames), np.float32)
+        features = self.analyzer.analyze(S)
+        axes = {
+            name: style_losses.blank_axes(gram) for name, (gram, _) in features.statistics.items()
+        }
+        data = self._content_data(S, S, features) | self._style_data(features.statistics, axes)
+        data["scale"] = tf.ones((1, len(self._weights) + len(self.layers)))
+        if config.envelope_weight > 0:
+            data["spectral"] = tf.zeros((1, config.n_mels))
+            data["temporal"] = tf.zeros((1, spectrogram_losses.ENVELOPE_QUANTILES))
+        return to_variable(S, config.top_db), data
+
     def signature(self, data: Data) -> tuple[Any, Any]:
         """Return the ``tf.TensorSpec`` of variable and data, with batch and time left open."""
 
@@ -224,8 +239,8 @@ class StyleObjective:
         for term in self.analyzer.style_terms:
             per_item = self._weights[term.name] * data["scale"][:, TERMS.index(term.name)]
             for name, weight in _normalized(term.layers):
-                factor = weight * per_item[:, None, None]
-                by_gram = factor[..., None] * distances[name].by_gram
+                factor = weight * tf.reshape(per_item, (-1, 1, 1))
+                by_gram = tf.expand_dims(factor, 3) * distances[name].by_gram
                 by_mean = factor * distances[name].by_mean
                 gradients[name] = style_losses.band_statistics_gradient(
                     activations[name], by_gram, by_mean, term.bands

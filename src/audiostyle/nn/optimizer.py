@@ -6,6 +6,7 @@ their device, except for the few numbers that decide when to stop and that are r
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -81,7 +82,18 @@ class Optimizer:
         self._to_spectrogram = to_spectrogram
         self._jit = jit
         self._step: Any = None if compiled else self._method.step
+        self._tracing = threading.Lock()
         self.traced: Any = None
+
+    def trace(self, x: Tensor, data: Any) -> None:
+        """Trace the evaluation and run it once, unless another thread has begun; not with `jit`.
+
+        `minimize` waits for it.
+        """
+        with self._tracing:
+            if self._step is None and not self._jit:
+                self._step = self._trace_evaluation(data)
+                self.traced(x, data)
 
     def minimize(
         self,
@@ -139,8 +151,9 @@ class Optimizer:
         """Take up to `n_steps` steps; also return which items met a loss that is not finite."""
         began = time.perf_counter()
         state = initial_state(self._method, x, len(TERMS) + len(self._more) + len(self._layers))
-        if self._step is None:
-            self._step = self._trace(state, problem)
+        with self._tracing:
+            if self._step is None:
+                self._step = self._trace(state, problem)
         result = OptimizationResult(x)
         best = np.full(x.shape[0], np.inf, np.float32)
         totals: list[Array] = []
@@ -212,12 +225,16 @@ class Optimizer:
         finally:
             points.clear()
 
+    def _trace_evaluation(self, data: Any) -> Any:
+        specs = None if self._signature is None else self._signature(data)
+        evaluate = paused_collection()(self._evaluate)
+        self.traced = tf.function(evaluate, input_signature=specs, autograph=False)
+        return self._make_method(self.traced).step
+
     def _trace(self, state: OptimizerState, problem: BoundedProblem) -> Any:
-        specs: Any = None if self._signature is None else self._signature(problem.data)
         if not self._jit:
-            evaluate = paused_collection()(self._evaluate)
-            self.traced = tf.function(evaluate, input_signature=specs, autograph=False)
-            return self._make_method(self.traced).step
+            return self._trace_evaluation(problem.data)
+        specs: Any = None if self._signature is None else self._signature(problem.data)
         if specs is not None:
             specs = _step_signature(specs, state, problem)
         self.traced = tf.function(

@@ -30,7 +30,6 @@ mean over its two parts.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -39,13 +38,13 @@ import numpy as np
 import tensorflow as tf
 
 from audiostyle.arrays import Array, Tensor
+from audiostyle.nn.device import single_blas_thread
 from audiostyle.nn.matrix_sqrt import sqrt_psd
 
 DIAGONAL_LOAD = 1e-4  # of the mean variance: keeps covariances of few positions invertible
 ROUNDING_LOAD = 4e-6  # of the trace of the Gram matrix: more than float32 rounds off
 MIN_VARIANCE = 1e-6  # the root has no derivative at 0
 ALL_AXES = 32  # axes of a covariance that are compared; a quarter of all where that is more
-_BLAS_LIMIT = threading.Lock()
 
 
 def part_edges(n_rows: int, bands: int) -> list[int]:
@@ -68,8 +67,8 @@ def _pieces(activations: Tensor, bands: int) -> list[tuple[Tensor, int]]:
 
 def _merge_positions(A: Tensor, parts: int) -> Tensor:
     """Reshape to [shape=(batch, parts, positions, C)]."""
-    shape = tf.shape(A)
-    return tf.reshape(A, (shape[0], parts, shape[1] // parts * shape[2], A.shape[3]))
+    n_frames = tf.shape(A)[2]
+    return tf.reshape(A, (-1, parts, A.shape[1] // parts * n_frames, A.shape[3]))
 
 
 def _over_bands(of_parts: Tensor) -> Tensor:
@@ -100,7 +99,7 @@ def band_statistics(activations: Tensor, bands: int = 1) -> tuple[Tensor, Tensor
         grams.append(tf.matmul(A, A, transpose_a=True) / positions)
         # A product with ones runs at twice the speed of tf.reduce_mean.
         ones = tf.ones_like(A[:, :, :, :1])
-        means.append(tf.matmul(ones, A, transpose_a=True)[:, :, 0] / positions)
+        means.append(tf.squeeze(tf.matmul(ones, A, transpose_a=True), 2) / positions)
     return _over_bands(tf.concat(grams, axis=1)), _over_bands(tf.concat(means, axis=1))
 
 
@@ -120,10 +119,9 @@ def band_statistics_gradient(
         part = slice(first, first + n)
         positions = tf.cast(tf.shape(A)[2], tf.float32)
         by_gram = tf.cast(gram[:, part] / positions, A.dtype)
-        by_mean = tf.cast(mean[:, part, None] / positions, A.dtype)
+        by_mean = tf.cast(tf.expand_dims(mean[:, part], 2) / positions, A.dtype)
         by_position = tf.matmul(A, by_gram) + by_mean
-        rows = tf.shape(activations)
-        pieces.append(tf.reshape(by_position, (rows[0], -1, rows[2], rows[3])))
+        pieces.append(tf.reshape(by_position, tf.shape(piece)))
         first += n
     return tf.concat(pieces, axis=1)
 
@@ -136,7 +134,7 @@ def content_loss(features: Tensor, target: Tensor, energy: Tensor) -> tuple[Tens
     """
     error = features - target
     half = 0.5 * tf.reduce_sum(tf.square(tf.cast(error, tf.float32)), axis=(1, 2, 3))
-    share = tf.math.divide_no_nan(1.0, energy)[:, None, None, None]
+    share = tf.reshape(tf.math.divide_no_nan(1.0, energy), (-1, 1, 1, 1))
     return tf.math.divide_no_nan(half, energy), tf.cast(share, error.dtype) * error
 
 
@@ -156,7 +154,7 @@ def style_loss(gram: Tensor, mean: Tensor, target: Tensor) -> StyleDistance:
     error = gram - target
     share = _share_of(tf.reduce_sum(tf.square(target), axis=(2, 3)))
     value = tf.reduce_sum(share * tf.reduce_sum(tf.square(error), axis=(2, 3)), axis=1)
-    return StyleDistance(value, 2.0 * share[..., None, None] * error, tf.zeros_like(mean))
+    return StyleDistance(value, 2.0 * _to_matrices(share) * error, tf.zeros_like(mean))
 
 
 def _share_of(energy: Tensor) -> Tensor:
@@ -164,15 +162,20 @@ def _share_of(energy: Tensor) -> Tensor:
     return tf.math.divide_no_nan(1.0 / energy.shape[1], energy)
 
 
+def _to_matrices(values: Tensor) -> Tensor:
+    """Reshape a value of each band [shape=(batch, bands)] to multiply matrices."""
+    return tf.reshape(values, (-1, values.shape[1], 1, 1))  # traced faster than an index
+
+
 def covariance(gram: Tensor, mean: Tensor) -> Tensor:
     """Covariance of each band, with `DIAGONAL_LOAD` and `ROUNDING_LOAD` on the diagonal.
 
     Where activations hardly vary, the difference is rounding errors, and has no root without them.
     """
-    centred = gram - mean[..., :, None] * mean[..., None, :]
+    centred = gram - tf.expand_dims(mean, -1) * tf.expand_dims(mean, -2)
     load = DIAGONAL_LOAD * tf.reduce_mean(tf.linalg.diag_part(centred), axis=-1)
     load += ROUNDING_LOAD * tf.linalg.trace(gram)
-    return centred + load[..., None, None] * tf.eye(gram.shape[-1])
+    return centred + _to_matrices(load) * np.eye(gram.shape[-1], dtype=np.float32)
 
 
 class Gaussian(NamedTuple):
@@ -190,18 +193,26 @@ def principal_axes(covariances: Array) -> tuple[Array, Array, Array]:
     They are those of a `Gaussian`, in float32. ``k`` is `ALL_AXES`, or a quarter of the channels
     where that is more, or all of fewer.
     """
-    from threadpoolctl import threadpool_limits
-
-    # Matrices of this size gain nothing from threads, which wait for each other on busy cores. The
-    # limit is the process's: where two overlap, the second restores the limit of the first.
-    with _BLAS_LIMIT, threadpool_limits(1, "blas"):
+    with single_blas_thread():
         values, vectors = np.linalg.eigh(covariances)
     values = np.maximum(values, 0.0)
-    n_channels = values.shape[-1]
-    first = max(0, n_channels - max(ALL_AXES, n_channels // 4))
+    first = values.shape[-1] - _count_axes(values.shape[-1])
     axes, deviations = vectors[..., first:], np.sqrt(values[..., first:])
     rest = values[..., :first].sum(axis=-1)
     return axes.astype(np.float32), deviations.astype(np.float32), rest.astype(np.float32)
+
+
+def _count_axes(n_channels: int) -> int:
+    return min(n_channels, max(ALL_AXES, n_channels // 4))
+
+
+def blank_axes(covariances: Tensor) -> tuple[Array, Array, Array]:
+    """Zeros of the shapes that `principal_axes` returns."""
+    *bands, n_channels, _ = covariances.shape
+    k = _count_axes(n_channels)
+    shapes = (*bands, n_channels, k), (*bands, k), bands
+    axes, deviations, rest = (np.zeros(shape, np.float32) for shape in shapes)
+    return axes, deviations, rest
 
 
 def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> StyleDistance:
@@ -224,31 +235,32 @@ def wasserstein_loss(gram: Tensor, mean: Tensor, target: Gaussian) -> StyleDista
     # (oneDNN issue 4396).
     U = tf.broadcast_to(target.axes, [tf.shape(S)[0], *target.axes.shape[1:]])
     r, axes_eye = target.deviations, np.eye(target.axes.shape[-1], dtype=np.float32)
+    column, row = tf.expand_dims(r, 3), tf.expand_dims(r, 2)
     SU = tf.matmul(S, U)
     inside = tf.reduce_sum(U * SU, axis=(2, 3))
-    M = r[..., :, None] * tf.matmul(U, SU, transpose_a=True) * r[..., None, :]
+    M = column * tf.matmul(U, SU, transpose_a=True) * row
     root, inverse_root = sqrt_psd(M)
     bures = inside + tf.reduce_sum(tf.square(r), axis=2) - 2.0 * tf.linalg.trace(root)
-    inner = -r[..., :, None] * inverse_root * r[..., None, :] + axes_eye
+    inner = -column * inverse_root * row + axes_eye
     outer = tf.zeros_like(inside)
     if r.shape[-1] < n_channels:
         outside = tf.maximum(tf.linalg.trace(S) - inside, 0.0)
         ratio = tf.sqrt(target.rest / tf.maximum(outside, MIN_VARIANCE))
         bures += outside + target.rest - 2.0 * tf.sqrt(target.rest * outside)
         outer = 1.0 - ratio
-        inner -= outer[..., None, None] * axes_eye
+        inner -= _to_matrices(outer) * axes_eye
     shift = mean - target.mean
     energy = tf.reduce_sum(tf.square(target.mean), axis=2) + (
         tf.reduce_sum(tf.square(r), axis=2) + target.rest
     )
     share = _share_of(energy)
     value = tf.reduce_sum(share * (tf.reduce_sum(tf.square(shift), axis=2) + bures), axis=1)
-    by_covariance = share[..., None, None] * (
-        outer[..., None, None] * eye + tf.matmul(tf.matmul(U, inner), U, transpose_b=True)
+    by_covariance = _to_matrices(share) * (
+        _to_matrices(outer) * eye + tf.matmul(tf.matmul(U, inner), U, transpose_b=True)
     )
-    trace = tf.linalg.trace(by_covariance)[..., None, None]
+    trace = _to_matrices(tf.linalg.trace(by_covariance))
     by_centred = by_covariance + DIAGONAL_LOAD / n_channels * trace * eye
-    by_mean = 2.0 * (share[..., None] * shift - tf.linalg.matvec(by_centred, mean))
+    by_mean = 2.0 * (tf.expand_dims(share, 2) * shift - tf.linalg.matvec(by_centred, mean))
     return StyleDistance(value, by_centred + ROUNDING_LOAD * trace * eye, by_mean)
 
 
@@ -268,8 +280,9 @@ def moments_loss(
     shift, spread = mean - target_mean, deviation - target_deviation
     share = _share_of(tf.reduce_sum(tf.linalg.diag_part(target_gram), axis=2))
     error = tf.reduce_sum(tf.square(shift) + tf.square(spread), axis=2)
-    by_variance = tf.where(variance > MIN_VARIANCE, spread / deviation, 0.0) * share[..., None]
-    by_mean = 2.0 * (share[..., None] * shift - by_variance * mean)
+    of_channels = tf.expand_dims(share, 2)
+    by_variance = tf.where(variance > MIN_VARIANCE, spread / deviation, 0.0) * of_channels
+    by_mean = 2.0 * (of_channels * shift - by_variance * mean)
     value = tf.reduce_sum(share * error, axis=1)
     return StyleDistance(value, tf.linalg.diag(by_variance), by_mean)
 

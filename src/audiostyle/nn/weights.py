@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,14 @@ HDF5 = b"\x89HDF\r\n\x1a\n"  # first bytes of a file
 SEEDED = ("random-1d",)  # networks with a seed instead of weights
 
 
-def load_weights(network: str, path: str | None = None) -> dict[str, Array]:
+def load_weights(
+    network: str, path: str | None = None, layers: Sequence[str] | None = None
+) -> dict[str, Array]:
     """Load the weights of a network that ships, from its file or from `path`.
 
-    `path` is an ``.npz`` of the same layout or, for `vgg19`, Keras' own ``.h5``.
+    `path` is an ``.npz`` of the same layout or, for `vgg19`, Keras' own ``.h5``. With `layers`,
+    others of the shipped file are not unpacked, which takes most of the time; a file of the user is
+    checked as a whole.
 
     Returns
     -------
@@ -43,10 +48,17 @@ def load_weights(network: str, path: str | None = None) -> dict[str, Array]:
         if path is not None:
             raise WeightsError(f"{path}: {network} has a seed instead of weights; omit --weights")
         return {}
-    file = WEIGHTS_DIR / SHIPPED[network] if path is None else Path(path)
-    data = _read_shipped(file) if path is None else _read(file)
-    arrays = _load_keras(file, data) if data.startswith(HDF5) else _load_npz(file, data)
-    return _check(network, _dequantize(arrays, file), file)
+    shapes = _expected_shapes(network)
+    if path is None:
+        file = WEIGHTS_DIR / SHIPPED[network]
+        prefixes = tuple(f"{layer}/" for layer in layers) if layers else ("",)
+        shapes = {name: shape for name, shape in shapes.items() if name.startswith(prefixes)}
+        arrays = _load_npz(file, _read_shipped(file), prefixes)
+    else:
+        file = Path(path)
+        data = _read(file)
+        arrays = _load_keras(file, data) if data.startswith(HDF5) else _load_npz(file, data)
+    return _check(shapes, network, _dequantize(arrays, file), file)
 
 
 def load_shipped(name: str) -> dict[str, Array]:
@@ -125,9 +137,9 @@ def _read(file: Path) -> bytes:
         ) from None
 
 
-def _load_npz(file: Path, data: bytes) -> dict[str, Array]:
+def _load_npz(file: Path, data: bytes, prefixes: tuple[str, ...] = ("",)) -> dict[str, Array]:
     try:
-        return npz.read_npz(data)
+        return npz.read_npz(data, prefixes)
     except Exception:  # on broken bytes, NumPy and zipfile raise a dozen kinds
         raise WeightsError(
             f"weights file {file} is neither a converted .npz nor a Keras .h5 file, or is damaged"
@@ -195,9 +207,11 @@ def _expected_shapes(network: str) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _check(network: str, arrays: dict[str, Array], file: Path) -> dict[str, Array]:
+def _check(
+    shapes: dict[str, tuple[int, ...]], network: str, arrays: dict[str, Array], file: Path
+) -> dict[str, Array]:
     checked = {}
-    for name, shape in _expected_shapes(network).items():
+    for name, shape in shapes.items():
         if name not in arrays:
             raise WeightsError(f"weights file {file} lacks {name}: it is not made for {network}")
         array = arrays[name]

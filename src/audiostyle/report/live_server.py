@@ -36,6 +36,7 @@ REQUEST_SECONDS = 5.0  # in which a request has to arrive
 COLUMNS, BANDS = 1000, 256  # of a spectrogram
 
 STAGE_LABELS = {
+    "loading": "Loading TensorFlow",
     "style": "Analysing the style",
     "features": "Analysing the content",
     "estimate": "Analysing the content",

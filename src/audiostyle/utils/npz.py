@@ -20,8 +20,10 @@ HEADERS = {
 }
 
 
-def read_npz(data: bytes) -> dict[str, Array]:
+def read_npz(data: bytes, prefixes: tuple[str, ...] = ("",)) -> dict[str, Array]:
     """Read the arrays of the archive `data`, at most `MAX_UNPACKED_BYTES` in all.
+
+    Arrays whose names begin with none of the `prefixes` are not unpacked.
 
     Raises a `ValueError` if the archive claims more, or holds anything but plain arrays. Broken
     bytes raise a dozen other kinds of errors in zipfile, zlib and NumPy.
@@ -36,7 +38,9 @@ def read_npz(data: bytes) -> dict[str, Array]:
         if len({member.filename for member in members}) < len(members):
             raise ValueError("names an array twice")
         return {
-            member.filename.removesuffix(".npy"): _read_array(archive, member) for member in members
+            member.filename.removesuffix(".npy"): _read_array(archive, member)
+            for member in members
+            if member.filename.startswith(prefixes)
         }
 
 
