@@ -15,7 +15,6 @@ import numpy as np
 
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
-from audiostyle.dsp.filters import smooth
 from audiostyle.dsp.notes import NoteRoll, note_features
 from audiostyle.dsp.onsets import detect_onsets
 from audiostyle.dsp.spectrogram import REFERENCE_POWER, db_to_power
@@ -292,4 +291,6 @@ def _class_means(statistics: LevelStatistics) -> Array:
 
 def _smooth(x: Array, deviation: float, axis: int = 0) -> Array:
     """Smooth over the mel bands by a Gaussian, whose deviation is a share of their number."""
-    return smooth(x, deviation * x.shape[axis], axis)
+    from scipy.ndimage import gaussian_filter1d
+
+    return np.asarray(gaussian_filter1d(x, deviation * x.shape[axis], axis=axis, mode="nearest"))

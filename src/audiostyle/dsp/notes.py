@@ -15,7 +15,6 @@ import numpy as np
 from audiostyle.arrays import Array
 from audiostyle.config.transfer_config import TransferConfig
 from audiostyle.dsp import spectrogram
-from audiostyle.dsp.filters import running_max, smooth
 
 N_KEYS, LOWEST_KEY = 88, 21  # of a piano; MIDI number of the lowest
 NOTE_THRESHOLD, ONSET_THRESHOLD = 0.3, 0.6  # of the posteriors
@@ -61,10 +60,12 @@ def make_roll(note: Array, onset: Array, S: Array, config: TransferConfig) -> No
     -------
     NoteRoll
     """
+    from scipy.ndimage import maximum_filter1d
+
     seconds = config.hop_length / config.sr
     frames = np.arange(S.shape[1])
     active = note > NOTE_THRESHOLD
-    peaks = (onset > ONSET_THRESHOLD) & (onset >= running_max(onset, 2, 2))
+    peaks = (onset > ONSET_THRESHOLD) & (onset >= maximum_filter1d(onset, 5, axis=1))
     begun = active & ~np.pad(active, ((0, 0), (1, 0)))[:, :-1]
     starts = (peaks & active) | begun
     last_start = np.maximum.accumulate(np.where(starts, frames, -1), axis=1)
@@ -74,7 +75,9 @@ def make_roll(note: Array, onset: Array, S: Array, config: TransferConfig) -> No
     released = np.where(sounded, (frames - last_active) * seconds, np.inf)
 
     width = max(1, round(VELOCITY_SECONDS / seconds))
-    powers = running_max(_partial_power(S, config), 0, width - 1)
+    powers = maximum_filter1d(
+        _partial_power(S, config), width, axis=1, origin=-(width // 2), mode="nearest"
+    )
     velocity = np.take_along_axis(powers, np.maximum(last_start, 0), axis=1)
     loud = velocity[active]
     mean = float(loud.mean()) if loud.size else 1.0
@@ -107,10 +110,13 @@ def note_features(roll: NoteRoll, config: TransferConfig) -> Array:
 
 def align_posteriors(posteriors: Array, n_frames: int, hop_seconds: float, frame: float) -> Array:
     """Resample posteriors [shape=(88, T)], `hop_seconds` apart, to frames `frame` seconds apart."""
+    from scipy.ndimage import maximum_filter1d
+
     ratio = frame / hop_seconds
-    near = round(ratio / 2)
+    width = max(1, 2 * round(ratio / 2) + 1)
+    smooth = maximum_filter1d(posteriors, width, axis=1, mode="constant")
     index = np.round(np.arange(n_frames) * ratio).astype(int)
-    padded = np.pad(running_max(posteriors, near, near), ((0, 0), (0, 1)))
+    padded = np.pad(smooth, ((0, 0), (0, 1)))
     return np.asarray(padded[:, np.minimum(index, posteriors.shape[1])])
 
 
@@ -137,6 +143,8 @@ def _combs(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> dict[str, Array]
 
     A partial of power 1 gives the band it lies in 1, whatever its width.
     """
+    from scipy.ndimage import gaussian_filter1d
+
     filters = spectrogram._mel_filters(sr, n_fft, n_mels, mel_scale)
     bins = np.arange(n_fft // 2 + 1)
     f0 = key_frequencies() * n_fft / sr  # in bins
@@ -156,7 +164,7 @@ def _combs(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> dict[str, Array]
             lobes[name] += of_rank[i] * lobe
     relative = filters / filters.max(axis=1, keepdims=True)
     combs = {name: np.asarray(relative @ sum_ / LOBE_POWER) for name, sum_ in lobes.items()}
-    wide = smooth(combs["all"], WIDE_BANDS * n_mels)
+    wide = gaussian_filter1d(combs["all"], WIDE_BANDS * n_mels, axis=0, mode="nearest")
     return combs | {"wide": wide}
 
 
