@@ -4,9 +4,9 @@
     python tools/figures.py --measure
 
 Each region ``<!-- figures: NAME -->`` ... ``<!-- end -->`` of a page is replaced by the table NAME.
-The results are what the benches wrote: ``quality.json`` of ``bench.quality``, ``speed*.json`` of
-``bench.speed`` (a section may be in any of them), ``ablations.json`` of ``bench.quality`` with
-other methods, ``install.json`` of ``tools/install_size.py``, and ``evaluate.json`` and
+The results are what the benches wrote: ``quality.json`` of ``bench.quality``, ``some.json`` and
+``ablations.json`` of the same with other methods, ``speed*.json`` of ``bench.speed`` (a section may
+be in any of them), ``install.json`` of ``tools/install_size.py``, and ``evaluate.json`` and
 ``compare.json``, which ``--measure`` makes: it runs the commands again, for some minutes.
 ``--check`` writes nothing, and exits with 1 if a page is out of date.
 """
@@ -74,9 +74,16 @@ def about(command: str, *machines: dict[str, Any]) -> str:
 
 
 def quality(
-    kind: str, columns: dict[str, str], names: tuple[str, ...], plain: tuple[str, ...]
+    kind: str,
+    columns: dict[str, str],
+    names: tuple[str, ...],
+    plain: tuple[str, ...],
+    others: tuple[str, ...] = (),
 ) -> str:
-    """Make a table of means with 95 % intervals, but in the columns `plain`."""
+    """Make a table of means with 95 % intervals, but in the columns `plain`.
+
+    The rows `others` are those of another run, on some of the pairs (``some.json``).
+    """
     found = load("quality.json")[kind]
 
     def cell(values: list[float] | None, measure: str) -> str:
@@ -86,16 +93,18 @@ def quality(
         mean, low, high = (format_number(value, digits) for value in values)
         return mean if measure in plain or low == high else f"{mean} [{low}, {high}]"
 
-    rows = [
-        [NAMES.get(name, f"`{name}`"), *(cell(methods.get(m), m) for m in columns.values())]
-        for name in names
-        for methods in (found["methods"][name],)
-    ]
-    return (
-        markdown_table(["", *columns], rows)
-        + "\n"
-        + about(f"`{found['command']}`", found["machine"])
-    )
+    def row(label: str, own: dict[str, Any]) -> list[str]:
+        return [label, *(cell(own.get(measure), measure) for measure in columns.values())]
+
+    rows = [row(NAMES.get(name, f"`{name}`"), found["methods"][name]) for name in names]
+    commands, machines = [f"`{found['command']}`"], [found["machine"]]
+    if others:
+        some = load("some.json")[kind]
+        label = f"on {some['pairs']} of the pairs"
+        rows += [row(f"`{name}`, {label}", some["methods"][name]) for name in others]
+        commands.append(f"`{some['command']}`")
+        machines.append(some["machine"])
+    return markdown_table(["", *columns], rows) + "\n" + about(" and ".join(commands), *machines)
 
 
 def recordings() -> str:
@@ -112,7 +121,7 @@ def known(kind: str) -> str:
     columns |= {"frames, dB": "lsd_frames", "frames less by": "lsd_frames less by"}
     names = ("identity", "eq_match", "best_static_eq", "balanced:iterations=0", "balanced")
     names += ("inversion as by balanced", "second_take")
-    return quality(kind, columns, names, ("lsd", "lsd_frames"))
+    return quality(kind, columns, names, ("lsd", "lsd_frames"), ("classic",))
 
 
 def ablations() -> str:
