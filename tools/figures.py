@@ -86,9 +86,11 @@ def quality(
     """
     found = load("quality.json")[kind]
 
-    def cell(values: list[float] | None, measure: str) -> str:
+    def cell(values: list[float] | int | None, measure: str) -> str:
         if not values:
             return ""
+        if isinstance(values, int):
+            return str(values)
         digits = 1 if measure in ("lsd", "lsd_frames") else 2
         mean, low, high = (format_number(value, digits) for value in values)
         return mean if measure in plain or low == high else f"{mean} [{low}, {high}]"
@@ -119,9 +121,10 @@ def known(kind: str) -> str:
     """Make the long table of pairs with known answers."""
     columns = {"LSD, dB": "lsd", "less by": "lsd less by"}
     columns |= {"frames, dB": "lsd_frames", "frames less by": "lsd_frames less by"}
+    columns |= {"notes": "notes", "nearest": "lsd_frames won"}
     names = ("identity", "eq_match", "best_static_eq", "balanced:iterations=0", "balanced")
     names += ("inversion as by balanced", "second_take")
-    return quality(kind, columns, names, ("lsd", "lsd_frames"), ("classic",))
+    return quality(kind, columns, names, ("lsd", "lsd_frames", "notes"), ("classic",))
 
 
 def ablations() -> str:
