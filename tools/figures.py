@@ -87,10 +87,10 @@ def quality(
     found = load("quality.json")[kind]
 
     def cell(values: list[float] | int | None, measure: str) -> str:
-        if not values:
-            return ""
         if isinstance(values, int):
             return str(values)
+        if not values:
+            return ""
         digits = 1 if measure in ("lsd", "lsd_frames") else 2
         mean, low, high = (format_number(value, digits) for value in values)
         return mean if measure in plain or low == high else f"{mean} [{low}, {high}]"
