@@ -1,9 +1,9 @@
 """What a small transfer gives, whatever the versions of Python, NumPy, librosa and TensorFlow.
 
-`tests/golden.json` is written by ``python tools/golden.py``. Measured on one processor, with the
-instructions of others left out: 3e-7 before the first step, 5e-4 after five, and 0.2 dB in one
+`tests/golden.json` is written by ``python tools/golden.py``. Measured on one processor, without
+its newer instructions: 3e-7 before the first step, 5e-4 after five, and 0.2 dB in one
 band. Another number of threads and the lowest versions that are allowed (TensorFlow 2.16, librosa
-0.10.2, NumPy 1.26) are nearer. The tolerances are several times as wide.
+0.10.2, NumPy 1.26) are nearer. The tolerances are at least twice as wide.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from tools import golden
 
 START = 1e-4  # of the total loss, before the first step
-LOSSES = 3e-3  # of the total loss, of any step
+LOSSES = 1e-3  # of the total loss, of any step
 LEVEL_DB = 1.0
 
 
