@@ -52,7 +52,7 @@ VGG19_ALIASES = {
     layer.replace("_conv", "_").replace("block", "conv"): layer for layer in VGG19_LAYERS
 }
 MUSICNN_LAYERS = tuple(f"conv{i}" for i in range(1, 6))
-MUSIC_LAYERS = _equal("conv1", "conv2")  # of musicnn's VGG, for the music loss
+MUSIC_LAYERS = _equal("conv2")  # of musicnn's VGG, for the music loss
 
 NETWORKS: dict[str, NetworkSpec] = {
     "vgg19": NetworkSpec(

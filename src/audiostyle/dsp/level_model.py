@@ -24,17 +24,17 @@ ONSET_WIDTH = 0.45  # deviation, in octaves of 1 + time / ONSET_UNIT
 ONSET_UNIT = 0.0232  # s
 PROMINENCE_CLASSES, PROMINENCE_WIDTH = (-8.0, 0.0, 8.0), 5.0  # dB above the smoothed spectrum
 PROMINENCE_BANDS = 10 / 256  # deviation of the Gaussian that smooths it, of the mel bands
-SMOOTH_BANDS = 20 / 256  # deviation of the Gaussian that smooths the models over bands
-RIDGE = 10.0  # frames' worth of features without effect
+SMOOTH_BANDS = 10 / 256  # deviation of the Gaussian that smooths the models over bands
+RIDGE = 20.0  # frames' worth of the slopes over all bands, in those of a band
+POOLED_RIDGE = 3.0  # frames' worth of features without effect, in the slopes over all bands
 PRIOR = 3.0  # frames' worth of the mean over time, in classes with few frames
 GAIN_LIMIT_DB = 45.0
 ENVELOPE_BANDS, ENVELOPE_LIMIT_DB = 4 / 256, 30.0  # of the gain that needs no notes
 NOTE_SHARE = 0.7  # of the levels predicted from notes, where these explain both clips
 SCALE_FLOOR = 0.3  # of the deviation of a feature
 EXPLAINED = (0.25, 0.55)  # shares of the variance from which they count, and count fully
-CONTRAST, CONTRAST_BANDS = 0.2, 2 / 256  # share that is added, of what rises above a Gaussian
+CONTRAST, CONTRAST_BANDS = 0.1, 2 / 256  # share that is added, of what rises above a Gaussian
 CONTRAST_FRAMES = 0.75  # deviation of the Gaussian over time
-SPREAD_LIMIT = 1.3  # factor
 DOUBT = 0.3  # of the variance that notes leave unexplained counts against a change
 
 
@@ -167,13 +167,13 @@ def predict_levels(clip: LevelAnalysis, style: LevelStatistics) -> tuple[Array, 
         by_note = (X @ coefficients[:, :, None].astype(np.float32))[..., 0]
         by_class = clip.S + conditional_gain(clip, own, style)
         informed = NOTE_SHARE * by_note + (1 - NOTE_SHARE) * by_class
-        informed = match_spread(restore_contrast(informed), style)
-        S = (1 - confidence) * S + confidence * shrink_change(clip.S, informed, error)
+        change = shrink_change(clip.S, restore_contrast(informed), error)
+        S = (1 - confidence) * S + confidence * change
     return np.asarray(S, np.float32), confidence
 
 
 def fit_notes(statistics: LevelStatistics) -> tuple[Array, float, Array]:
-    """Regress levels on note features, band by band and smoothly over bands.
+    """Regress levels on note features, band by band, with slopes near those over all bands.
 
     Returns
     -------
@@ -189,9 +189,12 @@ def fit_notes(statistics: LevelStatistics) -> tuple[Array, float, Array]:
     # Centred, and each feature at unit variance, so that the ridge means the same for all.
     C = A[:, 1:, 1:] - n * mean[:, 1:, None] * mean[:, None, 1:]
     c = b[:, 1:] - n * mean[:, 1:] * target[:, None]
-    scale = np.sqrt(np.einsum("bkk->bk", C) / n + SCALE_FLOOR**2)
-    C = C / (scale[:, :, None] * scale[:, None]) + RIDGE * np.eye(C.shape[1])
-    slopes = np.linalg.solve(C, (c / scale)[..., None])[..., 0] / scale
+    scale = np.sqrt(np.mean(np.einsum("bkk->bk", C), axis=0) / n + SCALE_FLOOR**2)
+    C, c = C / (scale[:, None] * scale), c / scale
+    eye = np.eye(len(scale))
+    # Bands where the style never plays a partial, or only some, follow the other bands.
+    pooled = np.linalg.solve(C.mean(axis=0) + POOLED_RIDGE * eye, c.mean(axis=0))
+    slopes = np.linalg.solve(C + RIDGE * eye, (c + RIDGE * pooled)[..., None])[..., 0] / scale
     # The level of a band is its own; the slopes are shared with its neighbours.
     centre = statistics.features[:, 0] / n
     bias = statistics.levels[:, 0] / n - np.sum(slopes * centre[:, 1:], axis=1)
@@ -230,16 +233,6 @@ def restore_contrast(S: Array) -> Array:
     """
     S = S + CONTRAST * (S - _smooth(S, CONTRAST_BANDS))
     return _smooth(S, CONTRAST_FRAMES / S.shape[1], axis=1)
-
-
-def match_spread(S: Array, style: LevelStatistics) -> Array:
-    """Bring the deviation of each band over time halfway to that of the style."""
-    n = style.n_frames
-    variance = style.squares / n - (style.levels[:, 0] / n) ** 2
-    ratio = np.sqrt(np.maximum(variance, 1e-2) / np.maximum(S.var(axis=1), 1e-2))
-    factor = np.clip(np.sqrt(ratio), 1 / SPREAD_LIMIT, SPREAD_LIMIT)[:, None]
-    mean = S.mean(axis=1, keepdims=True)
-    return np.asarray(mean + factor * (S - mean))
 
 
 def shrink_change(S: Array, S_style: Array, error: Array) -> Array:

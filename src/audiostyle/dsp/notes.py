@@ -20,6 +20,7 @@ N_KEYS, LOWEST_KEY = 88, 21  # of a piano; MIDI number of the lowest
 NOTE_THRESHOLD, ONSET_THRESHOLD = 0.3, 0.6  # of the posteriors
 VELOCITY_PARTIALS, VELOCITY_SECONDS = 3, 0.1  # whose power after the onset is the velocity
 N_PARTIALS = 40
+FIRST_UPPER = 6  # the lowest of the upper partials
 DECAYS_SECONDS = (0.1, 0.4, 1.5)  # after the onset, while the note sounds
 RELEASES_SECONDS = (0.1, 0.5)
 ATTACKS_SECONDS = (0.03, 0.15)
@@ -101,8 +102,7 @@ def note_features(roll: NoteRoll, config: TransferConfig) -> Array:
     attacks = [(roll.power * np.exp(-roll.age / tau)).sum(axis=0) for tau in ATTACKS_SECONDS]
     shape = (config.n_mels, roll.power.shape[1])
     maps = [combs["all"] @ power for power in (sounding, *decaying, *gone)]
-    maps += [combs[name] @ sounding for name in ("first", "odd", "falling", "wide")]
-    maps.append(combs["wide"] @ gone[-1])
+    maps += [combs[name] @ sounding for name in ("first", "odd", "steep", "upper", "wide")]
     maps += [np.broadcast_to(row, shape) for row in (*attacks, sounding.sum(axis=0))]
     features = [np.ones(shape), *(np.log10(COMB_FLOOR + x) + 3.0 for x in maps)]
     return np.asarray(features, np.float32)
@@ -154,7 +154,8 @@ def _combs(sr: int, n_fft: int, n_mels: int, mel_scale: str) -> dict[str, Array]
         "all": np.ones(N_PARTIALS),
         "first": (ranks == 1).astype(float),
         "odd": (ranks % 2 == 1).astype(float),
-        "falling": 1.0 / ranks**2,
+        "steep": 1.0 / ranks**4,
+        "upper": (ranks >= FIRST_UPPER).astype(float),
     }
     lobes = {name: np.zeros((len(bins), N_KEYS)) for name in amplitudes}
     for i, rank in enumerate(ranks):
