@@ -66,10 +66,10 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "a clip without a rate": (saying(clips=[{**CLIP, "sr": 0}]), NO_STYLE),
     "skipped without a path": (saying(skipped=[{"path": 1}]), NO_STYLE),
     "an older layout": (
-        saying(schema=5),
-        "has layout 5, but this audiostyle reads layout 6; make it again with audiostyle style",
+        saying(schema=6),
+        "has layout 6, but this audiostyle reads layout 7; make it again with audiostyle style",
     ),
-    "a later layout": (saying(schema=99), "has layout 99, but this audiostyle reads layout 6"),
+    "a later layout": (saying(schema=99), "has layout 99, but this audiostyle reads layout 7"),
     "no S": (without("S"), "lacks S, as it was made by audiostyle"),
     "no peak": (without("statistics/peak"), "lacks statistics/peak, as it was made by audiostyle"),
     "no layer": (without(MEANS), f"lacks {MEANS}, as"),

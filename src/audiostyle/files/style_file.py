@@ -32,7 +32,7 @@ from audiostyle.utils.npz import read_npz
 from audiostyle.utils.safe_read import read_file
 
 SUFFIX = ".style.npz"
-SCHEMA = 6  # 6: layers of the music loss; 5: levels by notes and onsets; 4: names of AnalyzedStyle
+SCHEMA = 7  # 7: note features; 6: music layers; 5: levels by notes and onsets
 SPECTROGRAM = ("sr", "n_fft", "hop_length", "n_mels", "mel_scale", "top_db")
 
 
