@@ -29,7 +29,7 @@ Distances = dict[str, style_losses.StyleDistance]
 
 # Statistics over all frames mix what notes tell apart, and would undo the levels predicted from
 # notes. Share of each term that is given up at full confidence in these.
-YIELD = {"style": 0.5, "music": 0.5, "texture": 0.9}
+YIELD = {"style": 0.75, "music": 0.75, "texture": 1.0}
 MIN_PAIR_DISTANCE = 0.02  # content and style closer than this are not scaled up
 
 
